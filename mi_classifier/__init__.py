@@ -1,0 +1,1 @@
+"""A neural-network classifier is a mutual-information estimator."""

@@ -1,0 +1,34 @@
+"""Data sets: one file each, loaded by name into a `Dataset`."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mi_classifier.data import gaussian_mixture, mnist
+from mi_classifier.data.dataset import Dataset, Split, normalize
+from mi_classifier.errors import UserError, choose
+
+__all__ = ["Dataset", "Split", "load_dataset", "normalize"]
+
+_LOADERS: dict[str, Callable[..., Dataset]] = {
+    "gaussian_mixture": gaussian_mixture.load,
+    "mnist": mnist.load,
+}
+
+
+def load_dataset(config: Mapping[str, Any]) -> Dataset:
+    """Loads the data set that a config describes.
+
+    Args:
+      config: its "name", and the arguments of that data set's `load`.
+
+    Raises:
+      UserError: an unknown name or argument, or data that cannot be read.
+    """
+    options = dict(config)
+    load = _LOADERS[choose(options.pop("name"), _LOADERS, "data.name")]
+    known = inspect.signature(load).parameters
+    for option in options:
+        if option not in known:
+            raise UserError(f"data.{option}: not an option of {config['name']!r}")
+    return load(**options)

@@ -1,0 +1,68 @@
+"""What every data set is, once loaded: splits held as arrays."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mi_classifier import information
+
+# Arrays of one length N by name: "image" [N, ...] and "label" [N] at least.
+Split = Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A data set, ready to be trained and evaluated on.
+
+    Attributes:
+      name: what to call it in a table.
+      splits: "train", "validation", "test", and any others; in memory, as stored
+        (uint8 images stay uint8).
+      class_names: M names, in the order of the labels.
+      preprocess: a pure function from a batch of stored images to the net's input,
+        compiled into the step.
+      label_shift: whether the splits other than "train" have, by construction, other
+        class frequencies than it.
+      log_density: where the truth is known, log p(x|y) `[..., M]` of stored images.
+    """
+
+    name: str
+    splits: Mapping[str, Split]
+    class_names: tuple[str, ...]
+    preprocess: Callable[[jax.Array], jax.Array]
+    label_shift: bool = False
+    log_density: Callable[[jax.Array], jax.Array] | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes M."""
+        return len(self.class_names)
+
+    def log_prior(self, split: str = "train") -> np.ndarray:
+        """Returns log P(y) `[M]` of a split's labels, from their counts."""
+        return information.log_label_prior(
+            self.splits[split]["label"], self.num_classes
+        )
+
+    def example_input(self) -> jax.Array:
+        """Returns one preprocessed training image, `[1, ...]`, of zeros."""
+        image = self.splits["train"]["image"]
+        shape = jax.eval_shape(self.preprocess, image[:1])
+        return jnp.zeros(shape.shape, shape.dtype)
+
+
+def normalize(images: jax.Array, mean: float, deviation: float) -> jax.Array:
+    """Scales uint8 images to [0, 1], then to zero mean and unit deviation.
+
+    Args:
+      images: uint8, any shape.
+      mean: of the pixels, in [0, 1].
+      deviation: standard deviation of the pixels, in [0, 1].
+
+    Returns:
+      float32, the same shape.
+    """
+    return (images.astype(jnp.float32) / 255 - mean) / deviation

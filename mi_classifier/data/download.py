@@ -1,0 +1,66 @@
+"""Downloads: several mirrors, checked before they take their name."""
+
+import os
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.progress import wrap_file
+
+from mi_classifier.errors import UserError
+
+_TIMEOUT = 20  # seconds without an answer
+
+
+def fetch(
+    names: Sequence[str],
+    mirrors: Sequence[str],
+    directory: Path,
+    check: Callable[[Path, str], None],
+) -> None:
+    """Downloads what is missing of several files, trying each mirror in turn.
+
+    A file appears under its name only once it is complete and has passed the check.
+
+    Args:
+      names: file names, the same on every mirror.
+      mirrors: URLs of folders, ending in "/".
+      directory: where the files go; made if need be.
+      check: called with a downloaded file and its name; raises `UserError` if its
+        content is not what it should be.
+
+    Raises:
+      UserError: no mirror had them all; says what each one answered.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    failures = []
+    for mirror in mirrors:
+        try:
+            for name in names:
+                if not (directory / name).exists():
+                    _fetch_one(mirror + name, directory / name, check)
+            return
+        except (OSError, UserError) as error:  # URLError is an OSError
+            failures.append(f"{mirror}: {error}")
+    raise UserError("; ".join(failures))
+
+
+def _fetch_one(url: str, path: Path, check: Callable[[Path, str], None]) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with (
+            os.fdopen(handle, "wb") as file,
+            urllib.request.urlopen(url, timeout=_TIMEOUT) as response,
+        ):
+            length = int(response.headers.get("Content-Length", 0))
+            with wrap_file(response, length, description=path.name) as body:
+                while chunk := body.read(1 << 20):
+                    file.write(chunk)
+        if length and os.path.getsize(temporary) != length:
+            raise OSError(f"{path.name} broke off after {os.path.getsize(temporary)} B")
+        check(Path(temporary), path.name)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)

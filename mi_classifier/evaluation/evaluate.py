@@ -1,0 +1,126 @@
+"""The pass through a split, and the evaluation of a workdir."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from mi_classifier import parallel
+from mi_classifier import workdir as workdirs
+from mi_classifier.data import Dataset, load_dataset
+from mi_classifier.evaluation import evaluators as plugins
+from mi_classifier.evaluation import report
+from mi_classifier.evaluation.evaluators import Evaluator, Priors
+from mi_classifier.models import create_model
+
+Variables = dict[str, Any]
+EvaluateSplit = Callable[[Variables, str], dict[str, Any]]
+
+
+def make_evaluation(
+    model: nn.Module,
+    dataset: Dataset,
+    evaluators: Sequence[Evaluator],
+    batch_size: int,
+) -> EvaluateSplit:
+    """Compiles the pass through the splits of a data set.
+
+    Args:
+      model: the module to evaluate.
+      dataset: whose splits are evaluated.
+      evaluators: what is asked of each batch.
+      batch_size: examples a batch; any positive number gives the same figures.
+
+    Returns:
+      A function from replicated variables and the name of a split to a dict with
+      "num_examples" and each evaluator's numbers under its name.
+    """
+
+    def measure(
+        variables: Variables, priors: Priors, batch: plugins.Batch
+    ) -> tuple[dict[str, plugins.Measures], jax.Array]:
+        output = model.apply(variables, dataset.preprocess(batch["image"]), train=False)
+        values = {e.name: e.measure(output, batch, priors) for e in evaluators}
+        return values, batch["mask"]
+
+    step = parallel.pmap(measure, in_axes=(None, None, 0), out_axes=0)
+    training = dataset.log_prior("train")
+
+    def evaluate_split(variables: Variables, name: str) -> dict[str, Any]:
+        split = dataset.splits[name]
+        population = dataset.log_prior(name) if dataset.label_shift else training
+        priors = Priors(training, population)
+        on_devices = parallel.replicate(priors)
+        outputs = [
+            step(variables, on_devices, batch)
+            for batch in parallel.evaluation_batches(split, batch_size)
+        ]
+        values, masks = zip(*map(parallel.merge, outputs), strict=True)
+        real = np.concatenate(masks) > 0
+        measures = jax.tree.map(lambda *parts: np.concatenate(parts)[real], *values)
+        figures = {
+            e.name: e.summarize(measures[e.name], split["label"], priors)
+            for e in evaluators
+        }
+        return {"num_examples": int(real.sum()), **figures}
+
+    return evaluate_split
+
+
+def evaluate(workdir: str | Path) -> dict[str, Any]:
+    """Evaluates the best checkpoint of a workdir on every split but the training one.
+
+    Prints the tables and writes `evaluation/metrics.json`.
+
+    Args:
+      workdir: a folder that `train.py` wrote; its config.json says all else.
+
+    Returns:
+      What is written: the epoch evaluated, and for each split its figures.
+
+    Raises:
+      UserError: no workdir, no checkpoint, or data that cannot be read.
+    """
+    workdir = Path(workdir)
+    config = workdirs.load_config(workdir)
+    if not workdirs.has_checkpoint(workdir):
+        raise workdirs.no_checkpoint(workdir)
+    dataset = load_dataset(config.data)
+    model = create_model(num_classes=dataset.num_classes, **config.model)
+    params = jax.eval_shape(model.init, jax.random.key(0), dataset.example_input())
+    checkpoints = workdirs.Checkpoints(workdir)
+    best = checkpoints.restore(best=best_template(params["params"]))["best"]
+    checkpoints.close()
+    evaluate_split = make_evaluation(
+        model,
+        dataset,
+        plugins.for_dataset(dataset, config.loss),
+        config.evaluation_batch_size,
+    )
+    variables = {"params": best["params"]}
+    figures = {
+        "dataset": dataset.name,
+        "loss": config.loss,
+        "epoch": int(best["epoch"]),
+        "splits": {
+            name: evaluate_split(variables, name)
+            for name in dataset.splits
+            if name != "train"
+        },
+    }
+    workdirs.write_json(workdir / "evaluation" / "metrics.json", figures)
+    report.print_tables(figures, dataset.class_names)
+    return figures
+
+
+def best_template(params: Any) -> dict[str, Any]:
+    """Returns the shapes of a checkpoint's "best" item for a model's parameters."""
+    scalar = jax.ShapeDtypeStruct((), np.int32)
+    return {
+        "params": params,
+        "epoch": scalar,
+        "score": jax.ShapeDtypeStruct((), np.float32),
+    }

@@ -1,0 +1,233 @@
+"""Evaluators: small plug-ins over one pass through a split.
+
+Each has a `measure`, compiled into the evaluation step, that turns a batch into arrays
+of one value an example; and a `summarize` that turns those of the whole split, padding
+removed, into numbers. A new question is a new class with these two.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mi_classifier import information
+from mi_classifier.data import Dataset
+from mi_classifier.losses import CLASSIFICATION_LOSSES
+from mi_classifier.models import ModelOutput
+
+RULES = ("prior", "balanced")
+Batch = dict[str, jax.Array]
+Measures = dict[str, jax.Array]
+
+
+class Priors(NamedTuple):
+    """Class frequencies, as log P(y) `[M]`.
+
+    Attributes:
+      training: of the training labels, which the net has learned.
+      population: of what is evaluated, for which a bound must hold.
+    """
+
+    training: jax.Array
+    population: jax.Array
+
+
+class Evaluator(Protocol):
+    """One question about a model."""
+
+    name: str
+
+    def measure(self, output: ModelOutput, batch: Batch, priors: Priors) -> Measures:
+        """Returns arrays `[B]` or `[B, ...]`, one value an example."""
+
+    def summarize(
+        self, measures: dict[str, np.ndarray], labels: np.ndarray, priors: Priors
+    ) -> dict[str, Any]:
+        """Returns numbers from the measures `[N, ...]` of the whole split."""
+
+
+def for_dataset(dataset: Dataset, loss: str) -> list[Evaluator]:
+    """Returns the evaluators that apply to a data set and a loss."""
+    evaluators: list[Evaluator] = [Information(loss), Classification(loss)]
+    if dataset.log_density is not None:
+        evaluators.append(Truth(dataset.log_density))
+    return evaluators
+
+
+def paper_rule(loss: str) -> str:
+    """Returns the decision rule that argmax n(x), the paper's, amounts to."""
+    return "balanced" if loss == "pc_softmax" else "prior"
+
+
+def pc_logits(logits: jax.Array, loss: str, log_prior: jax.Array) -> jax.Array:
+    """Returns PC-softmax logits, whichever loss the net was trained with."""
+    if loss == "pc_softmax":
+        return logits
+    return information.softmax_to_pc_logits(logits, log_prior)
+
+
+def mean_and_error(values: np.ndarray) -> tuple[float, float]:
+    """Returns the mean and its standard error, summed in float64."""
+    values = values.astype(np.float64)
+    if len(values) < 2:
+        return float(values.mean()), float("nan")
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def accuracies(
+    predictions: np.ndarray, labels: np.ndarray, num_classes: int
+) -> dict[str, Any]:
+    """Micro, macro and per-class accuracy.
+
+    Args:
+      predictions: `[N]` class indices.
+      labels: `[N]` class indices.
+      num_classes: number of classes M.
+
+    Returns:
+      "micro", the share of examples decided rightly; "per_class" `[M]`, the same of
+      each class, NaN for one without examples; "macro", the mean over the others.
+    """
+    correct = np.bincount(labels[predictions == labels], minlength=num_classes)
+    counts = np.bincount(labels, minlength=num_classes)
+    per_class = np.divide(
+        correct, counts, out=np.full(num_classes, np.nan), where=counts > 0
+    )
+    return {
+        "micro": float(correct.sum() / counts.sum()),
+        "macro": float(np.nanmean(per_class)),
+        "per_class": per_class,
+    }
+
+
+def _decisions(logits: jax.Array, log_prior: jax.Array) -> Measures:
+    return {
+        rule: information.optimal_decision(logits, log_prior, rule) for rule in RULES
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Information:
+    """How many nats the inputs carry about the labels, by the net (Eq. 5).
+
+    The bound is that of PC-softmax under the population's class frequencies; a net
+    trained with the ordinary softmax enters it with n - log P(y). For such a net the
+    paper's own column, E log softmax + log M, is given too: it is a bound only if all
+    classes are equally frequent.
+
+    Attributes:
+      loss: the net's training loss.
+    """
+
+    loss: str
+    name: str = "information"
+
+    def measure(self, output: ModelOutput, batch: Batch, priors: Priors) -> Measures:
+        """Pointwise mutual information, cross-entropy and training loss, in nats."""
+        labels = batch["label"]
+        logits = pc_logits(output.logits, self.loss, priors.training)
+        posterior = jax.nn.log_softmax(logits + priors.training)
+        measures = {
+            "pmi": information.pointwise_mutual_information(
+                logits, labels, priors.population
+            ),
+            "cross_entropy": -information.select_label(posterior, labels),
+            "loss": CLASSIFICATION_LOSSES[self.loss](
+                output.logits, labels, priors.training
+            ),
+        }
+        if self.loss == "softmax":
+            uniform = jnp.full_like(priors.training, -np.log(len(priors.training)))
+            measures["paper"] = information.pointwise_mutual_information(
+                output.logits, labels, uniform
+            )
+        return measures
+
+    def summarize(
+        self, measures: dict[str, np.ndarray], labels: np.ndarray, priors: Priors
+    ) -> dict[str, Any]:
+        """The bound with its standard error, H(Y), cross-entropy and loss."""
+        del labels
+        nats, error = mean_and_error(measures["pmi"])
+        figures = {
+            "mutual_information": {
+                "nats": nats,
+                "bits": nats / information.NATS_PER_BIT,
+                "standard_error": error,
+            },
+            "label_entropy": float(information.label_entropy(priors.population)),
+            "cross_entropy": mean_and_error(measures["cross_entropy"])[0],
+            "loss": mean_and_error(measures["loss"])[0],
+        }
+        if "paper" in measures:
+            figures["paper_softmax_plus_log_m"] = mean_and_error(measures["paper"])[0]
+        return figures
+
+
+@dataclasses.dataclass(frozen=True)
+class Classification:
+    """How often the net decides rightly, under both decision rules (Table 3).
+
+    Attributes:
+      loss: the net's training loss.
+    """
+
+    loss: str
+    name: str = "accuracy"
+
+    def measure(self, output: ModelOutput, batch: Batch, priors: Priors) -> Measures:
+        """The class decided for under each rule."""
+        del batch
+        logits = pc_logits(output.logits, self.loss, priors.training)
+        return _decisions(logits, priors.training)
+
+    def summarize(
+        self, measures: dict[str, np.ndarray], labels: np.ndarray, priors: Priors
+    ) -> dict[str, Any]:
+        """Accuracies of each rule, and which one the paper uses."""
+        classes = len(priors.training)
+        figures: dict[str, Any] = {
+            rule: accuracies(measures[rule], labels, classes) for rule in RULES
+        }
+        return figures | {"paper_rule": paper_rule(self.loss)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """What a net that knew the densities would score, on the same samples (Eq. 11).
+
+    The log densities log p(x|y) stand in for the logits, which makes the bound the
+    Monte-Carlo estimate of the true mutual information, and the decisions Bayes'.
+
+    Attributes:
+      log_density: from stored images to log p(x|y) `[B, M]`.
+    """
+
+    log_density: Any
+    name: str = "truth"
+
+    def measure(self, output: ModelOutput, batch: Batch, priors: Priors) -> Measures:
+        """True pointwise mutual information, and Bayes' decisions."""
+        del output
+        logits = self.log_density(batch["image"])
+        pmi = information.pointwise_mutual_information(
+            logits, batch["label"], priors.population
+        )
+        return {"pmi": pmi, **_decisions(logits, priors.training)}
+
+    def summarize(
+        self, measures: dict[str, np.ndarray], labels: np.ndarray, priors: Priors
+    ) -> dict[str, Any]:
+        """The Monte-Carlo estimate with its standard error, and Bayes' accuracies."""
+        nats, error = mean_and_error(measures["pmi"])
+        classes = len(priors.training)
+        return {
+            "mutual_information": {
+                "nats": nats,
+                "bits": nats / information.NATS_PER_BIT,
+                "standard_error": error,
+            },
+            **{rule: accuracies(measures[rule], labels, classes) for rule in RULES},
+        }

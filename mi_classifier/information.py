@@ -1,0 +1,236 @@
+"""Pointwise mutual information, its variational bound, and entropies.
+
+Everything is in nats and in log-space, computed in float32 at least, whatever the
+dtype of the inputs. A class that the training set never shows has `log_prior` -inf;
+it takes no part in a normalizer, and values and gradients stay finite.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+Array = jax.Array
+NATS_PER_BIT = float(np.log(2.0))
+
+
+def log_label_prior(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Returns the log of the labels' empirical distribution, P(y) of Eq. 10.
+
+    Args:
+      labels: integer class indices in [0, num_classes), shape [N], N >= 1.
+      num_classes: number of classes M.
+
+    Returns:
+      float32 `[M]`; -inf for a class without examples.
+
+    Raises:
+      ValueError: no labels, or a label outside of [0, num_classes).
+    """
+    labels = np.asarray(labels)
+    if labels.size == 0:
+        raise ValueError("labels: at least one example is needed for a prior")
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise ValueError(
+            f"labels must lie in [0, {num_classes}), "
+            f"found [{labels.min()}, {labels.max()}]"
+        )
+    counts = np.bincount(labels.ravel(), minlength=num_classes)
+    with np.errstate(divide="ignore"):
+        return np.log(counts / labels.size).astype(np.float32)
+
+
+def as_float(x: ArrayLike) -> Array:
+    """Returns `x` in float32, or in its own floating dtype where that is wider."""
+    x = jnp.asarray(x)
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def select_label(values: Array, labels: Array) -> Array:
+    """Returns `values[..., labels]`; NaN, never a neighbor, for a label out of range.
+
+    Args:
+      values: `[..., M]`.
+      labels: integers in [0, M), shape `[...]`.
+    """
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(f"labels must be integers, not {labels.dtype}")
+    check_shape("labels", labels, values.shape[:-1])
+    # A negative index would wrap around to the last classes.
+    labels = jnp.where(labels < 0, values.shape[-1], labels)
+    return jnp.take_along_axis(values, labels[..., None], axis=-1, mode="fill")[..., 0]
+
+
+def check_shape(name: str, x: Array, shape: tuple[int, ...]) -> None:
+    """Raises a ValueError that names the array whose shape is not `shape`."""
+    if x.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, not {x.shape}")
+
+
+def _check_logits(logits: Array, log_prior: Array) -> None:
+    if logits.ndim == 0:
+        raise ValueError("logits must have shape [..., M], not ()")
+    check_shape("log_prior", log_prior, logits.shape[-1:])
+
+
+def _center(logits: Array, log_prior: Array) -> Array:
+    """Subtracts the largest logit of a class that has a prior.
+
+    A constant in x alone, which changes no ratio; but at 1e4 a float32 has no digits
+    left for the prior that is about to be added.
+    """
+    seen = jnp.where(jnp.isneginf(log_prior), -jnp.inf, logits)
+    return logits - jax.lax.stop_gradient(seen.max(-1, keepdims=True))
+
+
+def log_pc_softmax(logits: ArrayLike, log_prior: ArrayLike) -> Array:
+    """Log of the probability-corrected softmax, Eq. 10.
+
+    `n_y - log sum_y' P(y') exp(n_y')`: the pointwise mutual information between an
+    input and each class. It is a density ratio, not a probability: `exp` of it,
+    weighted by P(y), sums to one. Adding a constant to all logits changes nothing.
+
+    Args:
+      logits: `[..., M]`, any floating dtype.
+      log_prior: `[M]` log P(y) in nats; -inf for a class never seen.
+
+    Returns:
+      `[..., M]` nats, float32 or wider.
+
+    Raises:
+      ValueError: `log_prior` is not `[M]`.
+    """
+    logits, log_prior = as_float(logits), as_float(log_prior)
+    _check_logits(logits, log_prior)
+    # Shift by the class that dominates the sum: every exponent is then at most 0, and
+    # under a uniform prior the arithmetic is that of log_softmax, to the last bit.
+    z = _center(logits, log_prior)
+    top = jnp.argmax(z + log_prior, axis=-1, keepdims=True)
+    z = z - jax.lax.stop_gradient(jnp.take_along_axis(z, top, axis=-1))
+    top_prior = jax.lax.stop_gradient(log_prior)[top]
+    terms = jnp.where(jnp.isneginf(log_prior), -jnp.inf, z) + (log_prior - top_prior)
+    return z - jnp.log(jnp.exp(terms).sum(-1, keepdims=True)) - top_prior
+
+
+def pointwise_mutual_information(
+    logits: ArrayLike, labels: ArrayLike, log_prior: ArrayLike
+) -> Array:
+    """Pointwise mutual information between inputs and their labels, in nats.
+
+    The integrand of Eq. 5 with f = n: `log_pc_softmax` at the label. Under a uniform
+    prior it is Eq. 9's `log softmax + log M`. With log densities log p(x|y) in place
+    of logits it is exact, the summand of Eq. 11.
+
+    Args:
+      logits: `[..., M]`.
+      labels: integers in [0, M), shape `[...]`; one out of range gives NaN.
+      log_prior: `[M]` log P(y).
+
+    Returns:
+      `[...]` nats, at most -log P(label).
+
+    Raises:
+      ValueError: shapes do not fit.
+      TypeError: labels are not integers.
+    """
+    return select_label(log_pc_softmax(logits, log_prior), jnp.asarray(labels))
+
+
+def variational_bound(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    log_prior: ArrayLike,
+    mask: ArrayLike | None = None,
+) -> Array:
+    """Lower bound on the mutual information I(X; Y), Eq. 5, as a sample mean.
+
+    Args:
+      logits: `[..., M]`.
+      labels: integers in [0, M), shape `[...]`.
+      log_prior: `[M]` log P(y).
+      mask: `[...]`, 1 for a real example and 0 for padding, whose logits and labels
+        are never looked at; None counts every example.
+
+    Returns:
+      Scalar, nats; 0 when the mask leaves no example.
+
+    Raises:
+      ValueError: shapes do not fit.
+      TypeError: labels are not integers.
+    """
+    logits, labels = as_float(logits), jnp.asarray(labels)
+    if mask is None:
+        return pointwise_mutual_information(logits, labels, log_prior).mean()
+    mask = jnp.asarray(mask) > 0
+    check_shape("mask", mask, logits.shape[:-1])
+    # Padding is replaced before the logarithms, so that not even its gradient is NaN.
+    logits = jnp.where(mask[..., None], logits, 0)
+    labels = jnp.where(mask, labels, 0)
+    pmi = pointwise_mutual_information(logits, labels, log_prior)
+    return jnp.where(mask, pmi, 0).sum() / jnp.maximum(mask.sum(), 1)
+
+
+def label_entropy(log_prior: ArrayLike) -> Array:
+    """Entropy H(Y) of the labels in nats, the most that any input can tell of them.
+
+    Args:
+      log_prior: `[M]` log P(y); a class at -inf contributes 0.
+
+    Returns:
+      Scalar in [0, log M].
+    """
+    log_prior = as_float(log_prior)
+    check_shape("log_prior", log_prior, (log_prior.size,))
+    finite = jnp.where(jnp.isneginf(log_prior), 0, log_prior)
+    return -jnp.sum(jnp.exp(log_prior) * finite)
+
+
+def optimal_decision(logits: ArrayLike, log_prior: ArrayLike, rule: str) -> Array:
+    """The class to decide for, given PC-softmax logits.
+
+    Args:
+      logits: `[..., M]`, logits of a PC-softmax net (see `softmax_to_pc_logits`).
+      log_prior: `[M]` log P(y).
+      rule: "prior" maximizes P(y|x), `argmax n + log P`, the fewest errors on data
+        with these class frequencies; "balanced" maximizes p(x|y), `argmax n`, the
+        best average recall over classes.
+
+    Returns:
+      `[...]` int32 class indices.
+
+    Raises:
+      ValueError: another rule, or `log_prior` is not `[M]`.
+    """
+    logits, log_prior = as_float(logits), as_float(log_prior)
+    _check_logits(logits, log_prior)
+    if rule == "balanced":
+        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    if rule == "prior":
+        posterior = _center(logits, log_prior) + log_prior
+        return jnp.argmax(posterior, axis=-1).astype(jnp.int32)
+    raise ValueError(f"rule must be 'prior' or 'balanced', not {rule!r}")
+
+
+def softmax_to_pc_logits(logits: ArrayLike, log_prior: ArrayLike) -> Array:
+    """Turns logits of an ordinary softmax net into those of a PC-softmax net.
+
+    An ordinary softmax net learns n = log P(y|x) + c(x), a PC-softmax net
+    n = log p(x|y) + c(x); by Bayes' rule they differ by log P(y). The bound of the
+    result is E log softmax + H(Y), valid for any class frequencies, where Eq. 9's
+    `+ log M` holds for uniform ones only.
+
+    Args:
+      logits: `[..., M]`.
+      log_prior: `[M]` log P(y) of the data that the net was trained on. The logit of
+        a class at -inf is left as it is.
+
+    Returns:
+      `[..., M]`, float32 or wider.
+
+    Raises:
+      ValueError: `log_prior` is not `[M]`.
+    """
+    logits, log_prior = as_float(logits), as_float(log_prior)
+    _check_logits(logits, log_prior)
+    finite = jnp.where(jnp.isneginf(log_prior), 0, log_prior)
+    return _center(logits, log_prior) - finite

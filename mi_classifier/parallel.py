@@ -1,0 +1,125 @@
+"""Devices: the one file that names `pmap`.
+
+A step runs on every local device at once. State is replicated and has no device axis;
+batches are split along theirs. Means over examples are means over devices too, so that
+two devices compute what one would.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from mi_classifier.errors import UserError
+
+T = TypeVar("T")
+AXIS = "batch"
+
+
+def num_devices() -> int:
+    """Returns the number of devices that share a batch."""
+    return jax.local_device_count()
+
+
+def replicated() -> NamedSharding:
+    """Returns the sharding of state: a copy on every device, no device axis."""
+    return NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), PartitionSpec())
+
+
+def replicate(tree: T) -> T:
+    """Copies a tree of arrays to every device."""
+    return jax.device_put(tree, replicated())
+
+
+def pmap(
+    function: Callable[..., Any],
+    in_axes: Sequence[int | None],
+    out_axes: Any,
+    donate_argnums: Sequence[int] = (),
+) -> Callable[..., Any]:
+    """Compiles `function` to run on every device; see `jax.pmap`.
+
+    Args:
+      function: a pure function that sees one device's share of the arguments and may
+        call `mean`.
+      in_axes: for each argument None, replicated, or the axis split over devices.
+      out_axes: a tree prefix of the same for the results.
+      donate_argnums: arguments whose memory the results may take.
+    """
+    return jax.pmap(
+        function,
+        axis_name=AXIS,
+        in_axes=tuple(in_axes),
+        out_axes=out_axes,
+        donate_argnums=tuple(donate_argnums),
+    )
+
+
+def mean(tree: T) -> T:
+    """Averages a tree over devices, inside of a function given to `pmap`."""
+    return jax.lax.pmean(tree, AXIS)
+
+
+def check_batch_size(batch_size: int, num_examples: int) -> None:
+    """Checks that training batches can be formed and split over the devices.
+
+    Raises:
+      UserError: not positive, not a multiple of the number of devices, or larger than
+        the training split.
+    """
+    devices = num_devices()
+    if batch_size < 1:
+        raise UserError(f"batch_size: must be at least 1, not {batch_size}")
+    if batch_size % devices:
+        below, above = batch_size // devices * devices, -(-batch_size // devices)
+        raise UserError(
+            f"batch_size: {batch_size} cannot be split evenly over {devices} devices; "
+            f"use {f'{below} or ' if below else ''}{above * devices}"
+        )
+    if batch_size > num_examples:
+        raise UserError(
+            f"batch_size: {batch_size} is more than the {num_examples} training examples"
+        )
+
+
+def split_indices(indices: np.ndarray) -> np.ndarray:
+    """Splits the last axis over devices: `[S, B]` -> `[devices, S, B / devices]`."""
+    steps, batch_size = indices.shape
+    shares = indices.reshape(steps, num_devices(), batch_size // num_devices())
+    return np.ascontiguousarray(shares.transpose(1, 0, 2))
+
+
+def evaluation_batches(
+    split: Mapping[str, np.ndarray], batch_size: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yields batches that hold every example of a split exactly once.
+
+    Args:
+      split: arrays of one length N.
+      batch_size: examples a batch, rounded up to a multiple of the number of devices;
+        the last batch is padded with zeros.
+
+    Yields:
+      The split's arrays `[devices, B / devices, ...]` and their float32 `mask`, 1 for
+      a real example and 0 for padding.
+    """
+    devices = num_devices()
+    length = len(split["label"])
+    size = -(-min(batch_size, length) // devices) * devices
+    for start in range(0, length, size):
+        batch = {name: array[start : start + size] for name, array in split.items()}
+        count = len(batch["label"])
+        batch["mask"] = np.ones(count, np.float32)
+        yield {
+            name: np.pad(
+                array, [(0, size - count)] + [(0, 0)] * (array.ndim - 1)
+            ).reshape(devices, size // devices, *array.shape[1:])
+            for name, array in batch.items()
+        }
+
+
+def merge(outputs: Any) -> Any:
+    """Undoes the split over devices: `[devices, B / devices, ...]` -> `[B, ...]`."""
+    return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), outputs)

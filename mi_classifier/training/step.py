@@ -1,0 +1,73 @@
+"""The training step: many of them in one call, on every device."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from mi_classifier import parallel
+from mi_classifier.data import Split
+from mi_classifier.losses import CLASSIFICATION_LOSSES
+from mi_classifier.training.state import TrainState
+
+TrainSteps = Callable[[TrainState, Split, jax.Array], tuple[TrainState, jax.Array]]
+
+
+def make_train_steps(
+    model: nn.Module,
+    preprocess: Callable[[jax.Array], jax.Array],
+    loss: str,
+    optimizer: optax.GradientTransformation,
+    key: jax.Array,
+) -> TrainSteps:
+    """Compiles the training of several batches in one call.
+
+    Args:
+      model: the module to train.
+      preprocess: from stored images to its input.
+      loss: a name among `CLASSIFICATION_LOSSES`.
+      optimizer: of the state's parameters.
+      key: of the run; a step's own is `fold_in(key, step)`.
+
+    Returns:
+      A function from the state (donated), the replicated training split and the
+      indices of its examples, `[devices, S, B / devices]`, to the state S steps later
+      and the mean loss of each batch, `[S]`.
+    """
+    example_loss = CLASSIFICATION_LOSSES[loss]
+
+    def step(
+        state: TrainState, split: Split, indices: jax.Array
+    ) -> tuple[TrainState, jax.Array]:
+        batch = {name: array[indices] for name, array in split.items()}
+        rngs = {"dropout": jax.random.fold_in(key, state.step)}
+
+        def mean_loss(params: optax.Params) -> jax.Array:
+            images = preprocess(batch["image"])
+            output = model.apply({"params": params}, images, train=True, rngs=rngs)
+            return example_loss(output.logits, batch["label"], state.log_prior).mean()
+
+        value, gradients = jax.value_and_grad(mean_loss)(state.params)
+        value, gradients = parallel.mean((value, gradients))
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        return state.replace(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            opt_state=opt_state,
+        ), value
+
+    def steps(
+        state: TrainState, split: Split, indices: jax.Array
+    ) -> tuple[TrainState, jax.Array]:
+        return jax.lax.scan(lambda s, i: step(s, split, i), state, indices)
+
+    return parallel.pmap(
+        steps, in_axes=(None, None, 0), out_axes=(None, None), donate_argnums=(0,)
+    )
+
+
+def copy(tree: object) -> object:
+    """Copies a tree on its devices, out of the way of donated buffers."""
+    return jax.tree.map(jnp.copy, tree)

@@ -1,0 +1,170 @@
+"""The folder of a run: config.json, checkpoints/, metrics.jsonl, evaluation/.
+
+Files appear whole or not at all, so that a kill at any moment leaves a workdir that
+resumes.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from ml_collections import ConfigDict
+
+from mi_classifier import config as configs
+from mi_classifier import parallel
+from mi_classifier.errors import UserError
+
+CONFIG = "config.json"
+_CHECKPOINTS = "checkpoints"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all, making its folder if need be.
+
+    Raises:
+      UserError: the folder cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON, NumPy numbers and arrays included, NaN as null."""
+    write_text(path, json.dumps(_plain(value), indent=2, allow_nan=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (np.ndarray, np.generic, jax.Array)):
+        return _plain(np.asarray(value).tolist())
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def open_for(config: ConfigDict, workdir: Path) -> None:
+    """Makes the folder a workdir of `config`, or checks that it is one.
+
+    Raises:
+      UserError: it is that of another config, naming the fields that differ.
+    """
+    if not (workdir / CONFIG).exists():
+        if (workdir / _CHECKPOINTS).exists():
+            raise UserError(f"{workdir}: has checkpoints but no {CONFIG}")
+        write_text(workdir / CONFIG, configs.to_json(config))
+        return
+    if differing := configs.differences(config, load_config(workdir)):
+        raise UserError(
+            f"{workdir} holds a run of another config ({'; '.join(differing)}); "
+            "give another --workdir, or remove this one"
+        )
+
+
+def load_config(workdir: Path) -> ConfigDict:
+    """Reads the config of a workdir.
+
+    Raises:
+      UserError: there is none, or it cannot be read.
+    """
+    path = workdir / CONFIG
+    if not workdir.is_dir():
+        raise UserError(f"--workdir: no such folder: {workdir}")
+    try:
+        return configs.from_json(path.read_text())
+    except FileNotFoundError:
+        raise UserError(
+            f"{workdir}: not a workdir: no {CONFIG}; train.py makes one"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+
+
+class Checkpoints:
+    """The checkpoints of a run: its latest state and its best variables, together.
+
+    Both are items of one Orbax step, so that they are written as one; the two latest
+    steps are kept.
+    """
+
+    def __init__(self, workdir: Path) -> None:
+        self._folder = workdir.absolute() / _CHECKPOINTS
+        self._manager = ocp.CheckpointManager(
+            self._folder,
+            item_names=("state", "best"),
+            options=ocp.CheckpointManagerOptions(max_to_keep=2, create=True),
+        )
+
+    def save(self, step: int, state: Any, best: Any) -> None:
+        """Writes both in the background; donated buffers are copied first."""
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state), best=ocp.args.StandardSave(best)
+            ),
+        )
+
+    def latest_step(self) -> int | None:
+        """Returns the step of the latest complete checkpoint, or None."""
+        return self._manager.latest_step()
+
+    def restore(self, **templates: Any) -> dict[str, Any]:
+        """Restores items of the latest checkpoint onto the devices there are now.
+
+        Args:
+          **templates: `state` or `best` or both, trees of arrays or shapes.
+
+        Raises:
+          UserError: there is no checkpoint, or it does not fit the template.
+        """
+        step = self.latest_step()
+        if step is None:
+            raise no_checkpoint(self._folder.parent)
+        sharding = parallel.replicated()
+        targets = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+            templates,
+        )
+        try:
+            restored = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    **{k: ocp.args.StandardRestore(v) for k, v in targets.items()}
+                ),
+            )
+        except (ValueError, KeyError, OSError) as error:
+            raise UserError(
+                f"{self._folder / str(step)}: cannot be restored: "
+                f"{' '.join(str(error).split())[:200]}"
+            ) from error
+        return {name: restored[name] for name in templates}
+
+    def close(self) -> None:
+        """Waits until what was saved is on disk."""
+        self._manager.close()
+
+
+def has_checkpoint(workdir: Path) -> bool:
+    """Returns whether the workdir has a checkpoint folder at all."""
+    return (workdir / _CHECKPOINTS).is_dir()
+
+
+def no_checkpoint(workdir: Path) -> UserError:
+    """Returns the error that a workdir was never trained to its first checkpoint."""
+    return UserError(f"{workdir}: no checkpoint yet; run train.py on it first")
