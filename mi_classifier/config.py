@@ -32,7 +32,10 @@ def load(reference: str) -> ConfigDict:
         raise UserError(
             f"--config: no such file: {path}{nearest(path, neighbors)}{known}"
         )
-    get_config = runpy.run_path(path).get("get_config")
+    try:
+        get_config = runpy.run_path(path).get("get_config")
+    except SyntaxError as error:
+        raise UserError(f"--config: {path}: not Python: {error}") from error
     if get_config is None:
         raise UserError(f"--config: {path} defines no get_config()")
     return get_config(argument) if argument else get_config()
@@ -76,14 +79,13 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 def differences(ours: ConfigDict, theirs: ConfigDict) -> list[str]:
     """Names the fields in which two configs differ, with both values."""
     a, b = flatten(ours), flatten(theirs)
-    missing = object()
-    shown = lambda x: "nothing" if x is missing else repr(x)  # noqa: E731
-    return [
-        f"{field} is {shown(b.get(field, missing))} there and "
-        f"{shown(a.get(field, missing))} here"
-        for field in sorted(a.keys() | b.keys())
-        if a.get(field, missing) != b.get(field, missing)
-    ]
+    fields = sorted(a.keys() | b.keys())
+    pairs = [(field, *(_shown(flat, field) for flat in (b, a))) for field in fields]
+    return [f"{field} is {x} there and {y} here" for field, x, y in pairs if x != y]
+
+
+def _shown(flat: dict[str, Any], field: str) -> str:
+    return repr(flat[field]) if field in flat else "missing"
 
 
 def to_json(config: ConfigDict) -> str:

@@ -3,14 +3,17 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-_MOST_CLASSES = 20  # whose recalls are still worth a row each
+from mi_classifier.evaluation.evaluators import RULES
+
+_MOST_CLASSES = 20  # that get a row each
 
 
 def print_tables(figures: dict[str, Any], class_names: Sequence[str]) -> None:
-    """Prints an evaluation: a column for each split, then recalls by class.
+    """Prints an evaluation: a column for each split, then the test split by class.
 
     Args:
       figures: what `evaluate` returns.
@@ -18,66 +21,61 @@ def print_tables(figures: dict[str, Any], class_names: Sequence[str]) -> None:
     """
     console = Console()
     splits = figures["splits"]
-    table = Table(
-        title=f"{figures['dataset']}, {figures['loss']}, epoch {figures['epoch']}"
-    )
+    title = f"{figures['dataset']}: {figures['loss']}, epoch {figures['epoch']}"
+    table = Table(title=title, caption="* argmax n(x), the paper's decision")
     table.add_column("")
     for name, split in splits.items():
         table.add_column(f"{name}\n{split['num_examples']:,}", justify="right")
-    for title, cells in _rows(list(splits.values())):
-        table.add_row(title, *cells)
+    for name, cells in _rows(list(splits.values())):
+        table.add_row(name, *cells)
     console.print(table)
-    if len(class_names) <= _MOST_CLASSES and all(
-        "truth" not in s for s in splits.values()
-    ):
-        console.print(_recalls(splits["test"]["accuracy"], class_names))
+    console.print(_classes(splits["test"]["accuracy"], class_names))
 
 
 def _rows(splits: list[dict[str, Any]]) -> Iterable[tuple[str, list[str]]]:
-    def row(title: str, *path: str, scale: float = 1, digits: int = 4) -> tuple:
+    with_truth = "truth" in splits[0]
+
+    def row(title: str, template: str, *path: str) -> tuple[str, list[str]]:
         cells = []
         for split in splits:
             value: Any = split
             for key in path:
                 value = value[key]
-            cells.append(f"{scale * value:.{digits}f}")
+            cells.append(template.format(value))
         return title, cells
 
-    def information(title: str, *path: str) -> tuple[str, list[str]]:
-        _, values = row(title, *path, "nats")
-        _, errors = row(title, *path, "standard_error")
-        return title, [f"{v} ± {e}" for v, e in zip(values, errors, strict=True)]
-
-    def accuracy(kind: str, rule: str) -> Iterable[tuple[str, list[str]]]:
-        paper = splits[0]["accuracy"]["paper_rule"] == rule
-        name = f"{kind} accuracy, {rule} rule{' = argmax n' if paper else ''} (%)"
-        yield row(name, "accuracy", rule, kind, scale=100, digits=2)
-        if "truth" in splits[0]:
-            yield row("  Bayes' limit", "truth", rule, kind, scale=100, digits=2)
-
-    yield information("mutual information (nats)", "information", "mutual_information")
-    if "truth" in splits[0]:
-        yield information("  Monte-Carlo truth", "truth", "mutual_information")
-    yield row("mutual information (bits)", "information", "mutual_information", "bits")
+    nats = "{0[nats]:.4f} ± {0[standard_error]:.4f}"
+    accuracy = "{0[micro]:.2%} / {0[macro]:.2%}"
+    bound = ("information", "mutual_information")
+    yield row("mutual information, nats", nats, *bound)
+    if with_truth:
+        yield row("  Monte-Carlo truth", nats, "truth", "mutual_information")
+    yield row("  in bits", "{0[bits]:.4f}", *bound)
     if "paper_softmax_plus_log_m" in splits[0]["information"]:
-        yield row(
-            "  the paper's: softmax + log M", "information", "paper_softmax_plus_log_m"
-        )
-    yield row("label entropy H(Y) (nats)", "information", "label_entropy")
-    yield row("cross-entropy (nats)", "information", "cross_entropy")
-    for rule in ("prior", "balanced"):
-        for kind in ("micro", "macro"):
-            yield from accuracy(kind, rule)
+        path = ("information", "paper_softmax_plus_log_m")
+        yield row("  paper's softmax + log M", "{:.4f}", *path)
+    yield row("label entropy H(Y), nats", "{:.4f}", "information", "label_entropy")
+    yield row("cross-entropy, nats", "{:.4f}", "information", "cross_entropy")
+    yield "accuracy, micro / macro", [""] * len(splits)
+    for rule in RULES:
+        paper = splits[0]["accuracy"]["paper_rule"] == rule
+        title = f"  {rule} rule{' *' if paper else ''}"
+        yield row(title, accuracy, "accuracy", rule)
+        if with_truth:
+            yield row("    Bayes' limit", accuracy, "truth", rule)
 
 
-def _recalls(accuracy: dict[str, Any], class_names: Sequence[str]) -> Table:
-    table = Table(title="test accuracy by class (%)")
+def _classes(accuracy: dict[str, Any], class_names: Sequence[str]) -> Table:
+    recalls = np.stack([accuracy[rule]["per_class"] for rule in RULES], -1)
+    shown = np.arange(len(class_names))
+    title = "test accuracy by class"
+    if len(class_names) > _MOST_CLASSES:
+        shown = np.argsort(recalls.min(-1), kind="stable")[:_MOST_CLASSES]
+        title += f", the {_MOST_CLASSES} lowest of {len(class_names)}"
+    table = Table(title=title)
     table.add_column("class")
-    for rule in ("prior", "balanced"):
+    for rule in RULES:
         table.add_column(f"{rule} rule", justify="right")
-    pairs = zip(
-        accuracy["prior"]["per_class"], accuracy["balanced"]["per_class"], strict=True
-    )
-    for name, values in zip(class_names, pairs, strict=True):
-        table.add_row(name, *(f"{100 * value:.2f}" for value in values))
+    for index in shown:
+        table.add_row(class_names[index], *(f"{x:.2%}" for x in recalls[index]))
     return table

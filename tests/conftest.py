@@ -1,0 +1,96 @@
+"""Generated data and small configs that the tests share."""
+
+import gzip
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mi_classifier import config as configs
+
+REPOSITORY = Path(__file__).parents[1]
+REFERENCE = REPOSITORY.parent / "shared"  # the real data, where there is any
+
+
+def write_idx(path, array, compress=True):
+    """Writes a uint8 array as an idx file, by the format's own description."""
+    header = struct.pack(
+        f">{1 + array.ndim}I", 0x800 + array.ndim, *map(int, array.shape)
+    )
+    opener = gzip.open if compress else open
+    with opener(path, "wb") as file:
+        file.write(header + array.astype(np.uint8).tobytes())
+
+
+def digits(count, seed):
+    """Draws images whose bright row tells their label, and the labels."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 10, count)
+    images = generator.integers(0, 60, (count, 28, 28))
+    images[np.arange(count), 2 * labels + 4] += 150
+    return images, labels
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory):
+    """A folder with four generated idx files: 600 training and 100 test images."""
+    folder = tmp_path_factory.mktemp("archive")
+    for prefix, count in (("train", 600), ("t10k", 100)):
+        images, labels = digits(count, seed=count)
+        write_idx(folder / f"{prefix}-images-idx3-ubyte.gz", images)
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte.gz", labels)
+    return folder
+
+
+@pytest.fixture
+def reference():
+    """The folder of the authors' outputs and the real MNIST, or None."""
+    return REFERENCE if REFERENCE.is_dir() else None
+
+
+@pytest.fixture
+def tiny_config(archive, tmp_path):
+    """A config of a few seconds: the mixture with a small net, or generated digits."""
+
+    def make(name="gmm", words="", **overrides):
+        reference = f"{REPOSITORY}/configs/{name}.py" + (f":{words}" if words else "")
+        config = configs.load(reference)
+        config.num_epochs = 2
+        config.checkpoint_seconds = 0.0
+        if name == "gmm":
+            config.model.hidden = (16,)
+            config.batch_size = 4_000
+        else:
+            config.batch_size = 20
+            config.data.archive_dir = str(archive)
+            config.data.data_dir = str(tmp_path / "tfds")
+        config.update_from_flattened_dict(overrides)
+        return config
+
+    return make
+
+
+@pytest.fixture
+def run_script():
+    """Runs a command of the repository as a user would; never on more than CPUs."""
+
+    def run(*arguments, devices=1, cwd=REPOSITORY, check=True):
+        result = subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=cwd,
+            env=os.environ
+            | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
+            | {"PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        if check:
+            assert result.returncode == 0, result.stderr
+        return result
+
+    return run

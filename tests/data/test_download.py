@@ -1,0 +1,63 @@
+import functools
+import http.server
+import threading
+
+import pytest
+from tests.data.test_mnist import checksums
+
+from mi_classifier.data import download, mnist
+from mi_classifier.errors import UserError
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        del args
+
+    def do_GET(self):
+        self.server.requests.append(self.path)
+        if self.path.startswith("/short/"):
+            body = b"x" * 10
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(body)
+        else:
+            super().do_GET()
+
+
+@pytest.fixture
+def serve(archive):
+    """A server on loopback: /archive/ as it is, /short/ breaks off, the rest is 404."""
+    handler = functools.partial(Handler, directory=archive.parent)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.requests = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        server.root = f"http://127.0.0.1:{server.server_port}/"
+        yield server
+        server.shutdown()
+
+
+def test_mirrors_are_tried_in_turn(serve, archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(mnist, "SHA256", checksums(archive))
+    mirrors = [f"{serve.root}{name}/" for name in ("nothing", "short", archive.name)]
+    mnist.fetch_archive(tmp_path / "got", mirrors)
+    assert len(list((tmp_path / "got").iterdir())) == 4  # and no temporary files
+    assert mnist.read_archive(tmp_path / "got")[1] == "standard"
+    # A mirror that fails is asked for nothing more; what is there is not fetched again.
+    assert len(serve.requests) == 1 + 1 + 4
+    mnist.fetch_archive(tmp_path / "got", mirrors)
+    assert len(serve.requests) == 6
+
+
+def test_content_is_checked_before_it_takes_its_name(serve, archive, tmp_path):
+    with pytest.raises(UserError, match=r"content is not MNIST's.*archive_dir=FOLDER"):
+        mnist.fetch_archive(tmp_path / "got", [f"{serve.root}{archive.name}/"])
+    assert list((tmp_path / "got").iterdir()) == []
+
+
+def test_every_mirrors_answer_is_told(serve, tmp_path):
+    mirrors = [serve.root + "nothing/", serve.root + "short/", "http://127.0.0.1:9/"]
+    with pytest.raises(UserError, match=r"404.*broke off.*refused") as error:
+        download.fetch(["a"], mirrors, tmp_path, lambda path, name: None)
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []

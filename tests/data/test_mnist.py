@@ -1,0 +1,255 @@
+import shutil
+import subprocess
+import sys
+
+import chex
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from tests.conftest import digits, write_idx
+
+from mi_classifier.data import mnist
+from mi_classifier.errors import UserError
+
+
+@pytest.fixture
+def copied(archive, tmp_path):
+    """A copy of the archive to be damaged."""
+    return shutil.copytree(archive, tmp_path / "copied")
+
+
+def test_read_archive_returns_what_was_written(archive):
+    splits, name = mnist.read_archive(archive)
+    for split, count in (("train", 600), ("test", 100)):
+        images, labels = digits(count, seed=count)
+        chex.assert_type(splits[split]["image"], np.uint8)
+        np.testing.assert_array_equal(splits[split]["image"][..., 0], images)
+        np.testing.assert_array_equal(splits[split]["label"], labels)
+    assert name != "standard"
+
+
+def test_gzipped_or_not_is_told_by_content(copied, archive):
+    expected = mnist.read_archive(archive)
+    # Uncompressed under either name, and gzipped without the ending.
+    images, labels = digits(600, seed=600)
+    (copied / "train-images-idx3-ubyte.gz").unlink()
+    write_idx(copied / "train-images.idx3-ubyte", images, compress=False)
+    write_idx(copied / "train-labels-idx1-ubyte.gz", labels, compress=False)
+    (copied / "t10k-images-idx3-ubyte.gz").rename(copied / "t10k-images-idx3-ubyte")
+    chex.assert_trees_all_equal(mnist.read_archive(copied), expected)
+
+
+def damage_missing(folder):
+    (folder / "t10k-labels-idx1-ubyte.gz").unlink()
+
+
+def damage_truncated_gzip(folder):
+    path = folder / "train-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def damage_truncated_raw(folder):
+    path = folder / "t10k-images-idx3-ubyte"
+    write_idx(path, digits(100, 100)[0], compress=False)
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def damage_bit(folder):
+    path = folder / "train-images-idx3-ubyte.gz"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 16
+    path.write_bytes(content)
+
+
+def damage_empty(folder):
+    (folder / "train-labels-idx1-ubyte.gz").write_bytes(b"")
+
+
+def damage_longer(folder):
+    path = folder / "t10k-labels-idx1-ubyte"
+    write_idx(path, digits(100, 100)[1], compress=False)
+    path.write_bytes(path.read_bytes() + b"x")
+
+
+def swap(folder, one, other):
+    one, other = folder / f"{one}-ubyte.gz", folder / f"{other}-ubyte.gz"
+    one.rename(folder / "third")
+    other.rename(one)
+    (folder / "third").rename(other)
+
+
+def damage_swapped_kinds(folder):
+    swap(folder, "train-images-idx3", "train-labels-idx1")
+
+
+def damage_swapped_images(folder):
+    swap(folder, "train-images-idx3", "t10k-images-idx3")
+
+
+def damage_swapped_sets(folder):
+    swap(folder, "train-images-idx3", "t10k-images-idx3")
+    swap(folder, "train-labels-idx1", "t10k-labels-idx1")
+
+
+def damage_label(folder):
+    labels = digits(100, 100)[1]
+    labels[7] = 12
+    write_idx(folder / "t10k-labels-idx1-ubyte.gz", labels)
+
+
+def damage_size(folder):
+    write_idx(folder / "t10k-images-idx3-ubyte.gz", np.zeros((100, 32, 32)))
+
+
+def damage_giant(folder):
+    path = folder / "t10k-images-idx3-ubyte"
+    path.write_bytes(bytes.fromhex("00000803 ffffffff 0000001c 0000001c"))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damage_missing, r"t10k-labels-idx1-ubyte\.gz .* is missing"),
+        (damage_truncated_gzip, "train-images.* truncated or damaged"),
+        (damage_truncated_raw, "t10k-images.*: truncated"),
+        (damage_bit, "train-images.* truncated or damaged"),
+        (damage_empty, "train-labels.* truncated"),
+        (damage_longer, "t10k-labels.* longer than its header"),
+        (damage_swapped_kinds, "train-images.* it holds labels: swapped"),
+        (damage_swapped_images, "100 images but .* 600 labels.*swapped"),
+        (damage_swapped_sets, "fewer images.*swapped"),
+        (damage_label, "t10k-labels.*label 12 is not a digit"),
+        (damage_size, "t10k-images.*32, 32"),
+        (damage_giant, "t10k-images.*announces"),
+    ],
+)
+def test_damaged_archives_are_refused_in_one_line(copied, damage, message):
+    damage(copied)
+    with pytest.raises(UserError, match=message) as error:
+        mnist.read_archive(copied)
+    assert "\n" not in str(error.value)
+
+
+def test_content_known_by_its_checksum_is_told_apart(archive, copied, monkeypatch):
+    """What holds for MNIST itself, shown on a generated set declared to be it."""
+    monkeypatch.setattr(mnist, "SHA256", checksums(archive))
+    assert mnist.read_archive(archive)[1] == "standard"
+    damage_swapped_sets(copied)
+    with pytest.raises(UserError, match="holds the content of t10k-images.*swapped"):
+        mnist.read_archive(copied)
+    damage_swapped_sets(copied)
+    images = digits(600, 600)[0]
+    images[3, 3, 3] += 1
+    write_idx(copied / "train-images-idx3-ubyte.gz", images)
+    with pytest.raises(UserError, match="train-images.*: damaged.* 3 files"):
+        mnist.read_archive(copied)
+
+
+def checksums(folder):
+    import gzip
+    import hashlib
+
+    return {
+        name: hashlib.sha256(gzip.open(folder / f"{name}.gz").read()).hexdigest()
+        for pair in mnist.FILES.values()
+        for name in pair
+    }
+
+
+def test_thin_keeps_the_first_of_each_digit_in_order():
+    labels = np.tile(np.arange(10), 40)
+    balanced = mnist.thin(labels, 30, balanced=True)
+    assert np.flatnonzero(balanced).tolist() == list(range(300))
+    unbalanced = mnist.thin(labels, 30, balanced=False)
+    counts = np.bincount(labels[unbalanced], minlength=10)
+    assert counts.tolist() == [3, 30] * 5
+    assert np.flatnonzero(unbalanced & (labels == 4)).tolist() == [4, 14, 24]
+
+
+def test_real_or_generated_splits(archive, reference, tmp_path):
+    real = reference and reference / "data" / "mnist"
+    folder = real if real and real.is_dir() else archive
+    raw, _ = mnist.read_archive(folder)
+    count = len(raw["train"]["label"])
+    for balanced in (True, False):
+        dataset = mnist.load(balanced, str(folder), str(tmp_path))
+        splits = dataset.splits
+        blocks = {
+            "train": slice(0, count * 4 // 6),
+            "authors_test": slice(count * 4 // 6, count * 5 // 6),
+            "validation": slice(count * 5 // 6, count),
+        }
+        for name, block in blocks.items():
+            labels = raw["train"]["label"][block]
+            keep = mnist.thin(labels, count // 20, balanced)
+            np.testing.assert_array_equal(splits[name]["label"], labels[keep])
+            np.testing.assert_array_equal(
+                splits[name]["image"], raw["train"]["image"][block][keep]
+            )
+        np.testing.assert_array_equal(splits["test"]["image"], raw["test"]["image"])
+        np.testing.assert_array_equal(splits["test"]["label"], raw["test"]["label"])
+        if folder == real:
+            expected = [3000 if balanced else 300, 3000] * 5
+            assert np.bincount(splits["train"]["label"]).tolist() == expected
+
+
+def test_preprocess_is_the_recipes_normalization(archive, tmp_path):
+    dataset = mnist.load(True, str(archive), str(tmp_path))
+    images = dataset.splits["test"]["image"][:3]
+    expected = (images / 255.0 - 0.1307) / 0.3081
+    result = dataset.preprocess(images)
+    chex.assert_type(result, np.float32)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+    chex.assert_shape(dataset.example_input(), (1, 28, 28, 1))
+
+
+def test_a_set_prepared_elsewhere_is_read_without_the_archive(archive, tmp_path):
+    """As TFDS's own builder writes it: named mnist, no config, in array_record."""
+
+    class Mnist(mnist.MnistIdx):
+        name = "mnist"
+        VERSION = tfds.core.Version("3.0.1")
+
+    builder = Mnist(
+        archive=mnist.read_archive(archive)[0],
+        data_dir=tmp_path,
+        file_format="array_record",
+    )
+    builder.download_and_prepare()
+    assert (tmp_path / "mnist" / "3.0.1").is_dir()
+    dataset = mnist.load(True, "", str(tmp_path))
+    np.testing.assert_array_equal(
+        dataset.splits["test"]["label"], digits(100, seed=100)[1]
+    )
+
+
+def test_another_archive_in_the_same_data_dir_is_not_mistaken(
+    archive, copied, tmp_path
+):
+    first = mnist.load(True, str(archive), str(tmp_path / "tfds"))
+    images, labels = digits(100, seed=5)
+    write_idx(copied / "t10k-images-idx3-ubyte.gz", images)
+    write_idx(copied / "t10k-labels-idx1-ubyte.gz", labels)
+    second = mnist.load(True, str(copied), str(tmp_path / "tfds"))
+    np.testing.assert_array_equal(second.splits["test"]["label"], labels)
+    assert not np.array_equal(
+        first.splits["test"]["label"], second.splits["test"]["label"]
+    )
+
+
+def test_neither_archive_nor_network_says_which_files_to_put_where(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9/",))
+    with pytest.raises(UserError, match=r"train-images.*t10k-labels.*archive_dir") as e:
+        mnist.load(True, "", str(tmp_path))
+    assert "\n" not in str(e.value)
+
+
+def test_neither_tensorflow_nor_pytorch_is_imported(archive, tmp_path):
+    code = (
+        "import sys; from mi_classifier.data import mnist; "
+        f"mnist.load(True, {str(archive)!r}, {str(tmp_path)!r}); "
+        "assert not {'tensorflow', 'torch'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

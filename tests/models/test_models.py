@@ -1,0 +1,172 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from absl.testing import parameterized
+from scipy.signal import correlate
+from scipy.special import logsumexp
+
+from mi_classifier import information
+from mi_classifier.data import gaussian_mixture
+from mi_classifier.errors import UserError
+from mi_classifier.models import ModelOutput, create_model
+
+INPUTS = {"mlp": (3, 10), "mnist_cnn": (3, 28, 28, 1)}
+COUNTS = {
+    "mlp": 10 * 100 + 100 + 2 * (100 * 100 + 100) + 100 * 7 + 7,
+    "mnist_cnn": 25 * 20 + 20 + 500 * 50 + 50 + 800 * 500 + 500 + 500 * 7 + 7,
+}
+
+
+class ModelContractTest(chex.TestCase):
+    @chex.variants(with_jit=True, without_jit=True)
+    @parameterized.parameters("mlp", "mnist_cnn")
+    def test_contract(self, name):
+        model = create_model(name, 7)
+        images = jax.random.normal(jax.random.key(0), INPUTS[name])
+        variables = model.init(jax.random.key(1), images)
+        output = self.variant(model.apply)(variables, images)
+        assert isinstance(output, ModelOutput)
+        chex.assert_shape(output.logits, (3, 7))
+        chex.assert_rank(output.features, 2)
+        head = variables["params"]["head"]
+        chex.assert_shape(head["kernel"], (output.features.shape[-1], 7))
+        chex.assert_trees_all_close(
+            output.logits, output.features @ head["kernel"] + head["bias"], atol=1e-5
+        )
+        assert (output.features >= 0).all()  # after the last ReLU
+        count = sum(x.size for x in jax.tree.leaves(variables))
+        assert count == COUNTS[name]
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_gradients_reach_every_parameter(name):
+    model = create_model(name, 7)
+    images = jax.random.normal(jax.random.key(0), (16, *INPUTS[name][1:]))
+    variables = model.init(jax.random.key(1), images)
+    gradients = jax.grad(lambda v: (model.apply(v, images).logits ** 2).sum())(
+        variables
+    )
+    chex.assert_tree_all_finite(gradients)
+    assert all(np.any(x != 0) for x in jax.tree.leaves(gradients))
+
+
+def test_cnn_equals_one_written_with_scipy():
+    model = create_model("mnist_cnn", 10)
+    images = np.random.default_rng(0).standard_normal((2, 28, 28, 1))
+    variables = model.init(jax.random.key(1), jnp.asarray(images))
+    params = jax.tree.map(np.float64, variables["params"])
+    x = images
+    for name in ("conv0", "conv1"):
+        kernel, bias = params[name]["kernel"], params[name]["bias"]
+        maps = [
+            [
+                sum(
+                    correlate(image[..., c], kernel[..., c, o], "valid")
+                    for c in range(x.shape[-1])
+                )
+                for o in range(kernel.shape[-1])
+            ]
+            for image in x
+        ]
+        x = np.maximum(np.moveaxis(maps, 1, -1) + bias, 0)
+        corners = [x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+        x = np.maximum.reduce(corners)
+    x = x.reshape(len(x), -1)
+    x = np.maximum(x @ params["hidden"]["kernel"] + params["hidden"]["bias"], 0)
+    logits = x @ params["head"]["kernel"] + params["head"]["bias"]
+    output = model.apply(variables, jnp.asarray(images))
+    np.testing.assert_allclose(output.features, x, atol=1e-4)
+    np.testing.assert_allclose(output.logits, logits, atol=1e-4)
+
+
+def test_cnn_is_the_same_by_xla_convolutions(monkeypatch):
+    model = create_model("mnist_cnn", 10)
+    images = jax.random.normal(jax.random.key(0), (2, 28, 28, 1))
+    variables = model.init(jax.random.key(1), images)
+
+    def gradient():
+        return jax.grad(lambda v: (model.apply(v, images).logits ** 2).sum())(variables)
+
+    ours = gradient()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    chex.assert_trees_all_close(ours, gradient(), rtol=1e-4, atol=1e-4)
+
+
+def published_weights(reference):
+    """The authors' nets where they are at hand, else generated ones of their shapes."""
+    path = reference and reference / "reference" / "published_mlp.npz"
+    if path and path.is_file():
+        tensors = dict(np.load(path))
+        return lambda setting, dim: {
+            name: tensors[f"{setting}/{dim}/{name}"]
+            for name in (
+                f"fc{i}.{kind}" for i in range(1, 5) for kind in ("weight", "bias")
+            )
+        }
+
+    def generate(setting, dim):
+        generator = np.random.default_rng([len(setting), dim])
+        sizes = [dim, 100, 100, 100, 5]
+        weights = {}
+        for i in range(1, 5):
+            shape = (sizes[i], sizes[i - 1])
+            weights[f"fc{i}.weight"] = generator.standard_normal(shape) / np.sqrt(
+                shape[1]
+            )
+            weights[f"fc{i}.bias"] = 0.1 * generator.standard_normal(shape[0])
+        return weights
+
+    return generate
+
+
+# RECIPES' figures for the authors' weights, in nats, by dimension.
+PUBLISHED = {
+    "balanced_softmax": {1: 0.989, 2: 1.285, 5: 1.482, 10: 1.539},
+    "unbalanced_pc_softmax": {1: 0.942, 2: 1.208, 5: 1.318, 10: 1.339},
+    "unbalanced_softmax": {1: 1.113, 2: 1.316, 5: 1.419, 10: 1.366},
+}
+
+
+@pytest.mark.parametrize("dim", [1, 2, 5, 10])
+@pytest.mark.parametrize("setting", PUBLISHED)
+def test_published_weights_through_our_net_and_bound(setting, dim, reference):
+    weights = published_weights(reference)(setting, dim)
+    names = ("hidden0", "hidden1", "hidden2", "head")
+    params = {
+        name: {"kernel": weights[f"fc{i}.weight"].T, "bias": weights[f"fc{i}.bias"]}
+        for i, name in enumerate(names, 1)
+    }
+    counts = np.array(
+        gaussian_mixture.BALANCED
+        if setting.startswith("balanced")
+        else gaussian_mixture.UNBALANCED
+    )
+    generator = np.random.default_rng(0)
+    labels = generator.choice(5, 500_000, p=counts / counts.sum())
+    split = gaussian_mixture.sample(labels, dim, generator)
+    # The paper's softmax column adds log M whatever the prior.
+    uses_prior = setting == "unbalanced_pc_softmax"
+    prior = counts / counts.sum() if uses_prior else np.full(5, 0.2)
+    model = create_model("mlp", 5)
+    logits = model.apply({"params": params}, jnp.asarray(split["image"])).logits
+    ours = float(information.variational_bound(logits, labels, np.log(prior)))
+
+    x = split["image"].astype(np.float64)
+    for name in names:
+        x = x @ params[name]["kernel"] + params[name]["bias"]
+        x = np.maximum(x, 0) if name != "head" else x
+    pmi = x[np.arange(len(x)), labels] - logsumexp(x, axis=-1, b=prior)
+    assert abs(ours - pmi.mean()) < 1e-4
+    if reference and (reference / "reference" / "published_mlp.npz").is_file():
+        assert abs(ours - PUBLISHED[setting][dim]) < 0.005
+
+
+def test_mistakes_are_named():
+    with pytest.raises(UserError, match=r"model\.name: unknown value 'mpl'.*'mlp'"):
+        create_model("mpl", 5)
+    with pytest.raises(UserError, match=r"model\.hiden: .*did you mean 'hidden'"):
+        create_model("mlp", 5, hiden=(3,))
+    with pytest.raises(UserError, match="num_classes: must be at least 1"):
+        create_model("mlp", 0)

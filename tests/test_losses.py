@@ -1,0 +1,120 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from absl.testing import parameterized
+from scipy.special import expit, log_softmax
+
+from mi_classifier import information, losses
+
+
+class LossesTest(chex.TestCase):
+    @chex.variants(with_jit=True, without_jit=True)
+    @parameterized.parameters((), (4,), (2, 3))
+    def test_softmax_cross_entropy(self, *batch):
+        generator = np.random.default_rng(0)
+        logits = 5 * generator.standard_normal((*batch, 6)).astype(np.float32)
+        labels = generator.integers(0, 6, batch)
+        result = self.variant(losses.softmax_cross_entropy)(logits, labels)
+        chex.assert_shape(result, batch)
+        expected = -np.take_along_axis(
+            log_softmax(logits.astype(np.float64), -1), np.array(labels)[..., None], -1
+        )[..., 0]
+        np.testing.assert_allclose(result, expected, atol=1e-5)
+
+    @chex.variants(with_jit=True, without_jit=True)
+    @parameterized.parameters(0.5, 0.07, 1e-6)
+    def test_pc_sigmoid_is_the_two_class_pc_softmax(self, prior):
+        generator = np.random.default_rng(1)
+        logits = 4 * generator.standard_normal((5, 3)).astype(np.float32)
+        targets = generator.integers(0, 2, (5, 3))
+        result = self.variant(losses.pc_sigmoid_cross_entropy)(
+            logits, targets, jnp.full(3, prior)
+        )
+        chex.assert_shape(result, (5, 3))
+        two = jnp.stack([logits, jnp.zeros_like(logits)], -1)
+        expected = losses.pc_softmax_cross_entropy(
+            two, 1 - targets, jnp.log(jnp.array([prior, 1 - prior]))
+        )
+        chex.assert_trees_all_close(result, expected, atol=1e-5)
+
+
+def test_pc_softmax_is_minus_the_pointwise_mutual_information():
+    logits = jax.random.normal(jax.random.key(0), (9, 4))
+    labels = jnp.arange(9) % 4
+    log_prior = jnp.log(jnp.array([0.1, 0.2, 0.3, 0.4]))
+    chex.assert_trees_all_equal(
+        losses.pc_softmax_cross_entropy(logits, labels, log_prior),
+        -information.pointwise_mutual_information(logits, labels, log_prior),
+    )
+
+
+def test_pc_softmax_gradient_is_prior_weighted_probability_minus_one_hot():
+    logits = jax.random.normal(jax.random.key(1), (4,))
+    prior = jnp.array([0.1, 0.2, 0.3, 0.4])
+    gradient = jax.grad(losses.pc_softmax_cross_entropy)(
+        logits, jnp.array(2), jnp.log(prior)
+    )
+    weights = prior * jnp.exp(logits)
+    expected = weights / weights.sum() - jax.nn.one_hot(2, 4)
+    chex.assert_trees_all_close(gradient, expected, atol=1e-6)
+
+
+def test_sigmoid_cross_entropy():
+    logits = np.array([[-3.0, 0.0, 40.0]])
+    targets = np.array([[1, 0, 1]])
+    expected = -np.log(np.where(targets == 1, expit(logits), expit(-logits)))
+    result = losses.sigmoid_cross_entropy(logits, targets)
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-12)
+
+
+@pytest.mark.parametrize("prior", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("target", [0, 1])
+def test_pc_sigmoid_at_the_edges(prior, target):
+    logits = jnp.array([1e4, -1e4, 2.0])
+    value, gradient = jax.vmap(
+        jax.value_and_grad(losses.pc_sigmoid_cross_entropy), (0, None, None)
+    )(logits, jnp.array(float(target)), jnp.array(prior))
+    chex.assert_tree_all_finite((value, gradient))
+    # log(p e^n + 1 - p) - t n, in float64
+    n = np.asarray(logits, np.float64)
+    with np.errstate(divide="ignore"):
+        normalizer = np.logaddexp(np.log(prior) + n, np.log1p(-prior))
+    np.testing.assert_allclose(value, normalizer - target * n, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda n: losses.softmax_cross_entropy(n, jnp.zeros(2, int)),
+        lambda n: losses.pc_softmax_cross_entropy(
+            n, jnp.zeros(2, int), jnp.log(jnp.array([0.5, 0.3, 0.2]))
+        ),
+        lambda n: losses.sigmoid_cross_entropy(n, jnp.zeros((2, 3))),
+        lambda n: losses.pc_sigmoid_cross_entropy(n, jnp.ones((2, 3)), jnp.array(0.2)),
+    ],
+)
+def test_bfloat16_in_float32_out(loss):
+    logits = jax.random.normal(jax.random.key(2), (2, 3), jnp.bfloat16)
+    chex.assert_type(loss(logits), jnp.float32)
+    chex.assert_trees_all_close(loss(logits), loss(logits.astype(jnp.float32)))
+
+
+def test_wrong_shapes_are_named():
+    with pytest.raises(ValueError, match=r"targets must have shape \(2, 3\)"):
+        losses.sigmoid_cross_entropy(jnp.zeros((2, 3)), jnp.zeros(3))
+    with pytest.raises(ValueError, match="positive_prior"):
+        losses.pc_sigmoid_cross_entropy(
+            jnp.zeros((2, 3)), jnp.zeros((2, 3)), jnp.ones(2)
+        )
+    with pytest.raises(ValueError, match="labels"):
+        losses.softmax_cross_entropy(jnp.zeros((2, 3)), jnp.zeros((2, 3), int))
+
+
+def test_losses_of_configs_share_a_signature():
+    logits, labels = jnp.zeros((2, 3)), jnp.array([0, 2])
+    uniform = jnp.full(3, -jnp.log(3.0))
+    for name, loss in losses.CLASSIFICATION_LOSSES.items():
+        expected = {"softmax": np.log(3), "pc_softmax": 0.0}[name]
+        np.testing.assert_allclose(loss(logits, labels, uniform), expected, atol=1e-6)

@@ -1,0 +1,95 @@
+import json
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from mi_classifier import workdir as workdirs
+from mi_classifier.errors import UserError
+
+
+def test_write_json_is_strict_json_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "deep" / "metrics.json"
+    workdirs.write_json(
+        path, {"a": np.float32(0.5), "b": jnp.arange(2), "c": [np.nan, (1, "x")]}
+    )
+    assert json.loads(path.read_text()) == {
+        "a": 0.5,
+        "b": [0, 1],
+        "c": [None, [1, "x"]],
+    }
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_write_text_keeps_the_old_file_when_it_fails(tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    workdirs.write_text(path, "old")
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UserError, match="cannot be written: No space left"):
+        workdirs.write_text(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_workdir_of_another_config_is_refused_naming_the_fields(tmp_path):
+    workdirs.open_for(ConfigDict({"loss": "softmax", "seed": 0}), tmp_path / "run")
+    workdirs.open_for(ConfigDict({"loss": "softmax", "seed": 0}), tmp_path / "run")
+    with pytest.raises(
+        UserError, match="loss is 'softmax' there and 'pc_softmax' here"
+    ):
+        workdirs.open_for(
+            ConfigDict({"loss": "pc_softmax", "seed": 0}), tmp_path / "run"
+        )
+
+
+def test_load_config_says_what_is_wrong(tmp_path):
+    with pytest.raises(UserError, match="no such folder"):
+        workdirs.load_config(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"no config\.json"):
+        workdirs.load_config(tmp_path)
+    for broken in ('{"seed": ', "[1, 2]"):
+        (tmp_path / "config.json").write_text(broken)
+        with pytest.raises(UserError, match="cannot be read"):
+            workdirs.load_config(tmp_path)
+
+
+def test_checkpoints_restore_the_latest_bit_for_bit(tmp_path):
+    checkpoints = workdirs.Checkpoints(tmp_path)
+    trees = [
+        {
+            "a": jax.random.normal(jax.random.key(i), (3, 2)),
+            "b": {"step": jnp.int32(i)},
+        }
+        for i in range(4)
+    ]
+    for step, tree in enumerate(trees):
+        checkpoints.save(step, tree, {"best": tree["a"]})
+    checkpoints.close()
+    again = workdirs.Checkpoints(tmp_path)
+    assert again.latest_step() == 3
+    restored = again.restore(state=trees[0], best={"best": trees[0]["a"]})
+    chex.assert_trees_all_equal(restored["state"], trees[3])
+    chex.assert_trees_all_equal(restored["best"]["best"], trees[3]["a"])
+    only = again.restore(best={"best": trees[0]["a"]})
+    assert list(only) == ["best"]
+    again.close()
+    kept = [p.name for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
+    assert sorted(kept) == ["2", "3"]
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    checkpoints = workdirs.Checkpoints(tmp_path)
+    with pytest.raises(UserError, match="no checkpoint yet"):
+        checkpoints.restore(state={"a": jnp.zeros(2)})
+    checkpoints.save(1, {"a": jnp.zeros((2, 3))}, {"a": jnp.zeros(2)})
+    for template in ({"a": jnp.zeros((2, 4))}, {"b": jnp.zeros((2, 3))}):
+        with pytest.raises(UserError, match="cannot be restored"):
+            checkpoints.restore(state=template)
+    checkpoints.close()
