@@ -13,7 +13,7 @@ from mi_classifier.errors import UserError, nearest
 
 
 def define_config() -> flags.FlagHolder:
-    """Defines `--config`, a file in configs/ whose fields `--config.FIELD` overrides."""
+    """Defines `--config`, a file in configs/, and `--config.FIELD` to override it."""
     return config_flags.DEFINE_config_file(
         "config",
         None,

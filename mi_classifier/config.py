@@ -55,9 +55,9 @@ def parse_arguments(argument: str, **groups: Sequence[str]) -> dict[str, str | N
       UserError: an unknown word, or two of one group.
     """
     chosen: dict[str, str | None] = dict.fromkeys(groups)
+    known = {word: name for name, words in groups.items() for word in words}
     for word in filter(None, (word.strip() for word in argument.split(","))):
-        choose(word, sum(map(list, groups.values()), []), "config argument")
-        name = next(name for name, words in groups.items() if word in words)
+        name = known[choose(word, known, "config argument")]
         if chosen[name] not in (None, word):
             raise UserError(
                 f"config argument: both {chosen[name]!r} and {word!r} given"

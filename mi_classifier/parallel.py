@@ -80,7 +80,8 @@ def check_batch_size(batch_size: int, num_examples: int) -> None:
         )
     if batch_size > num_examples:
         raise UserError(
-            f"batch_size: {batch_size} is more than the {num_examples} training examples"
+            f"batch_size: {batch_size} is more than the "
+            f"{num_examples} training examples"
         )
 
 

@@ -45,7 +45,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented JSON, NumPy numbers and arrays included, NaN as null."""
+    """Writes `value` as indented JSON: arrays as lists, NaN and infinity as null."""
     write_text(path, json.dumps(_plain(value), indent=2, allow_nan=False) + "\n")
 
 

@@ -12,9 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mi_classifier import information
+from mi_classifier import information, losses
 from mi_classifier.data import Dataset
-from mi_classifier.losses import CLASSIFICATION_LOSSES
 from mi_classifier.models import ModelOutput
 
 RULES = ("prior", "balanced")
@@ -68,12 +67,28 @@ def pc_logits(logits: jax.Array, loss: str, log_prior: jax.Array) -> jax.Array:
     return information.softmax_to_pc_logits(logits, log_prior)
 
 
-def mean_and_error(values: np.ndarray) -> tuple[float, float]:
-    """Returns the mean and its standard error, summed in float64."""
-    values = values.astype(np.float64)
-    if len(values) < 2:
-        return float(values.mean()), float("nan")
-    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+def mean(values: np.ndarray) -> float:
+    """Returns the mean, summed in float64."""
+    return float(values.mean(dtype=np.float64))
+
+
+def estimate(pmi: np.ndarray) -> dict[str, float]:
+    """Mutual information from the pointwise mutual information of N examples.
+
+    Args:
+      pmi: `[N]` nats.
+
+    Returns:
+      The mean in "nats" and "bits", and its "standard_error" in nats, the examples'
+      standard deviation over the root of N; NaN for a single example.
+    """
+    nats, count = mean(pmi), len(pmi)
+    deviation = np.std(pmi, ddof=1, dtype=np.float64) if count > 1 else float("nan")
+    return {
+        "nats": nats,
+        "bits": nats / information.NATS_PER_BIT,
+        "standard_error": float(deviation / np.sqrt(count)),
+    }
 
 
 def accuracies(
@@ -128,17 +143,18 @@ class Information:
         """Pointwise mutual information, cross-entropy and training loss, in nats."""
         labels = batch["label"]
         logits = pc_logits(output.logits, self.loss, priors.training)
-        posterior = jax.nn.log_softmax(logits + priors.training)
+        corrected = self.loss == "pc_softmax"
+        posterior = output.logits + priors.training if corrected else output.logits
         measures = {
             "pmi": information.pointwise_mutual_information(
                 logits, labels, priors.population
             ),
-            "cross_entropy": -information.select_label(posterior, labels),
-            "loss": CLASSIFICATION_LOSSES[self.loss](
+            "cross_entropy": losses.softmax_cross_entropy(posterior, labels),
+            "loss": losses.CLASSIFICATION_LOSSES[self.loss](
                 output.logits, labels, priors.training
             ),
         }
-        if self.loss == "softmax":
+        if not corrected:
             uniform = jnp.full_like(priors.training, -np.log(len(priors.training)))
             measures["paper"] = information.pointwise_mutual_information(
                 output.logits, labels, uniform
@@ -150,19 +166,14 @@ class Information:
     ) -> dict[str, Any]:
         """The bound with its standard error, H(Y), cross-entropy and loss."""
         del labels
-        nats, error = mean_and_error(measures["pmi"])
         figures = {
-            "mutual_information": {
-                "nats": nats,
-                "bits": nats / information.NATS_PER_BIT,
-                "standard_error": error,
-            },
+            "mutual_information": estimate(measures["pmi"]),
             "label_entropy": float(information.label_entropy(priors.population)),
-            "cross_entropy": mean_and_error(measures["cross_entropy"])[0],
-            "loss": mean_and_error(measures["loss"])[0],
+            "cross_entropy": mean(measures["cross_entropy"]),
+            "loss": mean(measures["loss"]),
         }
         if "paper" in measures:
-            figures["paper_softmax_plus_log_m"] = mean_and_error(measures["paper"])[0]
+            figures["paper_softmax_plus_log_m"] = mean(measures["paper"])
         return figures
 
 
@@ -221,13 +232,8 @@ class Truth:
         self, measures: dict[str, np.ndarray], labels: np.ndarray, priors: Priors
     ) -> dict[str, Any]:
         """The Monte-Carlo estimate with its standard error, and Bayes' accuracies."""
-        nats, error = mean_and_error(measures["pmi"])
         classes = len(priors.training)
         return {
-            "mutual_information": {
-                "nats": nats,
-                "bits": nats / information.NATS_PER_BIT,
-                "standard_error": error,
-            },
+            "mutual_information": estimate(measures["pmi"]),
             **{rule: accuracies(measures[rule], labels, classes) for rule in RULES},
         }

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -22,8 +23,10 @@ def print_tables(figures: dict[str, Any], class_names: Sequence[str]) -> None:
     console = Console()
     splits = figures["splits"]
     title = f"{figures['dataset']}: {figures['loss']}, epoch {figures['epoch']}"
-    table = Table(title=title, caption="* argmax n(x), the paper's decision")
-    table.add_column("")
+    table = Table(
+        title=title, caption="* argmax n(x), the paper's decision", box=box.SIMPLE_HEAD
+    )
+    table.add_column("", no_wrap=True)
     for name, split in splits.items():
         table.add_column(f"{name}\n{split['num_examples']:,}", justify="right")
     for name, cells in _rows(list(splits.values())):
@@ -72,7 +75,7 @@ def _classes(accuracy: dict[str, Any], class_names: Sequence[str]) -> Table:
     if len(class_names) > _MOST_CLASSES:
         shown = np.argsort(recalls.min(-1), kind="stable")[:_MOST_CLASSES]
         title += f", the {_MOST_CLASSES} lowest of {len(class_names)}"
-    table = Table(title=title)
+    table = Table(title=title, box=box.SIMPLE_HEAD)
     table.add_column("class")
     for rule in RULES:
         table.add_column(f"{rule} rule", justify="right")

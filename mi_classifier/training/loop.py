@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 from ml_collections import ConfigDict
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mi_classifier import evaluation, parallel
@@ -168,6 +169,7 @@ def _progress() -> Progress:
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeRemainingColumn(),
+        console=Console(stderr=True),
     )
 
 

@@ -3,10 +3,10 @@ import http.server
 import threading
 
 import pytest
-from tests.data.test_mnist import checksums
 
 from mi_classifier.data import download, mnist
 from mi_classifier.errors import UserError
+from tests.data.test_mnist import checksums
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):

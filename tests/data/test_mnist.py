@@ -6,10 +6,10 @@ import chex
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from tests.conftest import digits, write_idx
 
 from mi_classifier.data import mnist
 from mi_classifier.errors import UserError
+from tests.conftest import digits, write_idx
 
 
 @pytest.fixture
@@ -135,13 +135,13 @@ def test_content_known_by_its_checksum_is_told_apart(archive, copied, monkeypatc
     monkeypatch.setattr(mnist, "SHA256", checksums(archive))
     assert mnist.read_archive(archive)[1] == "standard"
     damage_swapped_sets(copied)
-    with pytest.raises(UserError, match="holds the content of t10k-images.*swapped"):
+    with pytest.raises(UserError, match=r"holds the content of t10k-images.*swapped"):
         mnist.read_archive(copied)
     damage_swapped_sets(copied)
     images = digits(600, 600)[0]
     images[3, 3, 3] += 1
     write_idx(copied / "train-images-idx3-ubyte.gz", images)
-    with pytest.raises(UserError, match="train-images.*: damaged.* 3 files"):
+    with pytest.raises(UserError, match=r"train-images.*: damaged.* 3 files"):
         mnist.read_archive(copied)
 
 

@@ -1,0 +1,200 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from mi_classifier import workdir as workdirs
+from mi_classifier.errors import UserError
+from mi_classifier.training import loop, train
+from tests.conftest import REPOSITORY
+
+TRAIN = """
+import sys
+import numpy as np, jax
+from mi_classifier import config, training
+state = training.train(config.from_json(open(sys.argv[1]).read()), sys.argv[2])
+leaves, _ = jax.tree.flatten((state.params, state.opt_state))
+np.savez(sys.argv[3], *map(np.asarray, leaves))
+"""
+
+
+def read_rows(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
+
+
+def without_times(rows):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def test_a_run_leaves_what_it_should(tiny_config, tmp_path):
+    config = tiny_config()
+    state = train(config, tmp_path)
+    assert int(state.step) == 2 * (48_000 // 4_000)
+    rows = read_rows(tmp_path)
+    assert [row["epoch"] for row in rows] == [1, 2]
+    expected = {
+        "epoch",
+        "step",
+        "train_loss",
+        "validation_loss",
+        "validation_mutual_information",
+        "validation_accuracy",
+        "validation_macro_accuracy",
+        "seconds",
+    }
+    assert all(row.keys() == expected for row in rows)
+    assert (
+        rows[1]["validation_mutual_information"]
+        > rows[0]["validation_mutual_information"]
+    )
+    assert rows[1]["train_loss"] < rows[0]["train_loss"]
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+    assert json.loads((tmp_path / "config.json").read_text()) == json.loads(
+        json.dumps(config.to_dict())
+    )
+
+
+def test_seeds_decide_everything(tiny_config, tmp_path):
+    one = train(tiny_config(), tmp_path / "one")
+    same = train(tiny_config(), tmp_path / "same")
+    other = train(tiny_config(seed=1), tmp_path / "other")
+    chex.assert_trees_all_equal(one.params, same.params)
+    assert not all(
+        np.array_equal(a, b)
+        for a, b in zip(
+            jax.tree.leaves(one.params), jax.tree.leaves(other.params), strict=True
+        )
+    )
+    assert without_times(read_rows(tmp_path / "one")) == without_times(
+        read_rows(tmp_path / "same")
+    )
+
+
+def test_steps_per_call_changes_nothing(tiny_config, tmp_path):
+    whole = train(tiny_config(), tmp_path / "whole")
+    parts = train(tiny_config(steps_per_call=5), tmp_path / "parts")
+    chex.assert_trees_all_close(whole.params, parts.params, rtol=1e-5, atol=1e-7)
+
+
+def test_a_finished_workdir_says_so(tiny_config, tmp_path, capsys):
+    first = train(tiny_config(), tmp_path)
+    rows = (tmp_path / "metrics.jsonl").read_text()
+    capsys.readouterr()
+    again = train(tiny_config(), tmp_path)
+    assert "is finished at step 24 of 24" in capsys.readouterr().out
+    chex.assert_trees_all_equal(first, again)
+    assert (tmp_path / "metrics.jsonl").read_text() == rows
+
+
+def test_epochs_see_every_example_once_in_another_order():
+    orders = [loop.epoch_order(0, epoch, 100) for epoch in range(3)]
+    for order in orders:
+        assert sorted(order) == list(range(100))
+    assert not np.array_equal(orders[0], orders[1])
+    np.testing.assert_array_equal(orders[2], loop.epoch_order(0, 2, 100))
+    assert not np.array_equal(orders[0], loop.epoch_order(1, 0, 100))
+
+
+@pytest.fixture
+def train_script(tmp_path, tiny_config):
+    """Starts training in a process of its own; returns it and its result's path."""
+    script = tmp_path / "train_script.py"
+    script.write_text(TRAIN)
+
+    def start(name, devices=1, **overrides):
+        config = tmp_path / "config.json"
+        config.write_text(json.dumps(tiny_config(**overrides).to_dict()))
+        out = tmp_path / f"{name}.npz"
+        process = subprocess.Popen(
+            [sys.executable, script, config, tmp_path / name, out],
+            env=os.environ
+            | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
+            | {"PYTHONPATH": str(REPOSITORY)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        return process, out
+
+    return start
+
+
+def finish(process, out):
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return list(np.load(out).values())
+
+
+def test_two_devices_equal_one(train_script):
+    one = finish(*train_script("one", devices=1))  # 24 steps
+    two = finish(*train_script("two", devices=2))
+    chex.assert_trees_all_close(one, two, atol=1e-5, rtol=1e-5)
+
+
+def test_killed_at_random_moments_a_run_ends_in_the_same_bits(train_script, tmp_path):
+    options = {"num_epochs": 12, "checkpoint_seconds": 0.2}
+    undisturbed = finish(*train_script("undisturbed", **options))
+    generator = random.Random(0)
+    rows = tmp_path / "killed" / "metrics.jsonl"
+    for kill in range(3):
+        process, _ = train_script("killed", **options)
+        # Not before it trains: wait for one more row, then for a random moment.
+        deadline, before = time.time() + 120, kill * 2
+        while process.poll() is None and time.time() < deadline:
+            if rows.exists() and len(rows.read_text().splitlines()) > before:
+                break
+            time.sleep(0.01)
+        time.sleep(generator.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    resumed = finish(*train_script("killed", **options))
+    chex.assert_trees_all_equal(undisturbed, resumed)
+    assert without_times(read_rows(tmp_path / "killed")) == without_times(
+        read_rows(tmp_path / "undisturbed")
+    )
+    shapes = {"params": None, "epoch": None, "score": None}
+    assert shapes.keys() == best(tmp_path / "killed").keys()
+    chex.assert_trees_all_equal(
+        best(tmp_path / "killed"), best(tmp_path / "undisturbed")
+    )
+
+
+def best(workdir):
+    from mi_classifier.evaluation import best_template
+    from mi_classifier.models import create_model
+
+    model = create_model("mlp", 5, hidden=(16,))
+    shapes = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 2)))
+    checkpoints = workdirs.Checkpoints(workdir)
+    restored = checkpoints.restore(best=best_template(shapes["params"]))["best"]
+    checkpoints.close()
+    return restored
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"loss": "sofmax"}, "loss: unknown value 'sofmax', did you mean 'softmax'"),
+        ({"best_by": "loss"}, "best_by: unknown value"),
+        ({"num_epochs": 0}, "num_epochs: must be at least 1"),
+        ({"steps_per_call": 0}, "steps_per_call: must be at least 1"),
+        ({"evaluation_batch_size": -1}, "evaluation_batch_size: must be at least 1"),
+        ({"seed": -1}, "seed: must be at least 0"),
+        ({"batch_size": 10**6}, "batch_size: 1000000 is more than the 48000"),
+        ({"model.name": "cnn"}, "model.name: unknown value 'cnn'"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_written(
+    tiny_config, tmp_path, change, message
+):
+    with pytest.raises(UserError, match=message):
+        train(tiny_config(**change), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,68 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mi_classifier import parallel
+from mi_classifier.losses import CLASSIFICATION_LOSSES
+from mi_classifier.models import create_model
+from mi_classifier.training.state import create_state
+from mi_classifier.training.step import copy, make_train_steps
+
+
+def setup(loss="pc_softmax"):
+    generator = np.random.default_rng(0)
+    split = {
+        "image": generator.standard_normal((60, 4), np.float32),
+        "label": generator.integers(0, 3, 60).astype(np.int32),
+    }
+    model, optimizer = create_model("mlp", 3, hidden=(8,)), optax.adam(1e-2)
+    log_prior = np.log(np.array([0.2, 0.3, 0.5], np.float32))
+    state = create_state(
+        model, optimizer, jnp.zeros((1, 4)), log_prior, jax.random.key(0)
+    )
+    steps = make_train_steps(model, lambda x: 2 * x, loss, optimizer, jax.random.key(1))
+    return split, model, optimizer, state, steps
+
+
+def test_steps_are_those_of_a_plain_loop():
+    for loss in CLASSIFICATION_LOSSES:
+        split, model, optimizer, state, steps = setup(loss)
+        params, opt_state = copy((state.params, state.opt_state))
+        indices = np.random.default_rng(1).integers(0, 60, (5, 16))
+        losses = []
+        for row in indices:
+            images, labels = 2 * split["image"][row], split["label"][row]
+
+            def mean_loss(params, images=images, labels=labels, model=model, loss=loss):
+                logits = model.apply({"params": params}, images).logits
+                return CLASSIFICATION_LOSSES[loss](
+                    logits, labels, jnp.log(jnp.array([0.2, 0.3, 0.5]))
+                ).mean()
+
+            value, gradients = jax.value_and_grad(mean_loss)(params)
+            updates, opt_state = optimizer.update(gradients, opt_state, params)
+            params = optax.apply_updates(params, updates)
+            losses.append(value)
+        state, values = steps(state, split, parallel.split_indices(indices))
+        assert int(state.step) == 5
+        chex.assert_trees_all_close(state.params, params, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(values, losses, rtol=1e-5)
+
+
+def test_two_calls_are_one():
+    split, *_, state, steps = setup()
+    indices = np.random.default_rng(2).integers(0, 60, (6, 16))
+    once, _ = steps(copy(state), split, parallel.split_indices(indices))
+    half, _ = steps(state, split, parallel.split_indices(indices[:3]))
+    twice, _ = steps(half, split, parallel.split_indices(indices[3:]))
+    chex.assert_trees_all_close(once, twice, rtol=1e-6)
+
+
+def test_state_and_data_keep_no_device_axis():
+    split, *_, state, steps = setup()
+    shapes = jax.tree.map(jnp.shape, state)
+    state, values = steps(state, split, parallel.split_indices(np.zeros((2, 4), int)))
+    assert jax.tree.map(jnp.shape, state) == shapes
+    chex.assert_shape(values, (2,))
