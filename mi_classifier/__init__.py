@@ -1,1 +1,52 @@
-"""A neural-network classifier is a mutual-information estimator."""
+"""A neural-network classifier is a mutual-information estimator.
+
+The functions that a user needs, by the room they live in:
+
+* information: `log_pc_softmax`, `pointwise_mutual_information`, `variational_bound`,
+  `label_entropy`, `log_label_prior`, `optimal_decision`, `softmax_to_pc_logits`
+* losses: `softmax_cross_entropy`, `pc_softmax_cross_entropy`,
+  `sigmoid_cross_entropy`, `pc_sigmoid_cross_entropy`
+* models: `create_model`, `ModelOutput`
+* data: `load_dataset`, `Dataset`
+* training and evaluation: `train`, `evaluate`
+* errors: `UserError`
+"""
+
+import importlib
+
+_ROOMS = {
+    "information": (
+        "label_entropy",
+        "log_label_prior",
+        "log_pc_softmax",
+        "optimal_decision",
+        "pointwise_mutual_information",
+        "softmax_to_pc_logits",
+        "variational_bound",
+    ),
+    "losses": (
+        "pc_sigmoid_cross_entropy",
+        "pc_softmax_cross_entropy",
+        "sigmoid_cross_entropy",
+        "softmax_cross_entropy",
+    ),
+    "models": ("ModelOutput", "create_model"),
+    "data": ("Dataset", "load_dataset"),
+    "training": ("train",),
+    "evaluation": ("evaluate",),
+    "errors": ("UserError",),
+}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+__all__ = sorted(_HOME)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> object:
+    # Loaded when first asked for: importing JAX, TFDS and Orbax takes seconds, and
+    # `train.py --help` needs none of them.
+    if name not in _HOME:
+        raise AttributeError(f"module 'mi_classifier' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"mi_classifier.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,6 +1,8 @@
 """Tables on the terminal."""
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from operator import getitem
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,11 @@ def print_tables(figures: dict[str, Any], class_names: Sequence[str]) -> None:
     splits = figures["splits"]
     title = f"{figures['dataset']}: {figures['loss']}, epoch {figures['epoch']}"
     table = Table(
-        title=title, caption="* argmax n(x), the paper's decision", box=box.SIMPLE_HEAD
+        title=title,
+        caption="* argmax n(x), the paper's decision",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),  # three splits fit into 80 columns
+        pad_edge=False,
     )
     table.add_column("", no_wrap=True)
     for name, split in splits.items():
@@ -38,40 +44,44 @@ def print_tables(figures: dict[str, Any], class_names: Sequence[str]) -> None:
 def _rows(splits: list[dict[str, Any]]) -> Iterable[tuple[str, list[str]]]:
     with_truth = "truth" in splits[0]
 
-    def row(title: str, template: str, *path: str) -> tuple[str, list[str]]:
-        cells = []
-        for split in splits:
-            value: Any = split
-            for key in path:
-                value = value[key]
-            cells.append(template.format(value))
-        return title, cells
+    def row(title: str, show: Callable, *path: str) -> tuple[str, list[str]]:
+        return title, [show(functools.reduce(getitem, path, s)) for s in splits]
 
-    nats = "{0[nats]:.4f} ± {0[standard_error]:.4f}"
-    accuracy = "{0[micro]:.2%} / {0[macro]:.2%}"
     bound = ("information", "mutual_information")
-    yield row("mutual information, nats", nats, *bound)
+    yield row("mutual information, nats", _with_error, *bound)
     if with_truth:
-        yield row("  Monte-Carlo truth", nats, "truth", "mutual_information")
-    yield row("  in bits", "{0[bits]:.4f}", *bound)
+        yield row("  Monte-Carlo truth", _with_error, "truth", "mutual_information")
+    yield row("  in bits", _number, *bound, "bits")
     if "paper_softmax_plus_log_m" in splits[0]["information"]:
         path = ("information", "paper_softmax_plus_log_m")
-        yield row("  paper's softmax + log M", "{:.4f}", *path)
-    yield row("label entropy H(Y), nats", "{:.4f}", "information", "label_entropy")
-    yield row("cross-entropy, nats", "{:.4f}", "information", "cross_entropy")
-    yield "accuracy, micro / macro", [""] * len(splits)
+        yield row("  paper's softmax + log M", _number, *path)
+    yield row("label entropy H(Y), nats", _number, "information", "label_entropy")
+    yield row("cross-entropy, nats", _number, "information", "cross_entropy")
+    yield "accuracy, micro / macro %", [""] * len(splits)
     for rule in RULES:
         paper = splits[0]["accuracy"]["paper_rule"] == rule
         title = f"  {rule} rule{' *' if paper else ''}"
-        yield row(title, accuracy, "accuracy", rule)
+        yield row(title, _micro_macro, "accuracy", rule)
         if with_truth:
-            yield row("    Bayes' limit", accuracy, "truth", rule)
+            yield row("    Bayes' limit", _micro_macro, "truth", rule)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _with_error(estimate: dict[str, float]) -> str:
+    return f"{estimate['nats']:.4f} ± {estimate['standard_error']:.4f}"
+
+
+def _micro_macro(accuracy: dict[str, float]) -> str:
+    return f"{100 * accuracy['micro']:.2f} / {100 * accuracy['macro']:.2f}"
 
 
 def _classes(accuracy: dict[str, Any], class_names: Sequence[str]) -> Table:
     recalls = np.stack([accuracy[rule]["per_class"] for rule in RULES], -1)
     shown = np.arange(len(class_names))
-    title = "test accuracy by class"
+    title = "test accuracy by class, %"
     if len(class_names) > _MOST_CLASSES:
         shown = np.argsort(recalls.min(-1), kind="stable")[:_MOST_CLASSES]
         title += f", the {_MOST_CLASSES} lowest of {len(class_names)}"
@@ -80,5 +90,5 @@ def _classes(accuracy: dict[str, Any], class_names: Sequence[str]) -> Table:
     for rule in RULES:
         table.add_column(f"{rule} rule", justify="right")
     for index in shown:
-        table.add_row(class_names[index], *(f"{x:.2%}" for x in recalls[index]))
+        table.add_row(class_names[index], *(f"{100 * x:.2f}" for x in recalls[index]))
     return table

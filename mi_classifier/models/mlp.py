@@ -23,7 +23,24 @@ class MLP(nn.Module):
     def __call__(self, images: jax.Array, train: bool = False) -> ModelOutput:
         """Maps inputs `[B, ...]`, flattened, to `ModelOutput`."""
         del train
-        x = images.reshape(len(images), -1)
+        x = images.reshape(len(images), -1).T
         for index, units in enumerate(self.hidden):
-            x = nn.relu(nn.Dense(units, name=f"hidden{index}")(x))
-        return ModelOutput(nn.Dense(self.num_classes, name="head")(x), x)
+            x = nn.relu(_Dense(units, name=f"hidden{index}")(x))
+        return ModelOutput(_Dense(self.num_classes, name="head")(x).T, x.T)
+
+
+class _Dense(nn.Module):
+    """`nn.Dense`, the same parameters, from `[K, B]` to `[units, B]`.
+
+    With the batch last, XLA's CPU matrix products of a few hundred units spread over
+    the cores: a training step of 1,000 examples takes three quarters of the time.
+    """
+
+    units: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (len(x), self.units)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.units,))
+        return kernel.T @ x + bias[:, None]
