@@ -175,7 +175,7 @@ def _progress() -> Progress:
 
 def _describe(row: dict[str, float], num_epochs: int) -> str:
     return (
-        f"epoch {row['epoch']}/{num_epochs}  loss {row['train_loss']:.4f}  validation: "
+        f"epoch {row['epoch']}/{num_epochs}: validation "
         f"MI {row['validation_mutual_information']:.4f} nats, "
         f"accuracy {100 * row['validation_accuracy']:.2f}%"
     )
