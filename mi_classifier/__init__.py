@@ -37,7 +37,7 @@ _ROOMS = {
     "errors": ("UserError",),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> object:

@@ -97,11 +97,12 @@ def from_json(text: str) -> ConfigDict:
     """Reads a config written by `to_json`; lists become the tuples they were.
 
     Raises:
-      ValueError: not the JSON of an object.
+      ValueError: not JSON.
+      TypeError: not an object.
     """
     values = json.loads(text)
     if not isinstance(values, dict):
-        raise ValueError("not a JSON object")
+        raise TypeError("not a JSON object")
     return ConfigDict(_tuples(values))
 
 

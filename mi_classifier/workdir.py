@@ -92,7 +92,7 @@ def load_config(workdir: Path) -> ConfigDict:
         raise UserError(
             f"{workdir}: not a workdir: no {CONFIG}; train.py makes one"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
 
 

@@ -81,6 +81,7 @@ def run_script():
     def run(*arguments, devices=1, cwd=REPOSITORY, check=True):
         result = subprocess.run(
             [sys.executable, *map(str, arguments)],
+            check=False,
             cwd=cwd,
             env=os.environ
             | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}

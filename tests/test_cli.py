@@ -96,7 +96,9 @@ def test_batch_size_not_divisible_by_the_devices(run_script, tmp_path):
 
 
 def test_mistakes_of_evaluation(run_script, tmp_path, tiny_config):
-    run = lambda *flags: run_script("evaluate.py", *flags, check=False)  # noqa: E731
+    def run(*flags):
+        return run_script("evaluate.py", *flags, check=False)
+
     fails(run(f"--workdir={tmp_path / 'nowhere'}"), "no such folder", "nowhere")
     (tmp_path / "empty").mkdir()
     fails(run(f"--workdir={tmp_path / 'empty'}"), "not a workdir", "config.json")
