@@ -21,8 +21,8 @@ def get_config(argument: str = "") -> ConfigDict:
             "data": {
                 "name": "mnist",
                 "balanced": words["classes"] != "unbalanced",
-                "archive_dir": "",
-                "data_dir": "",
+                "archive_dir": "",  # with the four idx files; "" to download
+                "data_dir": "",  # where TFDS keeps data sets; "" for its default
             },
             "model": {"name": "mnist_cnn"},
             "loss": words["loss"] or "softmax",
@@ -34,9 +34,9 @@ def get_config(argument: str = "") -> ConfigDict:
             },
             "batch_size": 64,
             "num_epochs": 8,
-            "steps_per_call": 500,
+            "steps_per_call": 500,  # compiled into one call, by lax.scan
             "evaluation_batch_size": 1_000,
-            "best_by": "accuracy",
-            "checkpoint_seconds": 10.0,
+            "best_by": "accuracy",  # on validation; or "mutual_information"
+            "checkpoint_seconds": 10.0,  # at least, between two checkpoints
         }
     )

@@ -43,7 +43,7 @@ def fetch(
                     _fetch_one(mirror + name, directory / name, check)
             return
         except (OSError, UserError) as error:  # URLError is an OSError
-            failures.append(f"{mirror}: {error}")
+            failures.append(f"{mirror}: {getattr(error, 'reason', error)}")
     raise UserError("; ".join(failures))
 
 

@@ -303,8 +303,8 @@ def fetch_archive(directory: Path, mirrors: Sequence[str] = MIRRORS) -> None:
         download.fetch(names, mirrors, directory, _check_content)
     except UserError as error:
         raise UserError(
-            f"MNIST could not be downloaded ({error}); put {', '.join(names)} into a "
-            "folder and pass --config.data.archive_dir=FOLDER"
+            f"MNIST: put {', '.join(names)} into a folder and pass "
+            f"--config.data.archive_dir=FOLDER; no mirror had them ({error})"
         ) from error
 
 
