@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from rich.console import Console
 from rich.progress import wrap_file
 
 from mi_classifier.errors import UserError
@@ -55,7 +56,10 @@ def _fetch_one(url: str, path: Path, check: Callable[[Path, str], None]) -> None
             urllib.request.urlopen(url, timeout=_TIMEOUT) as response,
         ):
             length = int(response.headers.get("Content-Length", 0))
-            with wrap_file(response, length, description=path.name) as body:
+            console = Console(stderr=True)
+            with wrap_file(
+                response, length, description=path.name, console=console
+            ) as body:
                 while chunk := body.read(1 << 20):
                     file.write(chunk)
         if length and os.path.getsize(temporary) != length:

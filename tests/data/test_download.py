@@ -57,7 +57,7 @@ def test_content_is_checked_before_it_takes_its_name(serve, archive, tmp_path):
 
 def test_every_mirrors_answer_is_told(serve, tmp_path):
     mirrors = [serve.root + "nothing/", serve.root + "short/", "http://127.0.0.1:9/"]
-    with pytest.raises(UserError, match=r"Not [fF]ound.*broke off.*refused") as error:
+    with pytest.raises(UserError, match=r"[Nn]ot found.*broke off.*refused") as error:
         download.fetch(["a"], mirrors, tmp_path, lambda path, name: None)
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
