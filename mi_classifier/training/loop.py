@@ -113,7 +113,9 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
             }
             log.write(row)
             progress.update(task, description=_describe(row, config.num_epochs))
-            score = np.float32(row[f"validation_{config.best_by}"])
+            score = np.nan_to_num(
+                np.float32(row[f"validation_{config.best_by}"]), nan=-np.inf
+            )
             if score > best["score"] or not best["epoch"]:
                 best = {
                     "params": copy(state.params),
