@@ -4,15 +4,18 @@ from absl import flags
 
 from mi_classifier import cli
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "A folder that train.py wrote.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "give a folder that train.py wrote, as in --workdir=runs/gmm."
+)
 
 
 def main() -> None:
+    workdir = cli.required(_WORKDIR)
+
     from mi_classifier import evaluation
 
-    evaluation.evaluate(_WORKDIR.value)
+    evaluation.evaluate(workdir)
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("workdir")
     cli.run(main)

@@ -6,18 +6,20 @@ from mi_classifier import cli
 
 _CONFIG = cli.define_config()
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Where to write everything; runs/X for configs/X.py by default."
+    "workdir", None, "where to write everything; runs/X for configs/X.py by default."
 )
+flags.declare_key_flag("config")
 
 
 def main() -> None:
+    config = cli.required(_CONFIG)
+    workdir = _WORKDIR.value or cli.default_workdir()
+
     from mi_classifier import evaluation, training
 
-    workdir = _WORKDIR.value or cli.default_workdir()
-    training.train(_CONFIG.value, workdir)
+    training.train(config, workdir)
     evaluation.evaluate(workdir)
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("config")
     cli.run(main)

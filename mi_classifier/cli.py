@@ -1,5 +1,7 @@
 """What the entry points share: flags in, one line and exit status 2 for a mistake."""
 
+import difflib
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -17,7 +19,8 @@ def define_config() -> flags.FlagHolder:
     return config_flags.DEFINE_config_file(
         "config",
         None,
-        "A file in configs/, as in configs/mnist.py:unbalanced,pc_softmax.",
+        "give a file in configs/, as in --config=configs/mnist.py:unbalanced,pc_softmax; "
+        "--config.FIELD=VALUE changes a field of it.",
     )
 
 
@@ -28,45 +31,60 @@ def default_workdir() -> str:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Parses the flags and calls `main`; a `UserError` becomes one line, status 2."""
+    """Parses the flags and calls `main`.
+
+    A `UserError` becomes one line and exit status 2; an interruption, status 130.
+    """
     logging.set_verbosity(logging.ERROR)  # the libraries' chatter; we print ourselves
-    app.run(lambda argv: _guard(_main, main, argv), flags_parser=_parse)
+    app.run(lambda argv: _guard(main), flags_parser=lambda argv: _guard(_parse, argv))
 
 
-def _main(main: Callable[[], None], argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise UserError(f"unexpected argument {argv[1]!r}; flags are --NAME=VALUE")
-    main()
-
-
-def _parse(argv: list[str]) -> list[str]:
-    return _guard(_parse_flags, argv)
+def required(flag: flags.FlagHolder) -> str:
+    """Returns the value of a flag that has to be given."""
+    if not flag.value:
+        raise UserError(f"--{flag.name}: missing; {flags.FLAGS[flag.name].help}")
+    return flag.value
 
 
 def _guard(function: Callable, *args: object) -> object:
     try:
         return function(*args)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _leave(f"error: {error}", 2)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+        _leave("interrupted; the same command goes on from the last epoch saved", 130)
 
 
-def _parse_flags(argv: list[str]) -> list[str]:
-    if "config" in flags.FLAGS:
-        _check_config(argv[1:])
+def _leave(message: str, status: int) -> None:
+    print(message, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # At once: threads of the libraries that are still busy crash or complain when the
+    # interpreter is torn down around them.
+    os._exit(status)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    known = _check_config(argv[1:]) if "config" in flags.FLAGS else {}
     try:
-        return flags.FLAGS(argv)
+        rest = flags.FLAGS(argv)
+    except SystemExit:  # --help has printed
+        sys.exit(0)
+    except flags.UnrecognizedFlagError as error:
+        fields = [f"config.{field}" for field in known]
+        hint = _nearest_field(error.flagname, [*fields, *flags.FLAGS])
+        raise UserError(f"--{error.flagname}: no such flag{hint}") from error
     except flags.Error as error:
         raise UserError(" ".join(str(error).split())) from error
+    if len(rest) > 1:
+        raise UserError(f"unexpected argument {rest[1]!r}; flags are --NAME=VALUE")
+    return rest
 
 
-def _check_config(arguments: list[str]) -> None:
+def _check_config(arguments: list[str]) -> dict[str, object]:
     """Finds a missing file or an unknown field before ml_collections does."""
     files, fields = [], []
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
         match = re.match(r"--?(?:no)?config(?:\.([^=]+))?(?:=(.*))?$", argument)
         if match and match[1]:
             fields.append(match[1])
@@ -75,11 +93,27 @@ def _check_config(arguments: list[str]) -> None:
     if not files:
         if fields:
             raise UserError(f"--config.{fields[0]}: give the file too, --config=FILE")
-        return
+        return {}
     known = configs.flatten(configs.load(files[-1]))
     for field in fields:
-        if field not in known and not any(
-            name.startswith(f"{field}.") for name in known
-        ):
-            hint = nearest(field, known) or f"; it has {', '.join(known)}"
+        group = [name for name in known if name.startswith(f"{field}.")]
+        if group:
+            raise UserError(
+                f"--config.{field}: a group of fields; set {', '.join(group)}"
+            )
+        if field not in known:
+            hint = _nearest_field(field, list(known))
             raise UserError(f"--config.{field}: {files[-1]} has no such field{hint}")
+    return known
+
+
+def _nearest_field(field: str, known: list[str]) -> str:
+    """Suggests a field: of the same group, of the same last name, or like it."""
+    group, _, leaf = field.rpartition(".")
+    siblings = [name for name in known if group and name.startswith(f"{group}.")]
+    leaves = {name.rpartition(".")[2]: name for name in siblings or known}
+    if match := difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.7):
+        return f", did you mean {leaves[match[0]]!r}?"
+    if siblings:
+        return f"; there are {', '.join(siblings)}"
+    return nearest(field, known) or f"; there are {', '.join(known)}"

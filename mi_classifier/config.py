@@ -34,11 +34,59 @@ def load(reference: str) -> ConfigDict:
         )
     try:
         get_config = runpy.run_path(path).get("get_config")
-    except SyntaxError as error:
-        raise UserError(f"--config: {path}: not Python: {error}") from error
-    if get_config is None:
-        raise UserError(f"--config: {path} defines no get_config()")
-    return get_config(argument) if argument else get_config()
+        if get_config is None:
+            raise UserError(f"--config: {path} defines no get_config()")
+        config = get_config(argument) if argument else get_config()
+    except UserError:
+        raise
+    except Exception as error:
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"--config: {path} cannot be loaded: {what}") from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"--config: get_config() of {path} must return a ConfigDict")
+    check(config)
+    return config
+
+
+# What every config has; what is inside of a group is its user's to check.
+FIELDS: dict[str, type] = {
+    "seed": int,
+    "data": ConfigDict,
+    "model": ConfigDict,
+    "loss": str,
+    "optimizer": ConfigDict,
+    "batch_size": int,
+    "num_epochs": int,
+    "steps_per_call": int,
+    "evaluation_batch_size": int,
+    "best_by": str,
+    "checkpoint_seconds": float,
+}
+
+
+def check(config: ConfigDict) -> None:
+    """Checks the fields that every config has.
+
+    Raises:
+      UserError: one that is missing, of another type, or out of range.
+    """
+    for field, wanted in FIELDS.items():
+        if field not in config:
+            raise UserError(f"{field}: the config lacks this field")
+        if type(config[field]) is not wanted:
+            kind = "a group of fields" if wanted is ConfigDict else wanted.__name__
+            raise UserError(f"{field}: must be {kind}, not {config[field]!r}")
+    for field in ("data", "model", "optimizer"):
+        if "name" not in config[field]:
+            raise UserError(f"{field}.name: missing")
+    for field in ("num_epochs", "steps_per_call", "evaluation_batch_size"):
+        if config[field] < 1:
+            raise UserError(f"{field}: must be at least 1, not {config[field]}")
+    if not 0 <= config.seed < 2**32:
+        raise UserError(f"seed: must be in [0, 2**32), not {config.seed}")
+    if not config.checkpoint_seconds >= 0:
+        seconds = config.checkpoint_seconds
+        raise UserError(f"checkpoint_seconds: must be at least 0, not {seconds}")
 
 
 def parse_arguments(argument: str, **groups: Sequence[str]) -> dict[str, str | None]:

@@ -1,7 +1,9 @@
 """The one exception that means "the user can fix this"."""
 
 import difflib
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 
 class UserError(ValueError):
@@ -36,3 +38,33 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     """Returns ", did you mean 'x'?" for the nearest choice, or nothing."""
     matches = difflib.get_close_matches(str(name), list(choices), n=1, cutoff=0.5)
     return f", did you mean {matches[0]!r}?" if matches else ""
+
+
+def check_options(
+    function: Callable[..., Any], options: Mapping[str, Any], where: str
+) -> None:
+    """Checks that `function(**options)` is a call that the function takes.
+
+    Args:
+      function: whose parameters the options are.
+      options: values by name.
+      where: what the names belong to, for the message: "data", "model".
+
+    Raises:
+      UserError: an unknown option, one that is missing, or one of another type than
+        the plain type that annotates it.
+    """
+    parameters = inspect.signature(function).parameters
+    for name, value in options.items():
+        if name not in parameters:
+            known = f"; there are {', '.join(parameters)}"
+            hint = nearest(name, parameters) or known
+            raise UserError(f"{where}.{name}: no such option here{hint}")
+        wanted = parameters[name].annotation
+        if wanted in (bool, int, str) and type(value) is not wanted:
+            raise UserError(f"{where}.{name}: must be {wanted.__name__}, not {value!r}")
+    for name, parameter in parameters.items():
+        required = parameter.default is inspect.Parameter.empty
+        named = parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        if required and named and name not in options:
+            raise UserError(f"{where}.{name}: missing")

@@ -19,8 +19,16 @@ AXIS = "batch"
 
 
 def num_devices() -> int:
-    """Returns the number of devices that share a batch."""
-    return jax.local_device_count()
+    """Returns the number of devices that share a batch.
+
+    Raises:
+      UserError: JAX finds none of the kind that it was told to use.
+    """
+    try:
+        return jax.local_device_count()
+    except (RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split()) or "check JAX_PLATFORMS"
+        raise UserError(f"JAX finds no device: {reason}") from error
 
 
 def replicated() -> NamedSharding:
@@ -62,12 +70,11 @@ def mean(tree: T) -> T:
     return jax.lax.pmean(tree, AXIS)
 
 
-def check_batch_size(batch_size: int, num_examples: int) -> None:
-    """Checks that training batches can be formed and split over the devices.
+def check_batch_size(batch_size: int) -> None:
+    """Checks that training batches can be split evenly over the devices.
 
     Raises:
-      UserError: not positive, not a multiple of the number of devices, or larger than
-        the training split.
+      UserError: not positive, or not a multiple of the number of devices.
     """
     devices = num_devices()
     if batch_size < 1:
@@ -77,11 +84,6 @@ def check_batch_size(batch_size: int, num_examples: int) -> None:
         raise UserError(
             f"batch_size: {batch_size} cannot be split evenly over {devices} devices; "
             f"use {f'{below} or ' if below else ''}{above * devices}"
-        )
-    if batch_size > num_examples:
-        raise UserError(
-            f"batch_size: {batch_size} is more than the "
-            f"{num_examples} training examples"
         )
 
 

@@ -6,9 +6,9 @@ resumes.
 
 import json
 import os
-import tempfile
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -31,22 +31,22 @@ def write_text(path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            with os.fdopen(handle, "w") as file:
+            with temporary.open("w") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+            temporary.replace(path)
         finally:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented JSON: arrays as lists, NaN and infinity as null."""
-    write_text(path, json.dumps(_plain(value), indent=2, allow_nan=False) + "\n")
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Returns strict JSON: arrays as lists, NaN and infinity as null."""
+    return json.dumps(_plain(value), indent=indent, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:
@@ -59,22 +59,35 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def open_for(config: ConfigDict, workdir: Path) -> None:
-    """Makes the folder a workdir of `config`, or checks that it is one.
+def check_free_for(config: ConfigDict, workdir: Path) -> None:
+    """Checks that a folder is a workdir of `config`, or may become one.
 
     Raises:
-      UserError: it is that of another config, naming the fields that differ.
+      UserError: it is that of another config, naming the fields that differ; or a
+        file, or holds checkpoints of an unknown config.
     """
+    if workdir.exists() and not workdir.is_dir():
+        raise UserError(f"--workdir: {workdir} is a file, not a folder")
     if not (workdir / CONFIG).exists():
-        if (workdir / _CHECKPOINTS).exists():
+        if has_checkpoint(workdir):
             raise UserError(f"{workdir}: has checkpoints but no {CONFIG}")
-        write_text(workdir / CONFIG, configs.to_json(config))
         return
     if differing := configs.differences(config, load_config(workdir)):
         raise UserError(
             f"{workdir} holds a run of another config ({'; '.join(differing)}); "
             "give another --workdir, or remove this one"
         )
+
+
+def open_for(config: ConfigDict, workdir: Path) -> None:
+    """Makes a folder that is free for `config` its workdir.
+
+    Raises:
+      UserError: as `check_free_for`, or it cannot be written to.
+    """
+    check_free_for(config, workdir)
+    if not (workdir / CONFIG).exists():
+        write_text(workdir / CONFIG, configs.to_json(config))
 
 
 def load_config(workdir: Path) -> ConfigDict:
@@ -85,7 +98,8 @@ def load_config(workdir: Path) -> ConfigDict:
     """
     path = workdir / CONFIG
     if not workdir.is_dir():
-        raise UserError(f"--workdir: no such folder: {workdir}")
+        what = "is a file, not a folder" if workdir.exists() else "does not exist"
+        raise UserError(f"--workdir: {workdir} {what}")
     try:
         return configs.from_json(path.read_text())
     except FileNotFoundError:
@@ -100,7 +114,8 @@ class Checkpoints:
     """The checkpoints of a run: its latest state and its best variables, together.
 
     Both are items of one Orbax step, so that they are written as one; the two latest
-    steps are kept.
+    steps are kept. Leaving the context, even by an exception, writes what `save_soon`
+    has put off and waits until it is on disk.
     """
 
     def __init__(self, workdir: Path) -> None:
@@ -110,15 +125,36 @@ class Checkpoints:
             item_names=("state", "best"),
             options=ocp.CheckpointManagerOptions(max_to_keep=2, create=True),
         )
+        self._pending: tuple[int, ocp.args.Composite] | None = None
+        self._saved_at = time.monotonic()
 
-    def save(self, step: int, state: Any, best: Any) -> None:
-        """Writes both in the background; donated buffers are copied first."""
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state), best=ocp.args.StandardSave(best)
-            ),
-        )
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._save_pending()
+        self._manager.close()
+
+    def save_soon(self, step: int, state: Any, best: Any, seconds: float) -> None:
+        """Writes both in the background, unless the last time was just now.
+
+        Args:
+          step: the state's, larger than that of any earlier call.
+          state: a tree of arrays that nobody donates.
+          best: another one.
+          seconds: since the last write, before which they are only kept in mind.
+        """
+        items = {"state": state, "best": best}
+        arguments = {k: ocp.args.StandardSave(tree) for k, tree in items.items()}
+        self._pending = step, ocp.args.Composite(**arguments)
+        if time.monotonic() - self._saved_at >= seconds:
+            self._save_pending()
+
+    def _save_pending(self) -> None:
+        if self._pending is not None:
+            step, arguments = self._pending
+            self._manager.save(step, args=arguments)
+            self._pending, self._saved_at = None, time.monotonic()
 
     def latest_step(self) -> int | None:
         """Returns the step of the latest complete checkpoint, or None."""
@@ -149,15 +185,12 @@ class Checkpoints:
                 ),
             )
         except (ValueError, KeyError, OSError) as error:
+            reason = " ".join(str(error).split())[:200]
             raise UserError(
-                f"{self._folder / str(step)}: cannot be restored: "
-                f"{' '.join(str(error).split())[:200]}"
+                f"{self._folder / str(step)}: damaged, or of another model; "
+                f"remove it to go on from the one before ({reason})"
             ) from error
         return {name: restored[name] for name in templates}
-
-    def close(self) -> None:
-        """Waits until what was saved is on disk."""
-        self._manager.close()
 
 
 def has_checkpoint(workdir: Path) -> bool:

@@ -99,7 +99,7 @@ def test_mistakes_of_evaluation(run_script, tmp_path, tiny_config):
     def run(*flags):
         return run_script("evaluate.py", *flags, check=False)
 
-    fails(run(f"--workdir={tmp_path / 'nowhere'}"), "no such folder", "nowhere")
+    fails(run(f"--workdir={tmp_path / 'nowhere'}"), "does not exist", "nowhere")
     (tmp_path / "empty").mkdir()
     fails(run(f"--workdir={tmp_path / 'empty'}"), "not a workdir", "config.json")
     workdirs.open_for(tiny_config(), tmp_path / "started")

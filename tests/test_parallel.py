@@ -42,14 +42,12 @@ def test_split_indices_gives_each_device_its_share_of_each_step(devices):
 def test_batch_size_must_be_divisible_by_the_devices(devices):
     devices(3)
     with pytest.raises(UserError, match=r"64 cannot be split evenly over 3.*63 or 66"):
-        parallel.check_batch_size(64, 1000)
+        parallel.check_batch_size(64)
     with pytest.raises(UserError, match=r"use 3$"):
-        parallel.check_batch_size(2, 1000)
+        parallel.check_batch_size(2)
     with pytest.raises(UserError, match="at least 1"):
-        parallel.check_batch_size(0, 1000)
-    with pytest.raises(UserError, match="more than the 10 training"):
-        parallel.check_batch_size(12, 10)
-    parallel.check_batch_size(66, 66)
+        parallel.check_batch_size(0)
+    parallel.check_batch_size(66)
 
 
 def test_mean_is_over_examples_of_all_devices():

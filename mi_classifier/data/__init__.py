@@ -1,12 +1,11 @@
 """Data sets: one file each, loaded by name into a `Dataset`."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from mi_classifier.data import gaussian_mixture, mnist
 from mi_classifier.data.dataset import Dataset, Split, normalize
-from mi_classifier.errors import UserError, choose
+from mi_classifier.errors import check_options, choose
 
 __all__ = ["Dataset", "Split", "load_dataset", "normalize"]
 
@@ -26,9 +25,6 @@ def load_dataset(config: Mapping[str, Any]) -> Dataset:
       UserError: an unknown name or argument, or data that cannot be read.
     """
     options = dict(config)
-    load = _LOADERS[choose(options.pop("name"), _LOADERS, "data.name")]
-    known = inspect.signature(load).parameters
-    for option in options:
-        if option not in known:
-            raise UserError(f"data.{option}: not an option of {config['name']!r}")
+    load = _LOADERS[choose(options.pop("name", None), _LOADERS, "data.name")]
+    check_options(load, options, "data")
     return load(**options)

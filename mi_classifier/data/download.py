@@ -1,7 +1,6 @@
 """Downloads: several mirrors, checked before they take their name."""
 
 import os
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -35,10 +34,10 @@ def fetch(
     Raises:
       UserError: no mirror had them all; says what each one answered.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     failures = []
     for mirror in mirrors:
         try:
+            directory.mkdir(parents=True, exist_ok=True)
             for name in names:
                 if not (directory / name).exists():
                     _fetch_one(mirror + name, directory / name, check)
@@ -49,10 +48,10 @@ def fetch(
 
 
 def _fetch_one(url: str, path: Path, check: Callable[[Path, str], None]) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with (
-            os.fdopen(handle, "wb") as file,
+            temporary.open("wb") as file,
             urllib.request.urlopen(url, timeout=_TIMEOUT) as response,
         ):
             length = int(response.headers.get("Content-Length", 0))
@@ -62,9 +61,10 @@ def _fetch_one(url: str, path: Path, check: Callable[[Path, str], None]) -> None
             ) as body:
                 while chunk := body.read(1 << 20):
                     file.write(chunk)
-        if length and os.path.getsize(temporary) != length:
-            raise OSError(f"{path.name} broke off after {os.path.getsize(temporary)} B")
-        check(Path(temporary), path.name)
-        os.replace(temporary, path)
+        size = temporary.stat().st_size
+        if length and size != length:
+            raise OSError(f"{path.name} broke off after {size} of {length} bytes")
+        check(temporary, path.name)
+        temporary.replace(path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

@@ -56,10 +56,12 @@ def load(dim: int, balanced: bool, seed: int) -> Dataset:
       "population", a million fresh samples with random labels.
 
     Raises:
-      UserError: dim below 1.
+      UserError: dim below 1, or seed below 0.
     """
     if dim < 1:
         raise UserError(f"data.dim: must be at least 1, not {dim}")
+    if seed < 0:
+        raise UserError(f"data.seed: must be at least 0, not {seed}")
     counts = BALANCED if balanced else UNBALANCED
     generator = np.random.default_rng(seed)
     shares = {name: [n // _HELD_OUT for n in counts] for name in ("validation", "test")}

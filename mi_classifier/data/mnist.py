@@ -1,5 +1,6 @@
 """MNIST from its four idx files, and the paper's balanced and unbalanced subsets."""
 
+import contextlib
 import functools
 import gzip
 import hashlib
@@ -12,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
+from rich.console import Console
+from rich.progress import track
 
 from mi_classifier.data import download
 from mi_classifier.data.dataset import Dataset, Split, normalize
@@ -78,7 +81,12 @@ class MnistIdx(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
         arrays = self._archive[split]
-        for index, image in enumerate(arrays["image"]):
+        images = track(
+            arrays["image"],
+            description=f"preparing MNIST, {split}",
+            console=Console(stderr=True),
+        )
+        for index, image in enumerate(images):
             png = io.BytesIO()
             Image.fromarray(image[..., 0]).save(png, "png", compress_level=1)
             yield (
@@ -159,7 +167,8 @@ def read_archive(directory: Path) -> tuple[dict[str, Split], str]:
       UserError: a file is missing, truncated, damaged, or another than its name says.
     """
     if not directory.is_dir():
-        raise UserError(f"data.archive_dir: no such folder: {directory}")
+        what = "is a file, not a folder" if directory.exists() else "does not exist"
+        raise UserError(f"data.archive_dir: {directory} {what}")
     archive, digests = {}, {}
     for split, names in FILES.items():
         paths = [_find(directory, name) for name in names]
@@ -226,8 +235,8 @@ def _read_idx(path: Path, name: str) -> np.ndarray:
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: truncated or damaged: {error}") from error
     if len(content) != size:
-        problem = "truncated" if len(content) < size else "longer than its header says"
-        raise UserError(f"{path}: {problem}: {size} bytes announced")
+        problem = "truncated" if len(content) < size else "damaged, or too long"
+        raise UserError(f"{path}: {problem}: its header announces {size} bytes")
     array = np.frombuffer(content, np.uint8).reshape(shape)
     digest = _digest(array)
     for other, known in SHA256.items():
@@ -257,8 +266,11 @@ def _find_or_prepare(archive_dir: str, root: Path) -> tfds.core.DatasetBuilder:
         data_dir=root,
         file_format="array_record",
     )
+    tfds.disable_progress_bar()
     try:
-        builder.download_and_prepare()
+        # TFDS announces a download of unknown size on standard output.
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder.download_and_prepare()
     except OSError as error:
         raise UserError(f"data.data_dir: cannot write to {root}: {error}") from error
     return builder
@@ -277,11 +289,18 @@ def _find_prepared(root: Path) -> tfds.core.DatasetBuilder | None:
 
 
 def _read_split(builder: tfds.core.DatasetBuilder, name: str) -> Split:
-    source = builder.as_data_source(
-        split=name, decoders={"image": tfds.decode.SkipDecoding()}
-    )
-    records = source.__getitems__(range(len(source)))
-    images = [np.asarray(Image.open(io.BytesIO(record["image"]))) for record in records]
+    try:
+        source = builder.as_data_source(
+            split=name, decoders={"image": tfds.decode.SkipDecoding()}
+        )
+        records = source.__getitems__(range(len(source)))
+        images = [np.asarray(Image.open(io.BytesIO(r["image"]))) for r in records]
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{builder.data_dir}: damaged; remove this folder, and it is made anew "
+            f"({reason})"
+        ) from error
     return {
         "image": np.stack(images)[..., None],
         "label": np.array([record["label"] for record in records], np.int32),

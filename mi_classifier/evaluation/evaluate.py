@@ -8,9 +8,11 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from mi_classifier import config as configs
 from mi_classifier import parallel
 from mi_classifier import workdir as workdirs
 from mi_classifier.data import Dataset, load_dataset
+from mi_classifier.errors import UserError
 from mi_classifier.evaluation import evaluators as plugins
 from mi_classifier.evaluation import report
 from mi_classifier.evaluation.evaluators import Evaluator, Priors
@@ -86,14 +88,17 @@ def evaluate(workdir: str | Path) -> dict[str, Any]:
     """
     workdir = Path(workdir)
     config = workdirs.load_config(workdir)
+    try:
+        configs.check(config)
+    except UserError as error:
+        raise UserError(f"{workdir / workdirs.CONFIG}: {error}") from None
     if not workdirs.has_checkpoint(workdir):
         raise workdirs.no_checkpoint(workdir)
     dataset = load_dataset(config.data)
     model = create_model(num_classes=dataset.num_classes, **config.model)
     params = jax.eval_shape(model.init, jax.random.key(0), dataset.example_input())
-    checkpoints = workdirs.Checkpoints(workdir)
-    best = checkpoints.restore(best=best_template(params["params"]))["best"]
-    checkpoints.close()
+    with workdirs.Checkpoints(workdir) as checkpoints:
+        best = checkpoints.restore(best=best_template(params["params"]))["best"]
     evaluate_split = make_evaluation(
         model,
         dataset,
@@ -104,6 +109,7 @@ def evaluate(workdir: str | Path) -> dict[str, Any]:
     figures = {
         "dataset": dataset.name,
         "loss": config.loss,
+        "class_names": dataset.class_names,
         "epoch": int(best["epoch"]),
         "splits": {
             name: evaluate_split(variables, name)
@@ -111,8 +117,9 @@ def evaluate(workdir: str | Path) -> dict[str, Any]:
             if name != "train"
         },
     }
-    workdirs.write_json(workdir / "evaluation" / "metrics.json", figures)
-    report.print_tables(figures, dataset.class_names)
+    report.print_tables(figures)
+    path = workdir / "evaluation" / "metrics.json"
+    workdirs.write_text(path, workdirs.to_json(figures, indent=2))
     return figures
 
 

@@ -15,19 +15,18 @@ from mi_classifier.evaluation.evaluators import RULES
 _MOST_CLASSES = 20  # that get a row each
 
 
-def print_tables(figures: dict[str, Any], class_names: Sequence[str]) -> None:
+def print_tables(figures: dict[str, Any]) -> None:
     """Prints an evaluation: a column for each split, then the test split by class.
 
     Args:
       figures: what `evaluate` returns.
-      class_names: M names.
     """
     console = Console()
     splits = figures["splits"]
     title = f"{figures['dataset']}: {figures['loss']}, epoch {figures['epoch']}"
     table = Table(
         title=title,
-        caption="* argmax n(x), the paper's decision",
+        caption="* argmax of the net's own logits, the paper's decision",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),  # three splits fit into 80 columns
         pad_edge=False,
@@ -38,7 +37,7 @@ def print_tables(figures: dict[str, Any], class_names: Sequence[str]) -> None:
     for name, cells in _rows(list(splits.values())):
         table.add_row(name, *cells)
     console.print(table)
-    console.print(_classes(splits["test"]["accuracy"], class_names))
+    console.print(_classes(splits["test"]["accuracy"], figures["class_names"]))
 
 
 def _rows(splits: list[dict[str, Any]]) -> Iterable[tuple[str, list[str]]]:
@@ -49,9 +48,9 @@ def _rows(splits: list[dict[str, Any]]) -> Iterable[tuple[str, list[str]]]:
 
     bound = ("information", "mutual_information")
     yield row("mutual information, nats", _with_error, *bound)
+    yield row("  in bits", _number, *bound, "bits")
     if with_truth:
         yield row("  Monte-Carlo truth", _with_error, "truth", "mutual_information")
-    yield row("  in bits", _number, *bound, "bits")
     if "paper_softmax_plus_log_m" in splits[0]["information"]:
         path = ("information", "paper_softmax_plus_log_m")
         yield row("  paper's softmax + log M", _number, *path)

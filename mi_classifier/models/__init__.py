@@ -4,12 +4,11 @@
 `variables["params"]["head"]`, with a kernel of shape `[K, M]`.
 """
 
-import dataclasses
 from typing import Any
 
 import flax.linen as nn
 
-from mi_classifier.errors import UserError, choose, nearest
+from mi_classifier.errors import UserError, check_options, choose
 from mi_classifier.models.mlp import MLP
 from mi_classifier.models.mnist_cnn import MnistCNN
 from mi_classifier.models.output import ModelOutput
@@ -31,11 +30,11 @@ def create_model(name: str, num_classes: int, **options: Any) -> nn.Module:
       UserError: an unknown name or option, or no class.
     """
     model = _MODELS[choose(name, _MODELS, "model.name")]
-    known = {field.name for field in dataclasses.fields(model)} - {"name", "parent"}
-    for option in options:
-        if option not in known - {"num_classes"}:
-            hint = nearest(option, known)
-            raise UserError(f"model.{option}: not an option of {name!r}{hint}")
+    options["num_classes"] = num_classes
+    check_options(model, options, "model")
     if num_classes < 1:
         raise UserError(f"num_classes: must be at least 1, not {num_classes}")
-    return model(num_classes=num_classes, **options)
+    units = options.get("hidden", ())
+    if not all(isinstance(n, int) and n > 0 for n in units):
+        raise UserError(f"model.hidden: must be positive whole numbers, not {units!r}")
+    return model(**options)

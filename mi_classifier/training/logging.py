@@ -1,9 +1,13 @@
-"""What a run records: one row an epoch, in metrics.jsonl and TensorBoard."""
+"""What a run records and shows: one row an epoch, and a progress bar."""
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
 
 from mi_classifier import workdir as workdirs
@@ -26,13 +30,54 @@ class MetricsLog:
     def write(self, row: Mapping[str, float]) -> None:
         """Writes one epoch's numbers; "step" places them on TensorBoard's axis."""
         with self._path.open("a") as file:
-            file.write(json.dumps(dict(row)) + "\n")
+            file.write(workdirs.to_json(dict(row)))
         for name, value in row.items():
             self._writer.add_scalar(name, value, int(row["step"]))
 
-    def close(self) -> None:
-        """Flushes TensorBoard's events."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
         self._writer.close()
+
+
+class ProgressBar:
+    """A progress bar on the terminal; in a log file, a line now and then."""
+
+    _SECONDS = 10  # between two lines of a log
+
+    def __init__(self, total: int, completed: int) -> None:
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("training", total=total, completed=completed)
+        self._printed = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def advance(self, steps: int) -> None:
+        """Moves on by a number of steps."""
+        self._bar.advance(self._task, steps)
+
+    def describe(self, text: str) -> None:
+        """Shows the latest figures."""
+        self._bar.update(self._task, description=text)
+        last = self._bar.finished
+        due = time.monotonic() - self._printed >= self._SECONDS
+        if not self._console.is_terminal and (last or due):
+            self._console.print(text, highlight=False, soft_wrap=True)
+            self._printed = time.monotonic()
 
 
 def _step(row: str) -> float:

@@ -1,12 +1,11 @@
 """Optimizers and learning-rate schedules by config, in optax terms."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import optax
 
-from mi_classifier.errors import UserError, choose
+from mi_classifier.errors import UserError, check_options, choose
 
 _OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "adam": optax.adam,
@@ -28,8 +27,8 @@ def create_schedule(config: Mapping[str, Any], num_steps: int) -> optax.Schedule
     Raises:
       UserError: an unknown schedule, or a learning rate that is not positive.
     """
-    schedule = choose(config["schedule"], _SCHEDULES, "optimizer.schedule")
-    rate = config["learning_rate"]
+    schedule = choose(config.get("schedule"), _SCHEDULES, "optimizer.schedule")
+    rate = config.get("learning_rate", 0)
     if not 0 < rate < float("inf"):
         raise UserError(f"optimizer.learning_rate: must be positive, not {rate}")
     return _SCHEDULES[schedule](rate, num_steps)
@@ -48,12 +47,9 @@ def create_optimizer(
     Raises:
       UserError: an unknown name or argument.
     """
-    optimizer = _OPTIMIZERS[choose(config["name"], _OPTIMIZERS, "optimizer.name")]
     options = dict(config)
-    for field in ("name", "learning_rate", "schedule"):
-        del options[field]
-    for option in options:
-        if option not in inspect.signature(optimizer).parameters:
-            name = config["name"]
-            raise UserError(f"optimizer.{option}: not an option of {name!r}")
-    return optimizer(create_schedule(config, num_steps), **options)
+    name = choose(options.pop("name", None), _OPTIMIZERS, "optimizer.name")
+    options["learning_rate"] = create_schedule(config, num_steps)
+    options.pop("schedule")
+    check_options(_OPTIMIZERS[name], options, "optimizer")
+    return _OPTIMIZERS[name](**options)

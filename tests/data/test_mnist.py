@@ -114,7 +114,7 @@ def damage_giant(folder):
         (damage_truncated_raw, "t10k-images.*: truncated"),
         (damage_bit, "train-images.* truncated or damaged"),
         (damage_empty, "train-labels.* truncated"),
-        (damage_longer, "t10k-labels.* longer than its header"),
+        (damage_longer, "t10k-labels.* too long: its header"),
         (damage_swapped_kinds, "train-images.* it holds labels: swapped"),
         (damage_swapped_images, "100 images but .* 600 labels.*swapped"),
         (damage_swapped_sets, "fewer images.*swapped"),

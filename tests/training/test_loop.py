@@ -89,7 +89,7 @@ def test_a_finished_workdir_says_so(tiny_config, tmp_path, capsys):
     rows = (tmp_path / "metrics.jsonl").read_text()
     capsys.readouterr()
     again = train(tiny_config(), tmp_path)
-    assert "is finished at step 24 of 24" in capsys.readouterr().out
+    assert "is finished: 2 of 2 epochs" in capsys.readouterr().out
     chex.assert_trees_all_equal(first, again)
     assert (tmp_path / "metrics.jsonl").read_text() == rows
 
@@ -173,10 +173,8 @@ def best(workdir):
 
     model = create_model("mlp", 5, hidden=(16,))
     shapes = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 2)))
-    checkpoints = workdirs.Checkpoints(workdir)
-    restored = checkpoints.restore(best=best_template(shapes["params"]))["best"]
-    checkpoints.close()
-    return restored
+    with workdirs.Checkpoints(workdir) as checkpoints:
+        return checkpoints.restore(best=best_template(shapes["params"]))["best"]
 
 
 @pytest.mark.parametrize(
