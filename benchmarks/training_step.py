@@ -99,7 +99,9 @@ def our_steps(
     prior = np.full(classes, -np.log(classes), np.float32)
     example = jnp.zeros((1, *images.shape[1:]))
     state = create_state(model, tx, example, prior, jax.random.key(0))
-    train_steps = make_train_steps(model, lambda x: x, "softmax", tx, jax.random.key(1))
+    train_steps = make_train_steps(
+        model, lambda x: x, "softmax", tx, jax.random.key(1), 2
+    )
     split = parallel.replicate({"image": images, "label": labels})
 
     def run(indices: np.ndarray) -> None:

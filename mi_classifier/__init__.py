@@ -43,6 +43,8 @@ __all__ = list(_HOME)
 def __getattr__(name: str) -> object:
     # Loaded when first asked for: importing JAX, TFDS and Orbax takes seconds, and
     # `train.py --help` needs none of them.
+    if name in _ROOMS:
+        return importlib.import_module(f"mi_classifier.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'mi_classifier' has no attribute {name!r}")
     return getattr(importlib.import_module(f"mi_classifier.{_HOME[name]}"), name)

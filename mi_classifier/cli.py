@@ -1,6 +1,7 @@
 """What the entry points share: flags in, one line and exit status 2 for a mistake."""
 
 import difflib
+import errno
 import os
 import re
 import sys
@@ -19,7 +20,8 @@ def define_config() -> flags.FlagHolder:
     return config_flags.DEFINE_config_file(
         "config",
         None,
-        "give a file in configs/, as in --config=configs/mnist.py:unbalanced,pc_softmax; "
+        "give a file in configs/, as in "
+        "--config=configs/mnist.py:unbalanced,pc_softmax; "
         "--config.FIELD=VALUE changes a field of it.",
     )
 
@@ -46,11 +48,20 @@ def required(flag: flags.FlagHolder) -> str:
     return flag.value
 
 
+# A disk that is full, over quota, read-only or not ours: nothing a traceback explains.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
 def _guard(function: Callable, *args: object) -> object:
     try:
         return function(*args)
     except UserError as error:
         _leave(f"error: {error}", 2)
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _leave(f"error: {where}{error.strerror}", 2)
     except KeyboardInterrupt:
         _leave("interrupted; the same command goes on from the last epoch saved", 130)
 

@@ -26,6 +26,8 @@ def load(reference: str) -> ConfigDict:
         argument.
     """
     path, _, argument = reference.partition(":")
+    if not path:
+        raise UserError("--config: give a file in configs/")
     if not Path(path).is_file():
         neighbors = [str(p) for p in sorted(Path(path).parent.glob("*.py"))]
         known = f"; there are {', '.join(neighbors)}" if neighbors else ""
@@ -56,6 +58,7 @@ FIELDS: dict[str, type] = {
     "loss": str,
     "optimizer": ConfigDict,
     "batch_size": int,
+    "microbatches": int,
     "num_epochs": int,
     "steps_per_call": int,
     "evaluation_batch_size": int,
@@ -79,7 +82,12 @@ def check(config: ConfigDict) -> None:
     for field in ("data", "model", "optimizer"):
         if "name" not in config[field]:
             raise UserError(f"{field}.name: missing")
-    for field in ("num_epochs", "steps_per_call", "evaluation_batch_size"):
+    for field in (
+        "num_epochs",
+        "microbatches",
+        "steps_per_call",
+        "evaluation_batch_size",
+    ):
         if config[field] < 1:
             raise UserError(f"{field}: must be at least 1, not {config[field]}")
     if not 0 <= config.seed < 2**32:
@@ -122,6 +130,17 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     for key in config:
         flat |= flatten(config[key], f"{prefix}.{key}" if prefix else key)
     return flat
+
+
+def with_absolute_paths(config: ConfigDict) -> ConfigDict:
+    """Returns a copy whose `..._dir` fields mean the same from any folder."""
+    config = config.copy_and_resolve_references()
+    config.unlock()
+    for field, value in flatten(config).items():
+        if field.endswith("_dir") and value:
+            path = str(Path(value).expanduser().absolute())
+            config.update_from_flattened_dict({field: path})
+    return config.lock()
 
 
 def differences(ours: ConfigDict, theirs: ConfigDict) -> list[str]:

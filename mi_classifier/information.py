@@ -56,8 +56,11 @@ def select_label(values: Array, labels: Array) -> Array:
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(f"labels must be integers, not {labels.dtype}")
     check_shape("labels", labels, values.shape[:-1])
-    # A negative index would wrap around to the last classes.
-    labels = jnp.where(labels < 0, values.shape[-1], labels)
+    # Compared in their own dtype, for a narrow one would wrap; a negative index would
+    # count from the end.
+    classes = values.shape[-1]
+    inside = (labels >= 0) & (labels <= classes - 1)
+    labels = jnp.where(inside, labels.astype(jnp.int32), classes)
     return jnp.take_along_axis(values, labels[..., None], axis=-1, mode="fill")[..., 0]
 
 
@@ -79,10 +82,14 @@ def _center(logits: Array, log_prior: Array) -> Array:
     A constant in x alone, which changes no ratio; but at 1e4 a float32 has no digits
     left for the prior that is about to be added.
     """
-    seen = jnp.where(jnp.isneginf(log_prior), -jnp.inf, logits)
-    return logits - jax.lax.stop_gradient(seen.max(-1, keepdims=True))
+    return logits - jnp.where(_seen(log_prior), logits, -jnp.inf).max(-1, keepdims=True)
 
 
+def _seen(log_prior: Array) -> Array:
+    return ~jnp.isneginf(log_prior)
+
+
+@jax.jit
 def log_pc_softmax(logits: ArrayLike, log_prior: ArrayLike) -> Array:
     """Log of the probability-corrected softmax, Eq. 10.
 
@@ -104,11 +111,12 @@ def log_pc_softmax(logits: ArrayLike, log_prior: ArrayLike) -> Array:
     _check_logits(logits, log_prior)
     # Shift by the class that dominates the sum: every exponent is then at most 0, and
     # under a uniform prior the arithmetic is that of log_softmax, to the last bit.
-    z = _center(logits, log_prior)
-    top = jnp.argmax(z + log_prior, axis=-1, keepdims=True)
-    z = z - jax.lax.stop_gradient(jnp.take_along_axis(z, top, axis=-1))
+    seen = _seen(log_prior)
+    z = jax.lax.stop_gradient(_center(logits, log_prior))
+    top = jnp.argmax(jnp.where(seen, z + log_prior, -jnp.inf), -1, keepdims=True)
+    z = logits - jax.lax.stop_gradient(jnp.take_along_axis(logits, top, axis=-1))
     top_prior = jax.lax.stop_gradient(log_prior)[top]
-    terms = jnp.where(jnp.isneginf(log_prior), -jnp.inf, z) + (log_prior - top_prior)
+    terms = jnp.where(seen, z + (log_prior - top_prior), -jnp.inf)
     return z - jnp.log(jnp.exp(terms).sum(-1, keepdims=True)) - top_prior
 
 
@@ -152,16 +160,15 @@ def variational_bound(
         are never looked at; None counts every example.
 
     Returns:
-      Scalar, nats; 0 when the mask leaves no example.
+      Scalar, nats; 0 when there is no example, or the mask leaves none.
 
     Raises:
       ValueError: shapes do not fit.
       TypeError: labels are not integers.
     """
     logits, labels = as_float(logits), jnp.asarray(labels)
-    if mask is None:
-        return pointwise_mutual_information(logits, labels, log_prior).mean()
-    mask = jnp.asarray(mask) > 0
+    mask = jnp.ones(labels.shape, bool) if mask is None else jnp.asarray(mask) > 0
+    check_shape("labels", labels, logits.shape[:-1])
     check_shape("mask", mask, logits.shape[:-1])
     # Padding is replaced before the logarithms, so that not even its gradient is NaN.
     logits = jnp.where(mask[..., None], logits, 0)
@@ -181,8 +188,7 @@ def label_entropy(log_prior: ArrayLike) -> Array:
     """
     log_prior = as_float(log_prior)
     check_shape("log_prior", log_prior, (log_prior.size,))
-    finite = jnp.where(jnp.isneginf(log_prior), 0, log_prior)
-    return -jnp.sum(jnp.exp(log_prior) * finite)
+    return jnp.sum(jnp.exp(log_prior) * -jnp.where(_seen(log_prior), log_prior, 0))
 
 
 def optimal_decision(logits: ArrayLike, log_prior: ArrayLike, rule: str) -> Array:
@@ -193,7 +199,8 @@ def optimal_decision(logits: ArrayLike, log_prior: ArrayLike, rule: str) -> Arra
       log_prior: `[M]` log P(y).
       rule: "prior" maximizes P(y|x), `argmax n + log P`, the fewest errors on data
         with these class frequencies; "balanced" maximizes p(x|y), `argmax n`, the
-        best average recall over classes.
+        best average recall over classes. Neither decides for a class at -inf, whose
+        logit no example has taught.
 
     Returns:
       `[...]` int32 class indices.
@@ -203,12 +210,12 @@ def optimal_decision(logits: ArrayLike, log_prior: ArrayLike, rule: str) -> Arra
     """
     logits, log_prior = as_float(logits), as_float(log_prior)
     _check_logits(logits, log_prior)
-    if rule == "balanced":
-        return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    if rule not in ("prior", "balanced"):
+        raise ValueError(f"rule must be 'prior' or 'balanced', not {rule!r}")
     if rule == "prior":
-        posterior = _center(logits, log_prior) + log_prior
-        return jnp.argmax(posterior, axis=-1).astype(jnp.int32)
-    raise ValueError(f"rule must be 'prior' or 'balanced', not {rule!r}")
+        logits = _center(logits, log_prior) + log_prior
+    scores = jnp.where(_seen(log_prior), logits, -jnp.inf)
+    return jnp.argmax(scores, axis=-1).astype(jnp.int32)
 
 
 def softmax_to_pc_logits(logits: ArrayLike, log_prior: ArrayLike) -> Array:
@@ -221,16 +228,16 @@ def softmax_to_pc_logits(logits: ArrayLike, log_prior: ArrayLike) -> Array:
 
     Args:
       logits: `[..., M]`.
-      log_prior: `[M]` log P(y) of the data that the net was trained on. The logit of
-        a class at -inf is left as it is.
+      log_prior: `[M]` log P(y) of the data that the net was trained on. Nothing is
+        subtracted for a class at -inf.
 
     Returns:
-      `[..., M]`, float32 or wider.
+      `[..., M]`, float32 or wider, shifted by a constant of each example that makes
+      room for the prior's digits and changes no ratio.
 
     Raises:
       ValueError: `log_prior` is not `[M]`.
     """
     logits, log_prior = as_float(logits), as_float(log_prior)
     _check_logits(logits, log_prior)
-    finite = jnp.where(jnp.isneginf(log_prior), 0, log_prior)
-    return _center(logits, log_prior) - finite
+    return _center(logits, log_prior) - jnp.where(_seen(log_prior), log_prior, 0)

@@ -6,9 +6,11 @@ two devices compute what one would.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -41,7 +43,7 @@ def replicate(tree: T) -> T:
     return jax.device_put(tree, replicated())
 
 
-def pmap(
+def on_devices(
     function: Callable[..., Any],
     in_axes: Sequence[int | None],
     out_axes: Any,
@@ -65,26 +67,61 @@ def pmap(
     )
 
 
-def mean(tree: T) -> T:
-    """Averages a tree over devices, inside of a function given to `pmap`."""
-    return jax.lax.pmean(tree, AXIS)
+def mean(parts: Sequence[T]) -> T:
+    """Averages trees over parts and devices, inside of a function of `on_devices`.
+
+    Several parts are added pairwise, then the devices' sums: for powers of two the
+    order of every addition, and so the last bit, is the same on any number of devices.
+
+    Args:
+      parts: trees of one structure, means over equally many examples; the next
+        device's follow this one's.
+    """
+    if len(parts) == 1 and num_devices() == 1:
+        return parts[0]
+    total = _sum_in_pairs(list(parts))
+    sums = jax.lax.all_gather(total, AXIS)
+    devices = num_devices()
+    total = _sum_in_pairs([jax.tree.map(itemgetter(d), sums) for d in range(devices)])
+    return jax.tree.map(lambda x: x / (len(parts) * devices), total)
 
 
-def check_batch_size(batch_size: int) -> None:
-    """Checks that training batches can be split evenly over the devices.
+def _sum_in_pairs(trees: list[T]) -> T:
+    while len(trees) > 1:
+        pairs = zip(trees[::2], trees[1::2], strict=False)
+        rest = trees[-1:] if len(trees) % 2 else []
+        trees = [jax.tree.map(jnp.add, a, b) for a, b in pairs] + rest
+    return trees[0]
+
+
+def check_batch_size(batch_size: int, parts: int) -> None:
+    """Checks that training batches can be split evenly over devices and their parts.
+
+    Args:
+      batch_size: examples of a batch, on all devices together.
+      parts: into which a batch is divided, for `mean`.
 
     Raises:
-      UserError: not positive, or not a multiple of the number of devices.
+      UserError: not positive, or not a multiple of the number of devices, or of parts.
     """
     devices = num_devices()
     if batch_size < 1:
         raise UserError(f"batch_size: must be at least 1, not {batch_size}")
-    if batch_size % devices:
-        below, above = batch_size // devices * devices, -(-batch_size // devices)
+    unit = devices * parts_per_device(parts)
+    if batch_size % unit:
+        below, above = batch_size // unit * unit, -(-batch_size // unit) * unit
+        over = f"{devices} device{'s' if devices > 1 else ''}"
+        if unit > devices:
+            over += f" in {unit // devices} microbatches each"
         raise UserError(
-            f"batch_size: {batch_size} cannot be split evenly over {devices} devices; "
-            f"use {f'{below} or ' if below else ''}{above * devices}"
+            f"batch_size: {batch_size} cannot be split evenly over {over}; "
+            f"use {f'{below} or ' if below else ''}{above}"
         )
+
+
+def parts_per_device(parts: int) -> int:
+    """Returns how many of the parts of a batch each device computes, at least one."""
+    return max(parts // num_devices(), 1)
 
 
 def split_indices(indices: np.ndarray) -> np.ndarray:

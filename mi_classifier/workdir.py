@@ -1,4 +1,4 @@
-"""The folder of a run: config.json, checkpoints/, metrics.jsonl, evaluation/.
+"""The folder of a run: config.json, data.json, checkpoints/, evaluation/, and logs.
 
 Files appear whole or not at all, so that a kill at any moment leaves a workdir that
 resumes.
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
@@ -20,6 +21,7 @@ from mi_classifier import parallel
 from mi_classifier.errors import UserError
 
 CONFIG = "config.json"
+_DATA = "data.json"
 _CHECKPOINTS = "checkpoints"
 
 
@@ -69,7 +71,7 @@ def check_free_for(config: ConfigDict, workdir: Path) -> None:
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"--workdir: {workdir} is a file, not a folder")
     if not (workdir / CONFIG).exists():
-        if has_checkpoint(workdir):
+        if (workdir / _CHECKPOINTS).exists():
             raise UserError(f"{workdir}: has checkpoints but no {CONFIG}")
         return
     if differing := configs.differences(config, load_config(workdir)):
@@ -88,6 +90,32 @@ def open_for(config: ConfigDict, workdir: Path) -> None:
     check_free_for(config, workdir)
     if not (workdir / CONFIG).exists():
         write_text(workdir / CONFIG, configs.to_json(config))
+
+
+def check_data(workdir: Path, fingerprints: dict[str, str]) -> None:
+    """Checks that a run meets the data that it started with, which are noted first.
+
+    Args:
+      workdir: the run's folder.
+      fingerprints: a hash of each split.
+
+    Raises:
+      UserError: other data, naming the splits that differ.
+    """
+    path = workdir / _DATA
+    try:
+        noted = json.loads(path.read_text())
+    except FileNotFoundError:
+        write_text(path, to_json(fingerprints, indent=2))
+        return
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    differing = [name for name in fingerprints if noted.get(name) != fingerprints[name]]
+    if differing:
+        raise UserError(
+            f"{workdir}: the run started with other data ({', '.join(differing)}); "
+            "bring those back, or give another --workdir"
+        )
 
 
 def load_config(workdir: Path) -> ConfigDict:
@@ -120,6 +148,8 @@ class Checkpoints:
 
     def __init__(self, workdir: Path) -> None:
         self._folder = workdir.absolute() / _CHECKPOINTS
+        if self._folder.exists() and not self._folder.is_dir():
+            raise UserError(f"{self._folder} is a file, not a folder")
         self._manager = ocp.CheckpointManager(
             self._folder,
             item_names=("state", "best"),
@@ -171,7 +201,7 @@ class Checkpoints:
         """
         step = self.latest_step()
         if step is None:
-            raise no_checkpoint(self._folder.parent)
+            raise _no_checkpoint(self._folder.parent)
         sharding = parallel.replicated()
         targets = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
@@ -193,11 +223,48 @@ class Checkpoints:
         return {name: restored[name] for name in templates}
 
 
-def has_checkpoint(workdir: Path) -> bool:
-    """Returns whether the workdir has a checkpoint folder at all."""
-    return (workdir / _CHECKPOINTS).is_dir()
+def best_item(params: Any, epoch: int = 0, score: float = -np.inf) -> dict[str, Any]:
+    """Returns what is kept of the best epoch so far.
+
+    Args:
+      params: the model's parameters after it.
+      epoch: counted from 1; 0 before the first.
+      score: of the validation split, by which it is the best.
+    """
+    return {
+        "params": params,
+        "epoch": jnp.int32(epoch),
+        "score": jnp.float32(score),
+    }
 
 
-def no_checkpoint(workdir: Path) -> UserError:
-    """Returns the error that a workdir was never trained to its first checkpoint."""
+def restore_best(workdir: Path, params: Any) -> dict[str, Any]:
+    """Restores the best epoch of a run.
+
+    Args:
+      workdir: the run's folder.
+      params: the shapes of the model's parameters.
+
+    Returns:
+      A `best_item`.
+
+    Raises:
+      UserError: there is no checkpoint, or it is damaged or of another model.
+    """
+    check_has_checkpoint(workdir)
+    with Checkpoints(workdir) as checkpoints:
+        return checkpoints.restore(best=jax.eval_shape(best_item, params))["best"]
+
+
+def check_has_checkpoint(workdir: Path) -> None:
+    """Checks that a run has got as far as a checkpoint.
+
+    Raises:
+      UserError: it has not.
+    """
+    if not (workdir / _CHECKPOINTS).is_dir():
+        raise _no_checkpoint(workdir)
+
+
+def _no_checkpoint(workdir: Path) -> UserError:
     return UserError(f"{workdir}: no checkpoint yet; run train.py on it first")

@@ -42,9 +42,12 @@ def test_load_names_the_file_that_does_not_exist(tmp_path):
     (tmp_path / "gmm.py").write_text("def get_config(): return {}")
     with pytest.raises(UserError, match=r"no such file: .*gnm\.py, did you mean .*gmm"):
         configs.load(str(tmp_path / "gnm.py"))
+    (tmp_path / "none.py").write_text("def get_config(): return {}")
+    with pytest.raises(UserError, match="must return a ConfigDict"):
+        configs.load(str(tmp_path / "none.py"))
     (tmp_path / "empty.py").write_text("")
     with pytest.raises(UserError, match="defines no get_config"):
         configs.load(str(tmp_path / "empty.py"))
     (tmp_path / "broken.py").write_text("def get_config(:")
-    with pytest.raises(UserError, match=r"broken\.py: not Python"):
+    with pytest.raises(UserError, match=r"broken\.py cannot be loaded: SyntaxError"):
         configs.load(str(tmp_path / "broken.py"))

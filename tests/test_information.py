@@ -123,6 +123,38 @@ def test_labels_out_of_range_are_nan_and_never_a_neighbor():
     assert np.isnan(pmi).tolist() == [True, True, False, True]
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint32, np.int64])
+def test_labels_of_any_integer_dtype(dtype):
+    values = jnp.arange(200.0)[None] * jnp.ones((2, 1))
+    uniform = jnp.full(200, -jnp.log(200.0))
+    expected = information.log_pc_softmax(values, uniform)[:, 7]
+    result = information.pointwise_mutual_information(
+        values, np.full(2, 7, dtype), uniform
+    )
+    np.testing.assert_array_equal(result, expected)
+    outside = np.array([-3, -1], dtype) if np.iinfo(dtype).min < 0 else None
+    if outside is not None:
+        assert np.isnan(
+            information.pointwise_mutual_information(values, outside, uniform)
+        ).all()
+
+
+def test_the_largest_floats_of_a_class_never_seen_do_not_matter():
+    log_prior = jnp.array([np.log(0.5), np.log(0.5), -jnp.inf])
+    logits = jnp.array([-3e38, -3e38, 3e38])
+    value, gradient = jax.value_and_grad(
+        lambda n: information.pointwise_mutual_information(n, jnp.array(1), log_prior)
+    )(logits)
+    assert value == 0
+    np.testing.assert_allclose(gradient, [-0.5, 0.5, 0])
+
+
+def test_no_example_is_zero():
+    empty = jnp.zeros((0, 3)), jnp.zeros(0, int), random_prior(3)
+    assert information.variational_bound(*empty) == 0
+    assert information.variational_bound(*empty, mask=jnp.zeros(0)) == 0
+
+
 class VariationalBoundTest(chex.TestCase):
     @chex.variants(with_jit=True, without_jit=True)
     def test_mask_leaves_padding_out_of_value_and_gradient(self):
@@ -190,10 +222,12 @@ def test_optimal_decision_rules():
         information.optimal_decision(logits, log_prior, "best")
 
 
-def test_prior_rule_never_chooses_a_class_never_seen():
-    logits = jnp.array([[1e4, 0.0, -1.0]])
+@pytest.mark.parametrize("rule", ["prior", "balanced"])
+@pytest.mark.parametrize("huge", [1e4, 3e38])
+def test_no_rule_chooses_a_class_never_seen(rule, huge):
+    logits = jnp.array([[huge, 0.0, -1.0], [huge, -huge, -huge]])
     log_prior = jnp.array([-jnp.inf, np.log(0.5), np.log(0.5)])
-    assert information.optimal_decision(logits, log_prior, "prior").tolist() == [1]
+    assert information.optimal_decision(logits, log_prior, rule).tolist() == [1, 1]
 
 
 def test_softmax_logits_enter_the_bound_as_log_softmax_plus_entropy():

@@ -42,16 +42,16 @@ def test_split_indices_gives_each_device_its_share_of_each_step(devices):
 def test_batch_size_must_be_divisible_by_the_devices(devices):
     devices(3)
     with pytest.raises(UserError, match=r"64 cannot be split evenly over 3.*63 or 66"):
-        parallel.check_batch_size(64)
+        parallel.check_batch_size(64, 1)
     with pytest.raises(UserError, match=r"use 3$"):
-        parallel.check_batch_size(2)
+        parallel.check_batch_size(2, 1)
     with pytest.raises(UserError, match="at least 1"):
-        parallel.check_batch_size(0)
-    parallel.check_batch_size(66)
+        parallel.check_batch_size(0, 1)
+    parallel.check_batch_size(66, 1)
 
 
 def test_mean_is_over_examples_of_all_devices():
     count = jax.local_device_count()
     values = np.arange(4.0 * count, dtype=np.float32).reshape(count, 4)
-    mean = parallel.pmap(lambda x: parallel.mean(x.mean()), (0,), None)(values)
+    mean = parallel.on_devices(lambda x: parallel.mean([x.mean()]), (0,), None)(values)
     np.testing.assert_allclose(mean, values.mean())

@@ -1,6 +1,7 @@
 """What every data set is, once loaded: splits held as arrays."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping
 
 import jax
@@ -24,8 +25,6 @@ class Dataset:
       class_names: M names, in the order of the labels.
       preprocess: a pure function from a batch of stored images to the net's input,
         compiled into the step.
-      label_shift: whether the splits other than "train" have, by construction, other
-        class frequencies than it.
       log_density: where the truth is known, log p(x|y) `[..., M]` of stored images.
     """
 
@@ -33,7 +32,6 @@ class Dataset:
     splits: Mapping[str, Split]
     class_names: tuple[str, ...]
     preprocess: Callable[[jax.Array], jax.Array]
-    label_shift: bool = False
     log_density: Callable[[jax.Array], jax.Array] | None = None
 
     @property
@@ -46,6 +44,17 @@ class Dataset:
         return information.log_label_prior(
             self.splits[split]["label"], self.num_classes
         )
+
+    def fingerprints(self) -> dict[str, str]:
+        """Returns a hash of each split's arrays."""
+        hashes = {}
+        for name, split in self.splits.items():
+            digest = hashlib.sha256()
+            for key in sorted(split):
+                digest.update(f"{key}{split[key].shape}{split[key].dtype}".encode())
+                digest.update(np.ascontiguousarray(split[key]))
+            hashes[name] = digest.hexdigest()
+        return hashes
 
     def example_input(self) -> jax.Array:
         """Returns one preprocessed training image, `[1, ...]`, of zeros."""

@@ -1,5 +1,6 @@
 """Downloads: several mirrors, checked before they take their name."""
 
+import http.client
 import os
 import urllib.error
 import urllib.request
@@ -42,8 +43,10 @@ def fetch(
                 if not (directory / name).exists():
                     _fetch_one(mirror + name, directory / name, check)
             return
-        except (OSError, UserError) as error:  # URLError is an OSError
-            failures.append(f"{mirror}: {getattr(error, 'reason', error)}")
+        # URLError is an OSError, UserError a ValueError.
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            reason = " ".join(str(getattr(error, "reason", error)).split())
+            failures.append(f"{mirror}: {reason or type(error).__name__}")
     raise UserError("; ".join(failures))
 
 

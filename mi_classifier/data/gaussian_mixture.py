@@ -10,8 +10,8 @@ from mi_classifier.errors import UserError
 MEANS = (0.0, 2.0, -2.0, 4.0, -4.0)  # of every coordinate, one a class
 BALANCED = (12_000,) * 5
 UNBALANCED = (6_000, 12_000, 18_000, 24_000, 30_000)
-POPULATION = 1_000_000
-_HELD_OUT = 10  # one tenth each for validation and test
+FRESH = 1_000_000
+_FRESH_NUMBERS = 20_000_000  # at most, 80 MB: fewer examples where D is above 20
 
 
 def log_density(x: jax.Array) -> jax.Array:
@@ -52,8 +52,8 @@ def load(dim: int, balanced: bool, seed: int) -> Dataset:
       seed: decides every sample.
 
     Returns:
-      Splits "train", "validation" and "test", 80, 10 and 10% of each class, and
-      "population", a million fresh samples with random labels.
+      Splits "train", "validation" and "test", 80, 10 and 10% of the examples at
+      random, and "fresh", a million more (fewer where D is above 20).
 
     Raises:
       UserError: dim below 1, or seed below 0.
@@ -64,15 +64,18 @@ def load(dim: int, balanced: bool, seed: int) -> Dataset:
         raise UserError(f"data.seed: must be at least 0, not {seed}")
     counts = BALANCED if balanced else UNBALANCED
     generator = np.random.default_rng(seed)
-    shares = {name: [n // _HELD_OUT for n in counts] for name in ("validation", "test")}
-    shares["train"] = [n - 2 * (n // _HELD_OUT) for n in counts]
-    labels = {name: np.repeat(np.arange(5), share) for name, share in shares.items()}
-    labels["population"] = generator.choice(
-        5, POPULATION, p=np.divide(counts, sum(counts))
-    )
+    labels = generator.permutation(np.repeat(np.arange(5), counts))
+    tenth = len(labels) // 10
+    parts = np.split(labels, [len(labels) - 2 * tenth, len(labels) - tenth])
+    fresh = min(FRESH, _FRESH_NUMBERS // dim + 1)
+    parts.append(generator.choice(5, fresh, p=np.divide(counts, sum(counts))))
+    names = ("train", "validation", "test", "fresh")
     return Dataset(
         name=f"Gaussian mixture, D = {dim}, {'' if balanced else 'un'}balanced",
-        splits={name: sample(y, dim, generator) for name, y in labels.items()},
+        splits={
+            name: sample(part, dim, generator)
+            for name, part in zip(names, parts, strict=True)
+        },
         class_names=tuple(f"mean {mean:+g}" for mean in MEANS),
         preprocess=lambda x: x,
         log_density=log_density,

@@ -119,6 +119,8 @@ def load(balanced: bool, archive_dir: str = "", data_dir: str = "") -> Dataset:
     root = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
     builder = _find_or_prepare(archive_dir, root)
     train, test = _read_split(builder, "train"), _read_split(builder, "test")
+    if not archive_dir and _digest(train["image"][..., 0]) not in SHA256.values():
+        print(f"{builder.data_dir}: not MNIST in the order of its files; used as it is")
     count = len(train["label"])
     blocks = np.split(np.arange(count), [count * 4 // 6, count * 5 // 6])
     names = ("train", "authors_test", "validation")
@@ -134,7 +136,6 @@ def load(balanced: bool, archive_dir: str = "", data_dir: str = "") -> Dataset:
         splits=splits,
         class_names=tuple("0123456789"),
         preprocess=functools.partial(normalize, mean=MEAN, deviation=DEVIATION),
-        label_shift=True,
     )
 
 
@@ -184,7 +185,9 @@ def read_archive(directory: Path) -> tuple[dict[str, Split], str]:
                 f"{paths[0]} holds {len(images)} images but {paths[1].name} "
                 f"{len(labels)} labels: are files of two sets mixed or swapped?"
             )
-        if labels.size and labels.max() > 9:
+        if not labels.size:
+            raise UserError(f"{paths[0]}: holds no image")
+        if labels.max() > 9:
             raise UserError(f"{paths[1]}: label {labels.max()} is not a digit")
     if len(archive["train"]["label"]) < len(archive["test"]["label"]):
         raise UserError(
@@ -198,7 +201,7 @@ def read_archive(directory: Path) -> tuple[dict[str, Split], str]:
         return archive, "standard"
     if len(strange) < len(digests):
         raise UserError(
-            f"{strange[0]}: damaged: its content is not MNIST's, while that of "
+            f"{strange[0]}: damaged, or of another set: not MNIST's, as the content of "
             f"{len(digests) - len(strange)} files beside it is"
         )
     return archive, hashlib.sha256("".join(digests.values()).encode()).hexdigest()[:12]
@@ -229,7 +232,7 @@ def _read_idx(path: Path, name: str) -> np.ndarray:
                 raise UserError(f"{path}: not an idx file of {kind}{hint}")
             shape = tuple(map(int, header[1:]))
             size = math.prod(shape)
-            if size > 1 << 31:
+            if size > 1 << 31 or max(shape) > 1 << 31:
                 raise UserError(f"{path}: damaged: the header announces {size} bytes")
             content = file.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
@@ -260,51 +263,67 @@ def _find_or_prepare(archive_dir: str, root: Path) -> tfds.core.DatasetBuilder:
     archive, name = read_archive(Path(archive_dir).expanduser())
     if name != "standard":
         print(f"{archive_dir}: not the standard MNIST; used as it is")
-    builder = MnistIdx(
-        archive=archive,
-        config=tfds.core.BuilderConfig(name=name, version=MnistIdx.VERSION),
-        data_dir=root,
-        file_format="array_record",
-    )
+    config = tfds.core.BuilderConfig(name=name, version=MnistIdx.VERSION)
+    folder = root / "mnist_idx" / name / str(MnistIdx.VERSION)
     tfds.disable_progress_bar()
     try:
         # TFDS announces a download of unknown size on standard output.
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), _damage_told(folder):
+            builder = MnistIdx(
+                archive=archive,
+                config=config,
+                data_dir=root,
+                file_format="array_record",
+            )
             builder.download_and_prepare()
-    except OSError as error:
-        raise UserError(f"data.data_dir: cannot write to {root}: {error}") from error
+    except UserError as error:
+        if isinstance(error.__cause__, OSError):
+            message = f"data.data_dir: cannot write to {root}: {error.__cause__}"
+            raise UserError(message) from error
+        raise
     return builder
 
 
 def _find_prepared(root: Path) -> tfds.core.DatasetBuilder | None:
     """Finds MNIST prepared by us, or elsewhere by TFDS in array_record."""
     folders = [root / "mnist_idx" / "standard" / str(MnistIdx.VERSION)]
-    folders += sorted((root / "mnist").glob("*.*.*"), reverse=True)
+    versions = [
+        (tfds.core.Version(folder.name), folder)
+        for folder in (root / "mnist").glob("*")
+        if tfds.core.Version.is_valid(folder.name)
+    ]
+    folders += [folder for _, folder in sorted(versions, reverse=True)]
     for folder in folders:
         if (folder / "dataset_info.json").is_file():
-            builder = tfds.builder_from_directory(folder)
+            with _damage_told(folder):
+                builder = tfds.builder_from_directory(folder)
             if builder.info.file_format is tfds.core.FileFormat.ARRAY_RECORD:
                 return builder
     return None
 
 
-def _read_split(builder: tfds.core.DatasetBuilder, name: str) -> Split:
+@contextlib.contextmanager
+def _damage_told(folder: Path) -> Iterator[None]:
+    """Whatever TFDS, its record reader or Pillow raise means a damaged folder."""
     try:
+        yield
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UserError(
+            f"{folder}: damaged, or not MNIST; remove this folder, and it is made anew "
+            f"({reason})"
+        ) from error
+
+
+def _read_split(builder: tfds.core.DatasetBuilder, name: str) -> Split:
+    with _damage_told(Path(builder.data_dir)):
         source = builder.as_data_source(
             split=name, decoders={"image": tfds.decode.SkipDecoding()}
         )
         records = source.__getitems__(range(len(source)))
         images = [np.asarray(Image.open(io.BytesIO(r["image"]))) for r in records]
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{builder.data_dir}: damaged; remove this folder, and it is made anew "
-            f"({reason})"
-        ) from error
-    return {
-        "image": np.stack(images)[..., None],
-        "label": np.array([record["label"] for record in records], np.int32),
-    }
+        labels = np.array([record["label"] for record in records], np.int32)
+        return {"image": np.stack(images)[..., None], "label": labels}
 
 
 def fetch_archive(directory: Path, mirrors: Sequence[str] = MIRRORS) -> None:

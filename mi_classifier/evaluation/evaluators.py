@@ -6,6 +6,7 @@ removed, into numbers. A new question is a new class with these two.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -26,11 +27,11 @@ class Priors(NamedTuple):
 
     Attributes:
       training: of the training labels, which the net has learned.
-      population: of what is evaluated, for which a bound must hold.
+      population: of what is evaluated, the split's own, for which a bound must hold.
     """
 
-    training: jax.Array
-    population: jax.Array
+    training: jax.typing.ArrayLike
+    population: jax.typing.ArrayLike
 
 
 class Evaluator(Protocol):
@@ -51,7 +52,7 @@ def for_dataset(dataset: Dataset, loss: str) -> list[Evaluator]:
     """Returns the evaluators that apply to a data set and a loss."""
     evaluators: list[Evaluator] = [Information(loss), Classification(loss)]
     if dataset.log_density is not None:
-        evaluators.append(Truth(dataset.log_density))
+        evaluators.append(Truth(dataset.log_density, loss))
     return evaluators
 
 
@@ -72,7 +73,7 @@ def mean(values: np.ndarray) -> float:
     return float(values.mean(dtype=np.float64))
 
 
-def estimate(pmi: np.ndarray) -> dict[str, float]:
+def nats_and_bits(pmi: np.ndarray) -> dict[str, float]:
     """Mutual information from the pointwise mutual information of N examples.
 
     Args:
@@ -117,10 +118,16 @@ def accuracies(
     }
 
 
-def _decisions(logits: jax.Array, log_prior: jax.Array) -> Measures:
+def _decide(logits: jax.Array, log_prior: jax.Array) -> Measures:
     return {
         rule: information.optimal_decision(logits, log_prior, rule) for rule in RULES
     }
+
+
+def _accuracies_by_rule(
+    measures: dict[str, np.ndarray], labels: np.ndarray, num_classes: int
+) -> dict[str, Any]:
+    return {rule: accuracies(measures[rule], labels, num_classes) for rule in RULES}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +174,7 @@ class Information:
         """The bound with its standard error, H(Y), cross-entropy and loss."""
         del labels
         figures = {
-            "mutual_information": estimate(measures["pmi"]),
+            "mutual_information": nats_and_bits(measures["pmi"]),
             "label_entropy": float(information.label_entropy(priors.population)),
             "cross_entropy": mean(measures["cross_entropy"]),
             "loss": mean(measures["loss"]),
@@ -192,16 +199,13 @@ class Classification:
         """The class decided for under each rule."""
         del batch
         logits = pc_logits(output.logits, self.loss, priors.training)
-        return _decisions(logits, priors.training)
+        return _decide(logits, priors.training)
 
     def summarize(
         self, measures: dict[str, np.ndarray], labels: np.ndarray, priors: Priors
     ) -> dict[str, Any]:
         """Accuracies of each rule, and which one the paper uses."""
-        classes = len(priors.training)
-        figures: dict[str, Any] = {
-            rule: accuracies(measures[rule], labels, classes) for rule in RULES
-        }
+        figures = _accuracies_by_rule(measures, labels, len(priors.training))
         return figures | {"paper_rule": paper_rule(self.loss)}
 
 
@@ -210,30 +214,38 @@ class Truth:
     """What a net that knew the densities would score, on the same samples (Eq. 11).
 
     The log densities log p(x|y) stand in for the logits, which makes the bound the
-    Monte-Carlo estimate of the true mutual information, and the decisions Bayes'.
+    Monte-Carlo estimate of the true mutual information, and the decisions Bayes'. How
+    far the net is above it is far more certain than either, for both see the same
+    examples.
 
     Attributes:
       log_density: from stored images to log p(x|y) `[B, M]`.
+      loss: the net's training loss.
     """
 
-    log_density: Any
+    log_density: Callable[[jax.Array], jax.Array]
+    loss: str
     name: str = "truth"
 
     def measure(self, output: ModelOutput, batch: Batch, priors: Priors) -> Measures:
-        """True pointwise mutual information, and Bayes' decisions."""
-        del output
+        """True pointwise mutual information, the net's above it, Bayes' decisions."""
         logits = self.log_density(batch["image"])
         pmi = information.pointwise_mutual_information(
             logits, batch["label"], priors.population
         )
-        return {"pmi": pmi, **_decisions(logits, priors.training)}
+        ours = information.pointwise_mutual_information(
+            pc_logits(output.logits, self.loss, priors.training),
+            batch["label"],
+            priors.population,
+        )
+        return {"pmi": pmi, "error": ours - pmi, **_decide(logits, priors.training)}
 
     def summarize(
         self, measures: dict[str, np.ndarray], labels: np.ndarray, priors: Priors
     ) -> dict[str, Any]:
-        """The Monte-Carlo estimate with its standard error, and Bayes' accuracies."""
-        classes = len(priors.training)
+        """The Monte-Carlo estimate, the net's error, and Bayes' accuracies."""
         return {
-            "mutual_information": estimate(measures["pmi"]),
-            **{rule: accuracies(measures[rule], labels, classes) for rule in RULES},
+            "mutual_information": nats_and_bits(measures["pmi"]),
+            "error": nats_and_bits(measures["error"]),
+            **_accuracies_by_rule(measures, labels, len(priors.training)),
         }

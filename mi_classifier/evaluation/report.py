@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mi_classifier.evaluation.evaluators import RULES
+from mi_classifier.information import NATS_PER_BIT
 
 _MOST_CLASSES = 20  # that get a row each
 
@@ -26,7 +27,7 @@ def print_tables(figures: dict[str, Any]) -> None:
     title = f"{figures['dataset']}: {figures['loss']}, epoch {figures['epoch']}"
     table = Table(
         title=title,
-        caption="* argmax of the net's own logits, the paper's decision",
+        caption="± one standard error; * argmax of the net's logits, as in the paper",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),  # three splits fit into 80 columns
         pad_edge=False,
@@ -48,9 +49,10 @@ def _rows(splits: list[dict[str, Any]]) -> Iterable[tuple[str, list[str]]]:
 
     bound = ("information", "mutual_information")
     yield row("mutual information, nats", _with_error, *bound)
-    yield row("  in bits", _number, *bound, "bits")
+    yield row("  in bits", _bits_with_error, *bound)
     if with_truth:
         yield row("  Monte-Carlo truth", _with_error, "truth", "mutual_information")
+        yield row("  ours above the truth", _with_error, "truth", "error")
     if "paper_softmax_plus_log_m" in splits[0]["information"]:
         path = ("information", "paper_softmax_plus_log_m")
         yield row("  paper's softmax + log M", _number, *path)
@@ -62,7 +64,7 @@ def _rows(splits: list[dict[str, Any]]) -> Iterable[tuple[str, list[str]]]:
         title = f"  {rule} rule{' *' if paper else ''}"
         yield row(title, _micro_macro, "accuracy", rule)
         if with_truth:
-            yield row("    Bayes' limit", _micro_macro, "truth", rule)
+            yield row("    true densities", _micro_macro, "truth", rule)
 
 
 def _number(value: float) -> str:
@@ -71,6 +73,11 @@ def _number(value: float) -> str:
 
 def _with_error(estimate: dict[str, float]) -> str:
     return f"{estimate['nats']:.4f} ± {estimate['standard_error']:.4f}"
+
+
+def _bits_with_error(estimate: dict[str, float]) -> str:
+    error = estimate["standard_error"] / NATS_PER_BIT
+    return f"{estimate['bits']:.4f} ± {error:.4f}"
 
 
 def _micro_macro(accuracy: dict[str, float]) -> str:

@@ -1,5 +1,6 @@
 """The fully connected net of Section 4.1 and Figure 5."""
 
+import math
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -23,7 +24,7 @@ class MLP(nn.Module):
     def __call__(self, images: jax.Array, train: bool = False) -> ModelOutput:
         """Maps inputs `[B, ...]`, flattened, to `ModelOutput`."""
         del train
-        x = images.reshape(len(images), -1).T
+        x = images.reshape(len(images), math.prod(images.shape[1:])).T
         for index, units in enumerate(self.hidden):
             x = nn.relu(_Dense(units, name=f"hidden{index}")(x))
         return ModelOutput(_Dense(self.num_classes, name="head")(x).T, x.T)

@@ -1,5 +1,6 @@
 """The convolutional net of Section 4.2 and Figure 6."""
 
+import math
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -32,7 +33,9 @@ class MnistCNN(nn.Module):
                 name=f"conv{index}",
             )(x)
             x = _max_pool(nn.relu(x))
-        x = nn.relu(nn.Dense(500, name="hidden")(x.reshape(len(x), -1)))
+        x = nn.relu(
+            nn.Dense(500, name="hidden")(x.reshape(len(x), math.prod(x.shape[1:])))
+        )
         return ModelOutput(nn.Dense(self.num_classes, name="head")(x), x)
 
 

@@ -21,7 +21,11 @@ class MetricsLog:
 
     def __init__(self, workdir: Path, step: int) -> None:
         self._path = workdir / "metrics.jsonl"
-        rows = self._path.read_text().splitlines() if self._path.exists() else []
+        rows = (
+            self._path.read_text(errors="replace").splitlines()
+            if self._path.exists()
+            else []
+        )
         workdirs.write_text(
             self._path, "".join(row + "\n" for row in rows if _step(row) <= step)
         )
@@ -82,6 +86,6 @@ class ProgressBar:
 
 def _step(row: str) -> float:
     try:
-        return json.loads(row)["step"]
-    except (ValueError, KeyError):
+        return float(json.loads(row)["step"])
+    except (ValueError, KeyError, TypeError):
         return float("inf")  # a line that the kill cut off

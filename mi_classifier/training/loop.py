@@ -42,8 +42,9 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
     """
     workdir = Path(workdir)
     check_config(config)
+    config = configs.with_absolute_paths(config)
     workdirs.check_free_for(config, workdir)
-    parallel.check_batch_size(config.batch_size)
+    parallel.check_batch_size(config.batch_size, config.microbatches)
     dataset = load_dataset(config.data)
     model = create_model(num_classes=dataset.num_classes, **config.model)
     num_examples = len(dataset.splits["train"]["label"])
@@ -60,13 +61,10 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
     state = create_state(
         model, optimizer, dataset.example_input(), dataset.log_prior(), init_key
     )
-    best = {
-        "params": copy(state.params),
-        "epoch": np.int32(0),
-        "score": np.float32(-np.inf),
-    }
+    best = workdirs.best_item(copy(state.params))
 
     workdirs.open_for(config, workdir)
+    workdirs.check_data(workdir, dataset.fingerprints())
     with workdirs.Checkpoints(workdir) as checkpoints:
         if checkpoints.latest_step() is not None:
             restored = checkpoints.restore(state=state, best=best)
@@ -79,7 +77,12 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
             print(f"{workdir} goes on after epoch {first_epoch} of {config.num_epochs}")
 
         train_steps = make_train_steps(
-            model, dataset.preprocess, config.loss, optimizer, run_key
+            model,
+            dataset.preprocess,
+            config.loss,
+            optimizer,
+            run_key,
+            config.microbatches,
         )
         evaluate_split = evaluation.make_evaluation(
             model,
@@ -124,11 +127,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
                 progress.describe(_describe(row, config.num_epochs))
                 score = np.float32(row[f"validation_{config.best_by}"])
                 if score > best["score"]:
-                    best = {
-                        "params": copy(state.params),
-                        "epoch": np.int32(epoch + 1),
-                        "score": score,
-                    }
+                    best = workdirs.best_item(copy(state.params), epoch + 1, score)
                 checkpoints.save_soon(
                     int(state.step), copy(state), best, config.checkpoint_seconds
                 )

@@ -21,6 +21,7 @@ def make_train_steps(
     loss: str,
     optimizer: optax.GradientTransformation,
     key: jax.Array,
+    microbatches: int = 1,
 ) -> TrainSteps:
     """Compiles the training of several batches in one call.
 
@@ -30,6 +31,8 @@ def make_train_steps(
       loss: a name among `CLASSIFICATION_LOSSES`.
       optimizer: of the state's parameters.
       key: of the run; a step's own is `fold_in(key, step)`.
+      microbatches: parts of a batch whose gradients are computed apart and added in a
+        fixed order, whatever the number of devices.
 
     Returns:
       A function from the state (donated), the replicated training split and the
@@ -41,16 +44,19 @@ def make_train_steps(
     def step(
         state: TrainState, split: Split, indices: jax.Array
     ) -> tuple[TrainState, jax.Array]:
-        batch = {name: array[indices] for name, array in split.items()}
+        # One draw a step: the same on every device and for every part of the batch.
         rngs = {"dropout": jax.random.fold_in(key, state.step)}
 
-        def mean_loss(params: optax.Params) -> jax.Array:
+        def mean_loss(params: optax.Params, indices: jax.Array) -> jax.Array:
+            batch = {name: array[indices] for name, array in split.items()}
             images = preprocess(batch["image"])
             output = model.apply({"params": params}, images, train=True, rngs=rngs)
             return example_loss(output.logits, batch["label"], state.log_prior).mean()
 
-        value, gradients = jax.value_and_grad(mean_loss)(state.params)
-        value, gradients = parallel.mean((value, gradients))
+        parts = indices.reshape(parallel.parts_per_device(microbatches), -1)
+        value, gradients = parallel.mean(
+            [jax.value_and_grad(mean_loss)(state.params, part) for part in parts]
+        )
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         return state.replace(
             step=state.step + 1,
@@ -63,7 +69,7 @@ def make_train_steps(
     ) -> tuple[TrainState, jax.Array]:
         return jax.lax.scan(lambda s, i: step(s, split, i), state, indices)
 
-    return parallel.pmap(
+    return parallel.on_devices(
         steps, in_axes=(None, None, 0), out_axes=(None, None), donate_argnums=(0,)
     )
 

@@ -33,12 +33,12 @@ def test_accuracies_by_hand():
     np.testing.assert_allclose(result["macro"], (2 / 3 + 1 + 0) / 3)
 
 
-def test_estimate_by_hand():
-    result = evaluators.estimate(np.array([1, 2, 3, 6], np.float32))
+def test_nats_and_bits_by_hand():
+    result = evaluators.nats_and_bits(np.array([1, 2, 3, 6], np.float32))
     assert result["nats"] == 3
     np.testing.assert_allclose(result["bits"], 3 / np.log(2))
     np.testing.assert_allclose(result["standard_error"], np.sqrt(14 / 3 / 4))
-    assert np.isnan(evaluators.estimate(np.ones(1))["standard_error"])
+    assert np.isnan(evaluators.nats_and_bits(np.ones(1))["standard_error"])
 
 
 def test_information_of_a_softmax_net_is_log_softmax_plus_entropy(example):

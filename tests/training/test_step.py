@@ -60,6 +60,19 @@ def test_two_calls_are_one():
     chex.assert_trees_all_close(once, twice, rtol=1e-6)
 
 
+def test_microbatches_are_parts_of_one_mean():
+    split, model, optimizer, state, steps = setup()
+    indices = np.random.default_rng(3).integers(0, 60, (4, 16))
+    whole, losses = steps(copy(state), split, parallel.split_indices(indices))
+    for parts in (2, 4, 16):
+        in_parts = make_train_steps(
+            model, lambda x: 2 * x, "pc_softmax", optimizer, jax.random.key(1), parts
+        )
+        result, values = in_parts(copy(state), split, parallel.split_indices(indices))
+        chex.assert_trees_all_close(result, whole, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(values, losses, rtol=1e-5)
+
+
 def test_state_and_data_keep_no_device_axis():
     split, *_, state, steps = setup()
     shapes = jax.tree.map(jnp.shape, state)

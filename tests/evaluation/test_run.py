@@ -51,7 +51,7 @@ def test_figures_are_those_of_numpy(untrained):
     )(variables, "validation")
     split = dataset.splits["validation"]
     labels, rows = split["label"], np.arange(len(split["label"]))
-    prior = np.arange(1, 6) / 15
+    prior = np.bincount(labels) / len(labels)
     logits = np.float64(model.apply(variables, split["image"]).logits)
     pmi = logits[rows, labels] - logsumexp(logits, axis=-1, b=prior)
     bound = figures["information"]["mutual_information"]
@@ -64,6 +64,13 @@ def test_figures_are_those_of_numpy(untrained):
     truth = density[rows, labels] - logsumexp(density, axis=-1, b=prior)
     np.testing.assert_allclose(
         figures["truth"]["mutual_information"]["nats"], truth.mean(), rtol=1e-5
+    )
+    error = figures["truth"]["error"]
+    np.testing.assert_allclose(error["nats"], (pmi - truth).mean(), atol=1e-5)
+    np.testing.assert_allclose(
+        error["standard_error"],
+        (pmi - truth).std(ddof=1) / np.sqrt(len(pmi)),
+        rtol=1e-4,
     )
     np.testing.assert_allclose(
         figures["truth"]["balanced"]["micro"], (density.argmax(-1) == labels).mean()

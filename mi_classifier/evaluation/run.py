@@ -48,13 +48,12 @@ def make_evaluation(
         values = {e.name: e.measure(output, batch, priors) for e in evaluators}
         return values, batch["mask"]
 
-    step = parallel.pmap(measure, in_axes=(None, None, 0), out_axes=0)
+    step = parallel.on_devices(measure, in_axes=(None, None, 0), out_axes=0)
     training = dataset.log_prior("train")
 
     def evaluate_split(variables: Variables, name: str) -> dict[str, Any]:
         split = dataset.splits[name]
-        population = dataset.log_prior(name) if dataset.label_shift else training
-        priors = Priors(training, population)
+        priors = Priors(training, dataset.log_prior(name))
         on_devices = parallel.replicate(priors)
         outputs = [
             step(variables, on_devices, batch)
@@ -92,13 +91,12 @@ def evaluate(workdir: str | Path) -> dict[str, Any]:
         configs.check(config)
     except UserError as error:
         raise UserError(f"{workdir / workdirs.CONFIG}: {error}") from None
-    if not workdirs.has_checkpoint(workdir):
-        raise workdirs.no_checkpoint(workdir)
+    workdirs.check_has_checkpoint(workdir)
     dataset = load_dataset(config.data)
+    workdirs.check_data(workdir, dataset.fingerprints())
     model = create_model(num_classes=dataset.num_classes, **config.model)
-    params = jax.eval_shape(model.init, jax.random.key(0), dataset.example_input())
-    with workdirs.Checkpoints(workdir) as checkpoints:
-        best = checkpoints.restore(best=best_template(params["params"]))["best"]
+    shapes = jax.eval_shape(model.init, jax.random.key(0), dataset.example_input())
+    best = workdirs.restore_best(workdir, shapes["params"])
     evaluate_split = make_evaluation(
         model,
         dataset,
@@ -121,13 +119,3 @@ def evaluate(workdir: str | Path) -> dict[str, Any]:
     path = workdir / "evaluation" / "metrics.json"
     workdirs.write_text(path, workdirs.to_json(figures, indent=2))
     return figures
-
-
-def best_template(params: Any) -> dict[str, Any]:
-    """Returns the shapes of a checkpoint's "best" item for a model's parameters."""
-    scalar = jax.ShapeDtypeStruct((), np.int32)
-    return {
-        "params": params,
-        "epoch": scalar,
-        "score": jax.ShapeDtypeStruct((), np.float32),
-    }
