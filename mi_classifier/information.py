@@ -56,8 +56,10 @@ def select_label(values: Array, labels: Array) -> Array:
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(f"labels must be integers, not {labels.dtype}")
     check_shape("labels", labels, values.shape[:-1])
-    # Compared in their own dtype, for a narrow one would wrap; a negative index would
-    # count from the end.
+    # A number of classes that a narrow dtype cannot hold would wrap in the comparison,
+    # and a negative index would count from the end.
+    if labels.dtype.itemsize < 4:
+        labels = labels.astype(jnp.int32)
     classes = values.shape[-1]
     inside = (labels >= 0) & (labels <= classes - 1)
     labels = jnp.where(inside, labels.astype(jnp.int32), classes)

@@ -109,9 +109,9 @@ def train_script(tmp_path, tiny_config):
     script = tmp_path / "train_script.py"
     script.write_text(TRAIN)
 
-    def start(name, devices=1, **overrides):
+    def start(name, devices=1, config_name="gmm", **overrides):
         config = tmp_path / "config.json"
-        config.write_text(json.dumps(tiny_config(**overrides).to_dict()))
+        config.write_text(json.dumps(tiny_config(config_name, **overrides).to_dict()))
         out = tmp_path / f"{name}.npz"
         process = subprocess.Popen(
             [sys.executable, script, config, tmp_path / name, out],
@@ -138,13 +138,11 @@ def finish(process, out):
     [
         # The shipped net, and a D and batch size that amplify a difference of one bit.
         {"words": "unbalanced", "model.hidden": (100, 100, 100), "data.dim": 5},
-        {"name": "mnist"},
+        {"config_name": "mnist", "batch_size": 20},
     ],
 )
 def test_two_devices_equal_one_bit_for_bit(train_script, options):
     options = {"num_epochs": 2, "batch_size": 2_000, **options}
-    if options.get("name") == "mnist":
-        options["batch_size"] = 20
     one = finish(*train_script("one", devices=1, **options))
     two = finish(*train_script("two", devices=2, **options))
     chex.assert_trees_all_equal(one, two)
