@@ -25,22 +25,29 @@ from rich.table import Table
 
 SGD = {"name": "sgd", "learning_rate": 0.01, "momentum": 0.5, "schedule": "constant"}
 ADAM = {"name": "adam", "learning_rate": 3e-3, "schedule": "cosine"}
-# name: model, input shape, classes, optimizer, batch size, steps a round
+# name: model, input shape, classes, optimizer, batch size, our microbatches, steps a
+# round. The first and the last are those of configs/mnist.py and configs/gmm.py.
 CASES = {
-    "MNIST CNN, batch 64": ("mnist_cnn", (28, 28, 1), 10, SGD, 64, 60),
-    "MLP, batch 256": ("mlp", (10,), 5, ADAM, 256, 500),
-    "MLP, batch 1,000": ("mlp", (10,), 5, ADAM, 1_000, 300),
+    "MNIST CNN, batch 64": ("mnist_cnn", (28, 28, 1), 10, SGD, 64, 2, 60),
+    "MLP, batch 256": ("mlp", (10,), 5, ADAM, 256, 1, 500),
+    "MLP, batch 1,000": ("mlp", (10,), 5, ADAM, 1_000, 2, 300),
 }
 EXAMPLES = 30_000
 
 
 def torch_steps(
-    name: str, optimizer: dict, images: np.ndarray, labels: np.ndarray, steps: int
+    name: str,
+    optimizer: dict,
+    images: np.ndarray,
+    labels: np.ndarray,
+    steps: int,
+    parts: int,
 ) -> tuple[Callable[[np.ndarray], None], str]:
     import torch
     from torch import nn
     from torch.nn import functional
 
+    del parts
     nets = {
         "mlp": lambda: nn.Sequential(
             *(nn.Linear(10, 100), nn.ReLU(), nn.Linear(100, 100), nn.ReLU()),
@@ -83,7 +90,12 @@ def torch_steps(
 
 
 def our_steps(
-    name: str, optimizer: dict, images: np.ndarray, labels: np.ndarray, steps: int
+    name: str,
+    optimizer: dict,
+    images: np.ndarray,
+    labels: np.ndarray,
+    steps: int,
+    parts: int,
 ) -> tuple[Callable[[np.ndarray], None], str]:
     import jax
     import jax.numpy as jnp
@@ -118,11 +130,12 @@ SIDES = {"ours": our_steps, "PyTorch": torch_steps}
 
 def worker(side: str, case: str, rounds: int, pipe: Connection) -> None:
     """Times one round for each message, in a process of its own."""
-    name, shape, classes, optimizer, batch_size, steps = CASES[case]
+    name, shape, classes, optimizer, batch_size, parts, steps = CASES[case]
     generator = np.random.default_rng(0)
     images = generator.standard_normal((EXAMPLES, *shape), np.float32)
     labels = generator.integers(0, classes, EXAMPLES).astype(np.int32)
-    run, version = SIDES[side](name, optimizer, images, labels, steps * (rounds + 1))
+    total = steps * (rounds + 1)
+    run, version = SIDES[side](name, optimizer, images, labels, total, parts)
     pipe.send(version)
     for _ in range(rounds + 1):
         indices = generator.integers(0, EXAMPLES, (steps, batch_size)).astype(np.int32)
