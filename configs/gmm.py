@@ -37,7 +37,7 @@ def get_config(argument: str = "") -> ConfigDict:
             },
             "batch_size": 1_000,
             "microbatches": 2,  # added in order: equal bits on 1 and 2 devices
-            "num_epochs": 60,
+            "num_epochs": 30,
             "steps_per_call": 500,  # compiled into one call, by lax.scan
             "evaluation_batch_size": 10_000,
             "best_by": "mutual_information",  # on validation; or "accuracy"

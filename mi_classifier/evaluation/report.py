@@ -55,10 +55,10 @@ def _rows(splits: list[dict[str, Any]]) -> Iterable[tuple[str, list[str]]]:
         yield row("  ours above the truth", _with_error, "truth", "error")
     if "paper_softmax_plus_log_m" in splits[0]["information"]:
         path = ("information", "paper_softmax_plus_log_m")
-        yield row("  paper's softmax + log M", _number, *path)
+        yield row("  paper's softmax+log M", _number, *path)
     yield row("label entropy H(Y), nats", _number, "information", "label_entropy")
     yield row("cross-entropy, nats", _number, "information", "cross_entropy")
-    yield "accuracy, micro / macro %", [""] * len(splits)
+    yield "accuracy, micro/macro %", [""] * len(splits)
     for rule in RULES:
         paper = splits[0]["accuracy"]["paper_rule"] == rule
         title = f"  {rule} rule{' *' if paper else ''}"
