@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from mi_classifier.data import download, mnist
+from mi_classifier.data import download, mnist_archive
 from mi_classifier.errors import UserError
 from tests.data.test_mnist import checksums
 
@@ -38,20 +38,20 @@ def serve(archive):
 
 
 def test_mirrors_are_tried_in_turn(serve, archive, tmp_path, monkeypatch):
-    monkeypatch.setattr(mnist, "SHA256", checksums(archive))
+    monkeypatch.setattr(mnist_archive, "SHA256", checksums(archive))
     mirrors = [f"{serve.root}{name}/" for name in ("nothing", "short", archive.name)]
-    mnist.fetch_archive(tmp_path / "got", mirrors)
+    mnist_archive.fetch(tmp_path / "got", mirrors)
     assert len(list((tmp_path / "got").iterdir())) == 4  # and no temporary files
-    assert mnist.read_archive(tmp_path / "got")[1] == "standard"
+    assert mnist_archive.read(tmp_path / "got")[1] == "standard"
     # A mirror that fails is asked for nothing more; what is there is not fetched again.
     assert len(serve.requests) == 1 + 1 + 4
-    mnist.fetch_archive(tmp_path / "got", mirrors)
+    mnist_archive.fetch(tmp_path / "got", mirrors)
     assert len(serve.requests) == 6
 
 
 def test_content_is_checked_before_it_takes_its_name(serve, archive, tmp_path):
     with pytest.raises(UserError, match=r"archive_dir=FOLDER.*content is not MNIST's"):
-        mnist.fetch_archive(tmp_path / "got", [f"{serve.root}{archive.name}/"])
+        mnist_archive.fetch(tmp_path / "got", [f"{serve.root}{archive.name}/"])
     assert list((tmp_path / "got").iterdir()) == []
 
 

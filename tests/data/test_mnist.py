@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from mi_classifier.data import mnist
+from mi_classifier.data import mnist, mnist_archive
 from mi_classifier.errors import UserError
 from tests.conftest import digits, write_idx
 
@@ -19,7 +19,7 @@ def copied(archive, tmp_path):
 
 
 def test_read_archive_returns_what_was_written(archive):
-    splits, name = mnist.read_archive(archive)
+    splits, name = mnist_archive.read(archive)
     for split, count in (("train", 600), ("test", 100)):
         images, labels = digits(count, seed=count)
         chex.assert_type(splits[split]["image"], np.uint8)
@@ -29,14 +29,14 @@ def test_read_archive_returns_what_was_written(archive):
 
 
 def test_gzipped_or_not_is_told_by_content(copied, archive):
-    expected = mnist.read_archive(archive)
+    expected = mnist_archive.read(archive)
     # Uncompressed under either name, and gzipped without the ending.
     images, labels = digits(600, seed=600)
     (copied / "train-images-idx3-ubyte.gz").unlink()
     write_idx(copied / "train-images.idx3-ubyte", images, compress=False)
     write_idx(copied / "train-labels-idx1-ubyte.gz", labels, compress=False)
     (copied / "t10k-images-idx3-ubyte.gz").rename(copied / "t10k-images-idx3-ubyte")
-    chex.assert_trees_all_equal(mnist.read_archive(copied), expected)
+    chex.assert_trees_all_equal(mnist_archive.read(copied), expected)
 
 
 def damage_missing(folder):
@@ -126,23 +126,23 @@ def damage_giant(folder):
 def test_damaged_archives_are_refused_in_one_line(copied, damage, message):
     damage(copied)
     with pytest.raises(UserError, match=message) as error:
-        mnist.read_archive(copied)
+        mnist_archive.read(copied)
     assert "\n" not in str(error.value)
 
 
 def test_content_known_by_its_checksum_is_told_apart(archive, copied, monkeypatch):
     """What holds for MNIST itself, shown on a generated set declared to be it."""
-    monkeypatch.setattr(mnist, "SHA256", checksums(archive))
-    assert mnist.read_archive(archive)[1] == "standard"
+    monkeypatch.setattr(mnist_archive, "SHA256", checksums(archive))
+    assert mnist_archive.read(archive)[1] == "standard"
     damage_swapped_sets(copied)
     with pytest.raises(UserError, match=r"holds the content of t10k-images.*swapped"):
-        mnist.read_archive(copied)
+        mnist_archive.read(copied)
     damage_swapped_sets(copied)
     images = digits(600, 600)[0]
     images[3, 3, 3] += 1
     write_idx(copied / "train-images-idx3-ubyte.gz", images)
     with pytest.raises(UserError, match=r"train-images.*: damaged.* 3 files"):
-        mnist.read_archive(copied)
+        mnist_archive.read(copied)
 
 
 def checksums(folder):
@@ -151,7 +151,7 @@ def checksums(folder):
 
     return {
         name: hashlib.sha256(gzip.open(folder / f"{name}.gz").read()).hexdigest()
-        for pair in mnist.FILES.values()
+        for pair in mnist_archive.FILES.values()
         for name in pair
     }
 
@@ -169,7 +169,7 @@ def test_thin_keeps_the_first_of_each_digit_in_order():
 def test_real_or_generated_splits(archive, reference, tmp_path):
     real = reference and reference / "data" / "mnist"
     folder = real if real and real.is_dir() else archive
-    raw, _ = mnist.read_archive(folder)
+    raw, _ = mnist_archive.read(folder)
     count = len(raw["train"]["label"])
     for balanced in (True, False):
         dataset = mnist.load(balanced, str(folder), str(tmp_path))
@@ -211,7 +211,7 @@ def test_a_set_prepared_elsewhere_is_read_without_the_archive(archive, tmp_path)
         VERSION = tfds.core.Version("3.0.1")
 
     builder = Mnist(
-        archive=mnist.read_archive(archive)[0],
+        archive=mnist_archive.read(archive)[0],
         data_dir=tmp_path,
         file_format="array_record",
     )
@@ -240,7 +240,7 @@ def test_another_archive_in_the_same_data_dir_is_not_mistaken(
 def test_neither_archive_nor_network_says_which_files_to_put_where(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9/",))
+    monkeypatch.setattr(mnist_archive, "MIRRORS", ("http://127.0.0.1:9/",))
     with pytest.raises(UserError, match=r"train-images.*t10k-labels.*archive_dir") as e:
         mnist.load(True, "", str(tmp_path))
     assert "\n" not in str(e.value)

@@ -1,0 +1,173 @@
+"""MNIST's four idx files: reading, checking and downloading them."""
+
+import gzip
+import hashlib
+import math
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mi_classifier.data import download
+from mi_classifier.data.dataset import Split
+from mi_classifier.errors import UserError
+
+MIRRORS = (
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "http://yann.lecun.com/exdb/mnist/",
+)
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+# Of the uncompressed content: archives are recompressed, their content is not.
+SHA256 = {
+    "train-images-idx3-ubyte": (
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+    ),
+    "train-labels-idx1-ubyte": (
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
+    ),
+    "t10k-images-idx3-ubyte": (
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
+    ),
+    "t10k-labels-idx1-ubyte": (
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
+    ),
+}
+SIDE = 28  # pixels
+_MAGIC = 2048  # of uint8 data, plus the number of dimensions
+_DIMS = {"images": 3, "labels": 1}
+
+
+def read(directory: Path) -> tuple[dict[str, Split], str]:
+    """Reads and checks the four idx files.
+
+    Args:
+      directory: holds them, each gzipped or not.
+
+    Returns:
+      "train" and "test", with "image" uint8 `[N, 28, 28, 1]` and "label" uint8 `[N]`;
+      and a name for the content, "standard" for MNIST itself.
+
+    Raises:
+      UserError: a file is missing, truncated, damaged, or another than its name says.
+    """
+    if not directory.is_dir():
+        what = "is a file, not a folder" if directory.exists() else "does not exist"
+        raise UserError(f"data.archive_dir: {directory} {what}")
+    archive, digests = {}, {}
+    for split, names in FILES.items():
+        paths = [_find(directory, name) for name in names]
+        images, labels = (_read_idx(*pair) for pair in zip(paths, names, strict=True))
+        digests |= {
+            path: checksum(x) for path, x in zip(paths, (images, labels), strict=True)
+        }
+        archive[split] = {"image": images[..., None], "label": labels}
+        if images.shape[1:] != (SIDE, SIDE):
+            raise UserError(f"{paths[0]}: images of {images.shape[1:]}, not (28, 28)")
+        if len(images) != len(labels):
+            raise UserError(
+                f"{paths[0]} holds {len(images)} images but {paths[1].name} "
+                f"{len(labels)} labels: are files of two sets mixed or swapped?"
+            )
+        if not labels.size:
+            raise UserError(f"{paths[0]}: holds no image")
+        if labels.max() > 9:
+            raise UserError(f"{paths[1]}: label {labels.max()} is not a digit")
+    if len(archive["train"]["label"]) < len(archive["test"]["label"]):
+        raise UserError(
+            f"{directory}: the train files hold fewer images than the t10k files: "
+            "are they swapped?"
+        )
+    strange = [
+        path for path, digest in digests.items() if digest not in SHA256.values()
+    ]
+    if not strange:
+        return archive, "standard"
+    if len(strange) < len(digests):
+        raise UserError(
+            f"{strange[0]}: damaged, or of another set: not MNIST's, as the content of "
+            f"{len(digests) - len(strange)} files beside it is"
+        )
+    return archive, hashlib.sha256("".join(digests.values()).encode()).hexdigest()[:12]
+
+
+def _find(directory: Path, name: str) -> Path:
+    # Some mirrors unpack to train-images.idx3-ubyte.
+    for stem in (name, name.replace("-idx", ".idx")):
+        for path in (directory / stem, directory / f"{stem}.gz"):
+            if path.is_file():
+                return path
+    raise UserError(f"{directory}: {name}.gz (or {name}) is missing")
+
+
+def _read_idx(path: Path, name: str) -> np.ndarray:
+    """Reads one idx file of uint8, http://yann.lecun.com/exdb/mnist/ describes it."""
+    kind = "images" if "images" in name else "labels"
+    try:
+        with path.open("rb") as file:
+            zipped = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if zipped else path.open("rb") as file:
+            header = np.frombuffer(file.read(4 + 4 * _DIMS[kind]), ">u4")
+            if len(header) < 1 + _DIMS[kind]:
+                raise UserError(f"{path}: truncated: no header")
+            if header[0] != _MAGIC + _DIMS[kind]:
+                held = [k for k, dims in _DIMS.items() if header[0] == _MAGIC + dims]
+                hint = f", it holds {held[0]}: swapped?" if held else ""
+                raise UserError(f"{path}: not an idx file of {kind}{hint}")
+            shape = tuple(map(int, header[1:]))
+            size = math.prod(shape)
+            if size > 1 << 31 or max(shape) > 1 << 31:
+                raise UserError(f"{path}: damaged: the header announces {size} bytes")
+            content = file.read(size + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: truncated or damaged: {error}") from error
+    if len(content) != size:
+        problem = "truncated" if len(content) < size else "damaged, or too long"
+        raise UserError(f"{path}: {problem}: its header announces {size} bytes")
+    array = np.frombuffer(content, np.uint8).reshape(shape)
+    digest = checksum(array)
+    for other, known in SHA256.items():
+        if other != name and digest == known:
+            raise UserError(f"{path}: holds the content of {other}: swapped?")
+    return array
+
+
+def checksum(array: np.ndarray) -> str:
+    """Returns the sha256 of the idx file that holds `array`, uncompressed."""
+    header = np.array([_MAGIC + array.ndim, *array.shape], ">u4")
+    return hashlib.sha256(header.tobytes() + array.tobytes()).hexdigest()
+
+
+def fetch(directory: Path, mirrors: Sequence[str]) -> None:
+    """Downloads the four files, gzipped, and checks their content.
+
+    Args:
+      directory: where they go.
+      mirrors: URLs of folders that hold them, tried in turn.
+
+    Raises:
+      UserError: no mirror has them; says which files to put where instead.
+    """
+    names = [f"{name}.gz" for pair in FILES.values() for name in pair]
+    try:
+        download.fetch(names, mirrors, directory, _check_content)
+    except UserError as error:
+        raise UserError(
+            f"MNIST: put {', '.join(names)} into a folder and pass "
+            f"--config.data.archive_dir=FOLDER; no mirror had them ({error})"
+        ) from error
+
+
+def _check_content(path: Path, name: str) -> None:
+    stem = name.removesuffix(".gz")
+    try:
+        with gzip.open(path) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{name}: not a gzip file: {error}") from error
+    if digest != SHA256[stem]:
+        raise UserError(f"{name}: its content is not MNIST's (sha256 {digest[:12]}...)")
