@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -25,29 +26,34 @@ from rich.table import Table
 
 SGD = {"name": "sgd", "learning_rate": 0.01, "momentum": 0.5, "schedule": "constant"}
 ADAM = {"name": "adam", "learning_rate": 3e-3, "schedule": "cosine"}
-# name: model, input shape, classes, optimizer, batch size, our microbatches, steps a
-# round. The first and the last are those of configs/mnist.py and configs/gmm.py.
+
+
+class Case(NamedTuple):
+    model: str
+    input_shape: tuple[int, ...]
+    classes: int
+    optimizer: dict
+    batch_size: int
+    microbatches: int  # ours
+    steps: int  # a round
+
+
+# The first and the last are those of configs/mnist.py and configs/gmm.py.
 CASES = {
-    "MNIST CNN, batch 64": ("mnist_cnn", (28, 28, 1), 10, SGD, 64, 2, 60),
-    "MLP, batch 256": ("mlp", (10,), 5, ADAM, 256, 1, 500),
-    "MLP, batch 1,000": ("mlp", (10,), 5, ADAM, 1_000, 2, 300),
+    "MNIST CNN, batch 64": Case("mnist_cnn", (28, 28, 1), 10, SGD, 64, 2, 60),
+    "MLP, batch 256": Case("mlp", (10,), 5, ADAM, 256, 1, 500),
+    "MLP, batch 1,000": Case("mlp", (10,), 5, ADAM, 1_000, 2, 300),
 }
 EXAMPLES = 30_000
 
 
 def torch_steps(
-    name: str,
-    optimizer: dict,
-    images: np.ndarray,
-    labels: np.ndarray,
-    steps: int,
-    parts: int,
+    case: Case, images: np.ndarray, labels: np.ndarray, steps: int
 ) -> tuple[Callable[[np.ndarray], None], str]:
     import torch
     from torch import nn
     from torch.nn import functional
 
-    del parts
     nets = {
         "mlp": lambda: nn.Sequential(
             *(nn.Linear(10, 100), nn.ReLU(), nn.Linear(100, 100), nn.ReLU()),
@@ -60,7 +66,8 @@ def torch_steps(
         ),
     }
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    net = nets[name]().to(device)
+    net = nets[case.model]().to(device)
+    optimizer = case.optimizer
     rate = optimizer["learning_rate"]
     if optimizer["name"] == "adam":
         update = torch.optim.Adam(net.parameters(), rate)
@@ -90,12 +97,7 @@ def torch_steps(
 
 
 def our_steps(
-    name: str,
-    optimizer: dict,
-    images: np.ndarray,
-    labels: np.ndarray,
-    steps: int,
-    parts: int,
+    case: Case, images: np.ndarray, labels: np.ndarray, steps: int
 ) -> tuple[Callable[[np.ndarray], None], str]:
     import jax
     import jax.numpy as jnp
@@ -106,8 +108,9 @@ def our_steps(
     from mi_classifier.training.state import create_state
     from mi_classifier.training.step import make_train_steps
 
-    classes = int(labels.max()) + 1
-    model, tx = create_model(name, classes), create_optimizer(optimizer, steps)
+    classes = case.classes
+    model = create_model(case.model, classes)
+    tx = create_optimizer(case.optimizer, steps)
     prior = np.full(classes, -np.log(classes), np.float32)
     example = jnp.zeros((1, *images.shape[1:]))
     state = create_state(model, tx, example, prior, jax.random.key(0))
@@ -130,19 +133,18 @@ SIDES = {"ours": our_steps, "PyTorch": torch_steps}
 
 def worker(side: str, case: str, rounds: int, pipe: Connection) -> None:
     """Times one round for each message, in a process of its own."""
-    name, shape, classes, optimizer, batch_size, parts, steps = CASES[case]
+    spec = CASES[case]
     generator = np.random.default_rng(0)
-    images = generator.standard_normal((EXAMPLES, *shape), np.float32)
-    labels = generator.integers(0, classes, EXAMPLES).astype(np.int32)
-    total = steps * (rounds + 1)
-    run, version = SIDES[side](name, optimizer, images, labels, total, parts)
+    images = generator.standard_normal((EXAMPLES, *spec.input_shape), np.float32)
+    labels = generator.integers(0, spec.classes, EXAMPLES).astype(np.int32)
+    run, version = SIDES[side](spec, images, labels, spec.steps * (rounds + 1))
     pipe.send(version)
     for _ in range(rounds + 1):
-        indices = generator.integers(0, EXAMPLES, (steps, batch_size)).astype(np.int32)
+        indices = generator.integers(0, EXAMPLES, (spec.steps, spec.batch_size))
         pipe.recv()
         started = time.perf_counter()
-        run(indices)
-        pipe.send(1e3 * (time.perf_counter() - started) / steps)
+        run(indices.astype(np.int32))
+        pipe.send(1e3 * (time.perf_counter() - started) / spec.steps)
 
 
 def measure(case: str, rounds: int) -> dict[str, object]:
