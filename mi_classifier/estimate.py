@@ -1,0 +1,291 @@
+"""How many nats a user's own inputs carry about their labels.
+
+Cross-fitting: the rows are dealt into folds, and each fold is scored by nets that never
+saw it, so the bound of Eq. 5 holds for every net on the rows that it scores, and all
+rows count. Every net stops where it does best on a fold that is neither trained on nor
+scored by it. All nets train at once, under `vmap`.
+"""
+
+import dataclasses
+
+import flax.linen as nn
+import numpy as np
+from jax.typing import ArrayLike
+from scipy import stats
+
+from mi_classifier import information
+from mi_classifier.cross_fitting.inputs import (
+    FOLDS,
+    Inputs,
+    as_arrays,
+    check_finite,
+    copies,
+    deal,
+    encode,
+    make_inputs,
+)
+from mi_classifier.cross_fitting.nets import (
+    Nets,
+    default_model,
+    log_ratios,
+    make_plan,
+    train,
+)
+from mi_classifier.errors import UserError
+
+MIN_ROWS = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class MutualInformation:
+    """What the inputs say about the labels.
+
+    Attributes:
+      nats: the cross-fitted lower bound on I(X; Y), Eq. 5.
+      bits: the same in bits.
+      standard_error: of `nats`.
+      confidence_interval: 95%, in nats, of the nets' bound over the whole population.
+        As I(X; Y) is never negative, an interval wholly below 0 ends at 0.
+      label_entropy: H(Y) in nats, the most there is to know.
+      accuracy: share of examples whose label the nets that never saw them decide for.
+      majority: share of the most frequent label, the accuracy of knowing nothing.
+      num_examples: number of rows N.
+      num_classes: number of different labels M.
+    """
+
+    nats: float
+    bits: float
+    standard_error: float
+    confidence_interval: tuple[float, float]
+    label_entropy: float
+    accuracy: float
+    majority: float
+    num_examples: int
+    num_classes: int
+
+    def __str__(self) -> str:
+        low, high = self.confidence_interval
+        share = f" ({self.nats / self.label_entropy:.1%})" if self.label_entropy else ""
+        return (
+            f"I(X; Y) ≥ {self.nats:.4f} ± {self.standard_error:.4f} nats "
+            f"(95%: {low:.4f} to {high:.4f}), {self.bits:.4f} bits\n"
+            f"of a label entropy H(Y) of {self.label_entropy:.4f} nats{share}\n"
+            f"accuracy {self.accuracy:.2%} on held-out rows; "
+            f"the most frequent label alone {self.majority:.2%}\n"
+            f"{self.num_examples:,} rows, {self.num_classes:,} labels"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossFit:
+    """The nets of a cross-fit, and what they say of the rows they never saw.
+
+    Attributes:
+      pmi: pointwise mutual information of each row and its label, nats `[N]`.
+      predictions: the label decided for, `[N]`, among `labels`.
+      labels: the M different labels, sorted.
+      label: each row's label, as an index into `labels`, int32 `[N]`.
+      fold: the fold of each row, `[N]`.
+      group: rows with the same number are copies of one draw, `[N]`.
+      mean_ratio: mean over rows of P(y|x) / P(y) by the nets, `[M]`; 1 if calibrated.
+    """
+
+    pmi: np.ndarray
+    predictions: np.ndarray
+    labels: np.ndarray
+    label: np.ndarray
+    fold: np.ndarray
+    group: np.ndarray
+    mean_ratio: np.ndarray
+    _inputs: "Inputs"
+    _nets: "Nets | None"
+
+    def score(self, x: ArrayLike, y: ArrayLike) -> np.ndarray:
+        """Pointwise mutual information of rows that no net has seen.
+
+        Args:
+          x: as in `estimate_mutual_information`, `[N', ...]`.
+          y: labels `[N']`, each among `labels`.
+
+        Returns:
+          float64 `[folds, N']` nats, by the nets of each fold. Its mean over a large
+          sample is what `confidence_interval` is an interval for.
+
+        Raises:
+          UserError: inputs of another shape or not finite, or an unknown label.
+        """
+        x, y = as_arrays(x, y)
+        inputs = dataclasses.replace(self._inputs, x=x)
+        if x.shape[1:] != self._inputs.x.shape[1:]:
+            shape = ", ".join(map(str, self._inputs.x.shape[1:]))
+            raise UserError(f"x: must be [N, {shape}], as in the fit, not {x.shape}")
+        check_finite(x)
+        label = np.searchsorted(self.labels, y).clip(max=len(self.labels) - 1)
+        if (unknown := self.labels[label] != y).any():
+            raise UserError(f"y: label {y[unknown][0]!r} is not among those of the fit")
+        if self._nets is None:
+            return np.zeros((FOLDS, len(y)))
+        rows = np.arange(len(y))
+        return np.stack(
+            [
+                np.concatenate(
+                    [
+                        ratios[np.arange(len(part)), label[part]]
+                        for part, ratios in log_ratios(self._nets, inputs, rows, fold)
+                    ]
+                )
+                for fold in range(FOLDS)
+            ]
+        )
+
+    def summary(self) -> MutualInformation:
+        """Returns the estimate with its error bar.
+
+        Given the nets, the rows of a fold are independent draws, so the variance is
+        pooled within folds (Bayle et al. 2020, "Cross-validation confidence intervals
+        for test error"). The label frequencies in the bound are those of the sample;
+        what their error adds is taken in by the delta method.
+        """
+        count = len(self.pmi)
+        influence = self.pmi - self.mean_ratio[self.label]
+        means = np.bincount(self.fold, influence) / np.bincount(self.fold)
+        sums = np.bincount(self.group, influence - means[self.fold])
+        freedom = max(len(sums) - len(means), 1)
+        error = float(np.sqrt((sums**2).sum() * len(sums) / freedom) / count)
+        nats = float(self.pmi.mean())
+        margin = float(stats.t.ppf(0.975, freedom)) * error
+        log_prior = information.log_label_prior(self.label, len(self.labels))
+        return MutualInformation(
+            nats=nats,
+            bits=nats / information.NATS_PER_BIT,
+            standard_error=error,
+            confidence_interval=(nats - margin, max(nats + margin, 0.0)),
+            label_entropy=float(information.label_entropy(log_prior)),
+            accuracy=float((self.predictions == self.labels[self.label]).mean()),
+            majority=float(np.exp(log_prior.max())),
+            num_examples=count,
+            num_classes=len(self.labels),
+        )
+
+
+def estimate_mutual_information(
+    x: ArrayLike, y: ArrayLike, *, seed: int = 0, model: nn.Module | None = None
+) -> MutualInformation:
+    """Estimates how many nats the inputs carry about the labels.
+
+    The estimate is a lower bound in expectation: nets are scored on rows that they
+    never saw, by the bound of Eq. 5 with the labels' own frequencies. See `cross_fit`
+    for what happens to constant columns, copies of rows and rare labels.
+
+    Args:
+      x: inputs, one row an example: numbers `[N]` or `[N, D]`, images `[N, H, W, C]`;
+        anything that NumPy reads, a memory map included. N of 50 or more.
+      y: labels `[N]`: integers, strings, booleans, or whatever can be sorted.
+      seed: decides folds, initial weights and the order of the rows.
+      model: a Flax module by the contract of `create_model`, of as many classes as y
+        has different labels; by default one that fits the data.
+
+    Returns:
+      The estimate. `print` shows it.
+
+    Raises:
+      UserError: inputs that are missing, not finite or not numbers; too few rows;
+        labels that are continuous. The message says which row.
+    """
+    return cross_fit(x, y, seed=seed, model=model).summary()
+
+
+def pointwise_mutual_information_of(
+    x: ArrayLike, y: ArrayLike, *, seed: int = 0, model: nn.Module | None = None
+) -> np.ndarray:
+    """Pointwise mutual information of each example, by nets that never saw it.
+
+    Its mean is `estimate_mutual_information`. An example far below 0 has a label that
+    its inputs speak against: surprising, or mislabelled.
+
+    Args:
+      x: as in `estimate_mutual_information`.
+      y: labels `[N]`.
+      seed: as there.
+      model: as there.
+
+    Returns:
+      float64 `[N]` nats, at most -log P(label).
+
+    Raises:
+      UserError: as there.
+    """
+    return cross_fit(x, y, seed=seed, model=model).pmi
+
+
+def cross_fit(
+    x: ArrayLike, y: ArrayLike, *, seed: int = 0, model: nn.Module | None = None
+) -> CrossFit:
+    """Trains and scores the nets behind `estimate_mutual_information`.
+
+    * Columns are scaled by median and quartiles, with long tails drawn in (arcsinh);
+      one that is constant is left out. Without any other, or with a single label, the
+      mutual information is 0, exactly.
+    * Up to 10 rows that are alike are taken for copies of one draw: they share a fold,
+      and count as one in the standard error. More are a value that x often takes.
+    * Labels are spread over the folds. A net that never saw a label says nothing about
+      it: its rows count with a pointwise mutual information of 0.
+    * Images with sides of 16 to 64 pixels go through a small convolutional net, other
+      inputs, flattened, through dense layers that leave out irrelevant columns by a
+      group lasso on the first.
+
+    Args:
+      x: as in `estimate_mutual_information`.
+      y: labels `[N]`.
+      seed: as there.
+      model: as there.
+
+    Returns:
+      The nets and what they say of each row.
+
+    Raises:
+      UserError: as there.
+    """
+    x, y = as_arrays(x, y)
+    labels, label = encode(y)
+    if len(y) < MIN_ROWS:
+        raise UserError(f"x: {len(y)} rows are too few; at least {MIN_ROWS} are needed")
+    check_finite(x)
+    inputs = make_inputs(x)
+    if len(labels) == 1 or not inputs.varies:
+        nothing = np.zeros(len(y), np.int64)
+        return CrossFit(
+            pmi=np.zeros(len(y)),
+            predictions=np.full(len(y), labels[np.bincount(label).argmax()]),
+            labels=labels,
+            label=label,
+            fold=nothing,
+            group=np.arange(len(y)),
+            mean_ratio=np.ones(len(labels)),
+            _inputs=inputs,
+            _nets=None,
+        )
+    plan = make_plan(len(y), inputs.images, selects=model is None)
+    model = model or default_model(inputs, len(labels))
+    group = copies(inputs)
+    fold = deal(group, label, np.random.default_rng([seed, 0]))
+    nets = train(inputs, label, fold, model, plan, seed)
+    log_prior = information.log_label_prior(label, len(labels))
+    pmi, decided = np.zeros(len(y)), np.zeros(len(y), np.int64)
+    ratio_sum = np.zeros(len(labels))
+    for k in range(FOLDS):
+        for rows, ratios in log_ratios(nets, inputs, np.flatnonzero(fold == k), k):
+            pmi[rows] = ratios[np.arange(len(rows)), label[rows]]
+            decided[rows] = (ratios + log_prior).argmax(1)
+            ratio_sum += np.exp(ratios).sum(0)
+    return CrossFit(
+        pmi=pmi,
+        predictions=labels[decided],
+        labels=labels,
+        label=label,
+        fold=fold,
+        group=group,
+        mean_ratio=ratio_sum / len(y),
+        _inputs=inputs,
+        _nets=nets,
+    )
