@@ -32,13 +32,31 @@ def default_workdir() -> str:
     return str(Path("runs") / Path(reference.partition(":")[0]).stem)
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[..., None], positional: bool = False) -> None:
     """Parses the flags and calls `main`.
 
     A `UserError` becomes one line and exit status 2; an interruption, status 130.
+
+    Args:
+      main: what to call.
+      positional: whether it takes the arguments that are no flags, as a list.
     """
     logging.set_verbosity(logging.ERROR)  # the libraries' chatter; we print ourselves
-    app.run(lambda argv: _guard(main), flags_parser=lambda argv: _guard(_parse, argv))
+
+    def call(argv: list[str]) -> None:
+        if positional:
+            _guard(main, argv[1:])
+        elif len(argv) > 1:
+            message = f"unexpected argument {argv[1]!r}; flags are --NAME=VALUE"
+            _guard(_refuse, message)
+        else:
+            _guard(main)
+
+    app.run(call, flags_parser=lambda argv: _guard(_parse, argv))
+
+
+def _refuse(message: str) -> None:
+    raise UserError(message)
 
 
 def required(flag: flags.FlagHolder) -> str:
@@ -87,8 +105,6 @@ def _parse(argv: list[str]) -> list[str]:
         raise UserError(f"--{error.flagname}: no such flag{hint}") from error
     except flags.Error as error:
         raise UserError(" ".join(str(error).split())) from error
-    if len(rest) > 1:
-        raise UserError(f"unexpected argument {rest[1]!r}; flags are --NAME=VALUE")
     return rest
 
 

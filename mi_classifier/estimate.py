@@ -149,9 +149,10 @@ class CrossFit:
         count = len(self.pmi)
         influence = self.pmi - self.mean_ratio[self.label]
         means = np.bincount(self.fold, influence) / np.bincount(self.fold)
-        sums = np.bincount(self.group, influence - means[self.fold])
-        freedom = max(len(sums) - len(means), 1)
-        error = float(np.sqrt((sums**2).sum() * len(sums) / freedom) / count)
+        error = information.standard_error(
+            influence - means[self.fold], self.group, len(means)
+        )
+        freedom = self.group.max() + 1 - len(means)
         nats = float(self.pmi.mean())
         margin = float(stats.t.ppf(0.975, freedom)) * error
         log_prior = information.log_label_prior(self.label, len(self.labels))

@@ -193,6 +193,30 @@ def label_entropy(log_prior: ArrayLike) -> Array:
     return jnp.sum(jnp.exp(log_prior) * -jnp.where(_seen(log_prior), log_prior, 0))
 
 
+def standard_error(
+    values: np.ndarray, draw: np.ndarray | None = None, means: int = 1
+) -> float:
+    """Standard error of the mean of examples, some of which may be of one draw.
+
+    Args:
+      values: `[N]`, with their mean (or means) subtracted or not.
+      draw: integers `[N]`, from 0 on; examples with the same one are as good as one.
+        None if all are independent.
+      means: how many were estimated from the values.
+
+    Returns:
+      The error, summed in float64 (cluster-robust, as Liang & Zeger 1986); NaN if
+      there are no more draws than means.
+    """
+    values = np.asarray(values, np.float64)
+    residuals = values - values.mean()
+    sums = residuals if draw is None else np.bincount(draw, residuals)
+    count = len(sums) if draw is None else len(np.unique(draw))
+    if count <= means:
+        return float("nan")
+    return float(np.sqrt((sums**2).sum() * count / (count - means)) / len(values))
+
+
 def optimal_decision(logits: ArrayLike, log_prior: ArrayLike, rule: str) -> Array:
     """The class to decide for, given PC-softmax logits.
 

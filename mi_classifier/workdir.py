@@ -7,6 +7,7 @@ resumes.
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,8 +26,12 @@ _DATA = "data.json"
 _CHECKPOINTS = "checkpoints"
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all, making its folder if need be.
+def write_with(path: Path, write: Callable[[Path], object]) -> None:
+    """Lets `write` make a file that appears whole or not at all.
+
+    Args:
+      path: of the file; its folder is made if need be.
+      write: writes to the path that it is given.
 
     Raises:
       UserError: the folder cannot be written to.
@@ -35,15 +40,23 @@ def write_text(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            with temporary.open("w") as file:
-                file.write(text)
-                file.flush()
+            write(temporary)
+            with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all, making its folder if need be.
+
+    Raises:
+      UserError: the folder cannot be written to.
+    """
+    write_with(path, lambda temporary: temporary.write_text(text))
 
 
 def to_json(value: Any, indent: int | None = None) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mi_classifier.data import gaussian_mixture, mnist
+from mi_classifier.data import gaussian_mixture, mnist, mnist_channel
 from mi_classifier.data.dataset import Dataset, Split, normalize
 from mi_classifier.errors import check_options, choose
 
@@ -12,6 +12,7 @@ __all__ = ["Dataset", "Split", "load_dataset", "normalize"]
 _LOADERS: dict[str, Callable[..., Dataset]] = {
     "gaussian_mixture": gaussian_mixture.load,
     "mnist": mnist.load,
+    "mnist_channel": mnist_channel.load,
 }
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from mi_classifier import information
 
-# Arrays of one length N by name: "image" [N, ...] and "label" [N] at least.
+# Arrays of one length N by name: "image" [N, ...] and "label" [N] at least. Where
+# examples are not independent, those of one draw share a number in "draw" [N].
 Split = Mapping[str, np.ndarray]
 
 
@@ -25,14 +26,17 @@ class Dataset:
       class_names: M names, in the order of the labels.
       preprocess: a pure function from a batch of stored images to the net's input,
         compiled into the step.
-      log_density: where the truth is known, log p(x|y) `[..., M]` of stored images.
+      log_density: where the truth is known, from a batch to log p(x|y) `[B, M]`, up to
+        a term of x alone.
+      mutual_information: where it is known in closed form, the true I(X; Y) in nats.
     """
 
     name: str
     splits: Mapping[str, Split]
     class_names: tuple[str, ...]
     preprocess: Callable[[jax.Array], jax.Array]
-    log_density: Callable[[jax.Array], jax.Array] | None = None
+    log_density: Callable[[Split], jax.Array] | None = None
+    mutual_information: float | None = None
 
     @property
     def num_classes(self) -> int:

@@ -78,5 +78,5 @@ def load(dim: int, balanced: bool, seed: int) -> Dataset:
         },
         class_names=tuple(f"mean {mean:+g}" for mean in MEANS),
         preprocess=lambda x: x,
-        log_density=log_density,
+        log_density=lambda batch: log_density(batch["image"]),
     )

@@ -86,15 +86,7 @@ def load(balanced: bool, archive_dir: str = "", data_dir: str = "") -> Dataset:
     Raises:
       UserError: files that are missing or damaged, or no way to get them.
     """
-    root = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
-    builder = _find_or_prepare(archive_dir, root)
-    train, test = _read_split(builder, "train"), _read_split(builder, "test")
-    if (
-        not archive_dir
-        and mnist_archive.checksum(train["image"][..., 0])
-        not in mnist_archive.SHA256.values()
-    ):
-        print(f"{builder.data_dir}: not MNIST in the order of its files; used as it is")
+    train, test = read(archive_dir, data_dir)
     count = len(train["label"])
     blocks = np.split(np.arange(count), [count * 4 // 6, count * 5 // 6])
     names = ("train", "authors_test", "validation")
@@ -111,6 +103,24 @@ def load(balanced: bool, archive_dir: str = "", data_dir: str = "") -> Dataset:
         class_names=tuple("0123456789"),
         preprocess=functools.partial(normalize, mean=MEAN, deviation=DEVIATION),
     )
+
+
+def read(archive_dir: str = "", data_dir: str = "") -> tuple[Split, Split]:
+    """Reads the whole of MNIST, as `load` does: its training and its test images.
+
+    Raises:
+      UserError: files that are missing or damaged, or no way to get them.
+    """
+    root = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
+    builder = _find_or_prepare(archive_dir, root)
+    train, test = _read_split(builder, "train"), _read_split(builder, "test")
+    if (
+        not archive_dir
+        and mnist_archive.checksum(train["image"][..., 0])
+        not in mnist_archive.SHA256.values()
+    ):
+        print(f"{builder.data_dir}: not MNIST in the order of its files; used as it is")
+    return train, test
 
 
 def thin(labels: np.ndarray, most: int, balanced: bool) -> np.ndarray:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mi_classifier import information, losses
-from mi_classifier.data import Dataset
+from mi_classifier.data import Dataset, Split
 from mi_classifier.models import ModelOutput
 
 RULES = ("prior", "balanced")
@@ -43,7 +43,7 @@ class Evaluator(Protocol):
         """Returns arrays `[B]` or `[B, ...]`, one value an example."""
 
     def summarize(
-        self, measures: dict[str, np.ndarray], labels: np.ndarray, priors: Priors
+        self, measures: dict[str, np.ndarray], split: Split, priors: Priors
     ) -> dict[str, Any]:
         """Returns numbers from the measures `[N, ...]` of the whole split."""
 
@@ -73,22 +73,22 @@ def mean(values: np.ndarray) -> float:
     return float(values.mean(dtype=np.float64))
 
 
-def nats_and_bits(pmi: np.ndarray) -> dict[str, float]:
+def nats_and_bits(pmi: np.ndarray, split: Split) -> dict[str, float]:
     """Mutual information from the pointwise mutual information of N examples.
 
     Args:
       pmi: `[N]` nats.
+      split: the examples'; its "draw", if any, says which are not independent.
 
     Returns:
-      The mean in "nats" and "bits", and its "standard_error" in nats, the examples'
-      standard deviation over the root of N; NaN for a single example.
+      The mean in "nats" and "bits", and its "standard_error" in nats, NaN for a single
+      example.
     """
-    nats, count = mean(pmi), len(pmi)
-    deviation = np.std(pmi, ddof=1, dtype=np.float64) if count > 1 else float("nan")
+    nats = mean(pmi)
     return {
         "nats": nats,
         "bits": nats / information.NATS_PER_BIT,
-        "standard_error": float(deviation / np.sqrt(count)),
+        "standard_error": information.standard_error(pmi, split.get("draw")),
     }
 
 
@@ -169,12 +169,11 @@ class Information:
         return measures
 
     def summarize(
-        self, measures: dict[str, np.ndarray], labels: np.ndarray, priors: Priors
+        self, measures: dict[str, np.ndarray], split: Split, priors: Priors
     ) -> dict[str, Any]:
         """The bound with its standard error, H(Y), cross-entropy and loss."""
-        del labels
         figures = {
-            "mutual_information": nats_and_bits(measures["pmi"]),
+            "mutual_information": nats_and_bits(measures["pmi"], split),
             "label_entropy": float(information.label_entropy(priors.population)),
             "cross_entropy": mean(measures["cross_entropy"]),
             "loss": mean(measures["loss"]),
@@ -202,10 +201,10 @@ class Classification:
         return _decide(logits, priors.training)
 
     def summarize(
-        self, measures: dict[str, np.ndarray], labels: np.ndarray, priors: Priors
+        self, measures: dict[str, np.ndarray], split: Split, priors: Priors
     ) -> dict[str, Any]:
         """Accuracies of each rule, and which one the paper uses."""
-        figures = _accuracies_by_rule(measures, labels, len(priors.training))
+        figures = _accuracies_by_rule(measures, split["label"], len(priors.training))
         return figures | {"paper_rule": paper_rule(self.loss)}
 
 
@@ -219,17 +218,17 @@ class Truth:
     examples.
 
     Attributes:
-      log_density: from stored images to log p(x|y) `[B, M]`.
+      log_density: from a batch to log p(x|y) `[B, M]`.
       loss: the net's training loss.
     """
 
-    log_density: Callable[[jax.Array], jax.Array]
+    log_density: Callable[[Batch], jax.Array]
     loss: str
     name: str = "truth"
 
     def measure(self, output: ModelOutput, batch: Batch, priors: Priors) -> Measures:
         """True pointwise mutual information, the net's above it, Bayes' decisions."""
-        logits = self.log_density(batch["image"])
+        logits = self.log_density(batch)
         pmi = information.pointwise_mutual_information(
             logits, batch["label"], priors.population
         )
@@ -241,11 +240,11 @@ class Truth:
         return {"pmi": pmi, "error": ours - pmi, **_decide(logits, priors.training)}
 
     def summarize(
-        self, measures: dict[str, np.ndarray], labels: np.ndarray, priors: Priors
+        self, measures: dict[str, np.ndarray], split: Split, priors: Priors
     ) -> dict[str, Any]:
         """The Monte-Carlo estimate, the net's error, and Bayes' accuracies."""
         return {
-            "mutual_information": nats_and_bits(measures["pmi"]),
-            "error": nats_and_bits(measures["error"]),
-            **_accuracies_by_rule(measures, labels, len(priors.training)),
+            "mutual_information": nats_and_bits(measures["pmi"], split),
+            "error": nats_and_bits(measures["error"], split),
+            **_accuracies_by_rule(measures, split["label"], len(priors.training)),
         }

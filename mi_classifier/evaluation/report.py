@@ -35,13 +35,16 @@ def print_tables(figures: dict[str, Any]) -> None:
     table.add_column("", no_wrap=True)
     for name, split in splits.items():
         table.add_column(f"{name}\n{split['num_examples']:,}", justify="right")
-    for name, cells in _rows(list(splits.values())):
+    truth = figures["true_mutual_information"]
+    for name, cells in _rows(list(splits.values()), truth):
         table.add_row(name, *cells)
     console.print(table)
     console.print(_classes(splits["test"]["accuracy"], figures["class_names"]))
 
 
-def _rows(splits: list[dict[str, Any]]) -> Iterable[tuple[str, list[str]]]:
+def _rows(
+    splits: list[dict[str, Any]], truth: float | None
+) -> Iterable[tuple[str, list[str]]]:
     with_truth = "truth" in splits[0]
 
     def row(title: str, show: Callable, *path: str) -> tuple[str, list[str]]:
@@ -50,6 +53,8 @@ def _rows(splits: list[dict[str, Any]]) -> Iterable[tuple[str, list[str]]]:
     bound = ("information", "mutual_information")
     yield row("mutual information, nats", _with_error, *bound)
     yield row("  in bits", _bits_with_error, *bound)
+    if truth is not None:
+        yield "  closed-form truth", [_number(truth)] * len(splits)
     if with_truth:
         yield row("  Monte-Carlo truth", _with_error, "truth", "mutual_information")
         yield row("  ours above the truth", _with_error, "truth", "error")

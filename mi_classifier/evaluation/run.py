@@ -63,21 +63,21 @@ def make_evaluation(
         real = np.concatenate(masks) > 0
         measures = jax.tree.map(lambda *parts: np.concatenate(parts)[real], *values)
         figures = {
-            e.name: e.summarize(measures[e.name], split["label"], priors)
-            for e in evaluators
+            e.name: e.summarize(measures[e.name], split, priors) for e in evaluators
         }
         return {"num_examples": int(real.sum()), **figures}
 
     return evaluate_split
 
 
-def evaluate(workdir: str | Path) -> dict[str, Any]:
+def evaluate(workdir: str | Path, quiet: bool = False) -> dict[str, Any]:
     """Evaluates the best checkpoint of a workdir on every split but the training one.
 
     Prints the tables and writes `evaluation/metrics.json`.
 
     Args:
       workdir: a folder that `train.py` wrote; its config.json says all else.
+      quiet: whether to print no tables.
 
     Returns:
       What is written: the epoch evaluated, and for each split its figures.
@@ -109,13 +109,15 @@ def evaluate(workdir: str | Path) -> dict[str, Any]:
         "loss": config.loss,
         "class_names": dataset.class_names,
         "epoch": int(best["epoch"]),
+        "true_mutual_information": dataset.mutual_information,
         "splits": {
             name: evaluate_split(variables, name)
             for name in dataset.splits
             if name != "train"
         },
     }
-    report.print_tables(figures)
+    if not quiet:
+        report.print_tables(figures)
     path = workdir / "evaluation" / "metrics.json"
     workdirs.write_text(path, workdirs.to_json(figures, indent=2))
     return figures

@@ -1,0 +1,455 @@
+"""Reruns a table of the paper, ours beside the paper's.
+
+python -m mi_classifier.tables 2 --seeds=10
+
+Each cell is a run of train.py's in a workdir of its own below `--workdir`; those that
+are there and finished are not run again. Table 2 is mutual information on the Gaussian
+mixture, 3 the MNIST half of classification, and "channel", which the paper does not
+have, mutual information on real images with labels of known noise. Written are
+TABLE.md, TABLE.json and figures.
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict
+
+from mi_classifier import cli
+from mi_classifier import config as configs
+from mi_classifier import workdir as workdirs
+from mi_classifier.errors import UserError, choose
+
+_SEEDS = flags.DEFINE_integer("seeds", 1, "runs a cell, seeded 0, 1, 2, ...")
+_WORKDIR = flags.DEFINE_string("workdir", "runs/tables", "where to write everything.")
+_MINE = flags.DEFINE_boolean("mine", True, "whether Table 2 runs MINE too.")
+_ARCHIVE = flags.DEFINE_string(
+    "archive_dir", "", "a folder with MNIST's four idx files; downloaded by default."
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", "", "where TFDS keeps data sets; its default by default."
+)
+
+DIMS = (1, 2, 5, 10)
+FLIPS = (0.0, 0.1, 0.3, 0.5, 0.7)
+_NEIGHBORS_EXAMPLES = 20_000  # at most, for nearest neighbors
+
+# Table 2: mutual information in nats, accuracy in percent.
+PAPER_2: dict[str, dict[str, tuple[float, ...]]] = {
+    "balanced": {
+        "monte_carlo": (1.03, 1.30, 1.54, 1.60),
+        "mine": (1.00, 1.22, 1.46, 1.54),
+        "softmax": (0.99, 1.28, 1.48, 1.54),
+        "softmax_accuracy": (74, 85, 94, 98),
+    },
+    "unbalanced": {
+        "monte_carlo": (1.02, 1.23, 1.44, 1.48),
+        "mine": (0.99, 1.17, 1.27, 1.22),
+        "softmax": (1.11, 1.31, 1.41, 1.36),
+        "pc_softmax": (0.96, 1.20, 1.31, 1.34),
+        "softmax_accuracy": (79, 87, 93, 95),
+        "pc_softmax_accuracy": (79, 88, 95, 96),
+    },
+}
+# Table 3: micro and macro accuracy in percent; softmax, PC-softmax.
+PAPER_3 = {
+    "balanced": {"micro": (97.95, 97.91), "macro": (97.95, 97.91)},
+    "unbalanced": {"micro": (96.81, 96.86), "macro": (95.05, 96.30)},
+}
+LOSSES = ("softmax", "pc_softmax")
+NAMES = {"softmax": "softmax", "pc_softmax": "PC-softmax"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table, ready to be shown.
+
+    Attributes:
+      title: above it.
+      columns: their heads.
+      rows: cells, as many as columns.
+      notes: below it.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the table that is asked for."""
+    if len(arguments) != 1:
+        raise UserError(
+            f"give one table: {', '.join(TABLES)}; --seeds=10 for more runs"
+        )
+    name = choose(arguments[0], TABLES, "table")
+    if _SEEDS.value < 1:
+        raise UserError(f"--seeds: must be at least 1, not {_SEEDS.value}")
+    root = Path(_WORKDIR.value)
+    tables, figures = TABLES[name](root / name, range(_SEEDS.value))
+    for table in tables:
+        _print(table)
+    workdirs.write_text(root / f"{name}.md", "\n".join(map(_markdown, tables)))
+    workdirs.write_text(root / f"{name}.json", workdirs.to_json(figures, indent=1))
+    print(f"written: {root / name}.md, .json and figures")
+
+
+def table_2(root: Path, seeds: Iterable[int]) -> tuple[list[Table], dict[str, Any]]:
+    """Mutual information of the Gaussian mixture, and every baseline."""
+    from mi_classifier.evaluation import figures as drawing
+
+    cells: dict[str, Any] = {}
+    started, baseline_seconds = time.monotonic(), 0.0
+    for seed in seeds:
+        for classes, paper in PAPER_2.items():
+            for loss in (loss for loss in LOSSES if loss in paper):
+                for dim in DIMS:
+                    workdir = root / classes / loss / f"D{dim}" / f"seed{seed}"
+                    config = _config(f"gmm.py:{classes},{loss}", seed)
+                    config.data.update(dim=dim, seed=seed)
+                    test = _figures(config, workdir)["splits"]["test"]
+                    row = {
+                        "ours": test["information"]["mutual_information"]["nats"],
+                        "monte_carlo": test["truth"]["mutual_information"]["nats"],
+                        "accuracy": test["accuracy"][test["accuracy"]["paper_rule"]],
+                        "paper": test["information"].get("paper_softmax_plus_log_m"),
+                    }
+                    if loss == _own(classes):
+                        before = time.monotonic()
+                        row |= _baselines(config, workdir)
+                        baseline_seconds += time.monotonic() - before
+                    cells.setdefault(f"{classes},{loss},{dim}", []).append(row)
+    seconds = time.monotonic() - started
+    _draw_table_2(root, cells, drawing)
+    scored = (
+        f"{len(list(seeds))} seeds a cell; ± the standard deviation over seeds. "
+        "Every estimator is scored on the same held-out examples as Monte Carlo. "
+        "MINE as published takes its second expectation from shuffled labels; "
+        "'all pairs' sums over all labels instead."
+    )
+    notes = [scored]
+    if _MINE.value:
+        nearer = [_nearer(cells[f"{c},{_own(c)},{d}"]) for c in PAPER_2 for d in DIMS]
+        notes.append(
+            f"Ours is nearer to Monte Carlo than MINE in {sum(nearer)} of "
+            f"{len(nearer)} cells, by the mean absolute error over seeds."
+        )
+    notes.append(
+        f"This command took {seconds:.0f} s, of which {baseline_seconds:.0f} s on MINE "
+        "and nearest neighbors."
+    )
+    return [_information_table(cells, notes), _accuracy_table(cells)], cells
+
+
+def _own(classes: str) -> str:
+    """The loss of the paper's own column: softmax, or PC-softmax where unbalanced."""
+    return "softmax" if classes == "balanced" else "pc_softmax"
+
+
+def _information_table(cells: dict[str, Any], notes: Sequence[str]) -> Table:
+    rows = []
+    for classes, paper in PAPER_2.items():
+        for index, dim in enumerate(DIMS):
+            runs = cells[f"{classes},{_own(classes)},{dim}"]
+            truth = _column(runs, "monte_carlo")
+            row = [classes, str(dim), f"{truth.mean():.4f}"]
+            row += [f"{paper['monte_carlo'][index]:.2f}"]
+            for name in ("ours", "mine", "mine_all_pairs", "nearest_neighbors"):
+                values = _column(runs, name)
+                row.append(_mean_deviation(values - truth, "+.4f"))
+                if name in ("ours", "mine"):
+                    published = paper[_own(classes) if name == "ours" else name][index]
+                    row.append(f"{published - paper['monte_carlo'][index]:+.2f}")
+            rows.append(row)
+    return Table(
+        "Table 2: mutual information in nats, and estimates minus Monte Carlo",
+        (
+            *("classes", "D", "Monte Carlo", "paper's", "ours", "paper's"),
+            *("MINE", "paper's", "MINE, all pairs", "k-NN"),
+        ),
+        rows,
+        notes,
+    )
+
+
+def _accuracy_table(cells: dict[str, Any]) -> Table:
+    rows = []
+    for classes, paper in PAPER_2.items():
+        for loss in (loss for loss in LOSSES if loss in paper):
+            for index, dim in enumerate(DIMS):
+                runs = cells[f"{classes},{loss},{dim}"]
+                micro = np.array([100 * run["accuracy"]["micro"] for run in runs])
+                macro = np.array([100 * run["accuracy"]["macro"] for run in runs])
+                bound = _column(runs, "ours")
+                row = [f"{classes}, {NAMES[loss]}", str(dim)]
+                row += [_mean_deviation(micro, ".2f"), _mean_deviation(macro, ".2f")]
+                row += [f"{paper[f'{loss}_accuracy'][index]:.0f}"]
+                row += [_mean_deviation(bound, ".4f")]
+                published = _column(runs, "paper")
+                row.append(f"{published.mean():.4f}" if loss == "softmax" else "")
+                row.append(f"{paper[loss][index]:.2f}")
+                rows.append(row)
+    columns = ("classes, loss", "D", "accuracy, %", "by class", "paper's", "nats")
+    note = (
+        "Accuracy by argmax n(x). 'softmax + log M' is the paper's formula, a bound "
+        "only where classes are equally frequent; 'nats' is a bound in every row."
+    )
+    return Table(
+        "Table 2: accuracy, and the bound of every net",
+        (*columns, "softmax + log M", "paper's"),
+        rows,
+        (note,),
+    )
+
+
+def _baselines(config: ConfigDict, workdir: Path) -> dict[str, float]:
+    from mi_classifier import baselines
+    from mi_classifier.data import load_dataset
+
+    path = workdir / "evaluation" / "baselines.json"
+    noted = json.loads(path.read_text()) if path.exists() else {}
+    wanted = {"nearest_neighbors"} | (
+        {"mine", "mine_all_pairs"} if _MINE.value else set()
+    )
+    if wanted <= noted.keys():
+        return noted
+    splits = load_dataset(config.data).splits
+    names = ("train", "validation", "test")
+    samples = [(splits[name]["image"], splits[name]["label"]) for name in names]
+    if "nearest_neighbors" not in noted:
+        x, y = (array[:_NEIGHBORS_EXAMPLES] for array in samples[2])
+        noted["nearest_neighbors"] = baselines.nearest_neighbors(x, y)
+    if _MINE.value:
+        print(f"MINE: {workdir}", flush=True)
+        mine = baselines.mine(*samples, seed=config.seed)
+        noted |= {"mine": mine.shuffled, "mine_all_pairs": mine.all_pairs}
+    workdirs.write_text(path, workdirs.to_json(noted))
+    return noted
+
+
+def _nearer(runs: Sequence[dict[str, float]]) -> bool:
+    truth = _column(runs, "monte_carlo")
+    ours, mine = (np.abs(_column(runs, n) - truth).mean() for n in ("ours", "mine"))
+    return bool(ours < mine)
+
+
+def _draw_table_2(root: Path, cells: dict[str, Any], drawing: Any) -> None:
+    from mi_classifier.data import gaussian_mixture
+
+    panels, samples = {}, {}
+    legend = {
+        "monte_carlo": "truth",
+        "ours": "ours",
+        "mine": "MINE",
+        "nearest_neighbors": "nearest neighbors",
+    }
+    for classes in PAPER_2:
+        runs = [cells[f"{classes},{_own(classes)},{dim}"] for dim in DIMS]
+        values = {
+            label: np.stack([_column(run, name) for run in runs], 1)
+            for name, label in legend.items()
+        }
+        panels[f"{classes}, {NAMES[_own(classes)]}"] = {
+            label: value for label, value in values.items() if np.isfinite(value).all()
+        }
+    for classes in PAPER_2:
+        for dim in DIMS:
+            dataset = gaussian_mixture.load(dim, classes == "balanced", seed=0)
+            test = dataset.splits["test"]
+            some = slice(0, 1_000)
+            samples[f"{classes}, D = {dim}"] = (
+                test["image"][some],
+                test["label"][some],
+            )
+    drawing.save(
+        drawing.curves(panels, DIMS, "dimension D"), root.with_name("2_estimates.png")
+    )
+    drawing.save(
+        drawing.mixture(samples, dataset.class_names), root.with_name("figure_8.png")
+    )
+
+
+def table_3(root: Path, seeds: Iterable[int]) -> tuple[list[Table], dict[str, Any]]:
+    """Accuracy on balanced and unbalanced MNIST, softmax against PC-softmax."""
+    cells: dict[str, Any] = {}
+    for seed in seeds:
+        for classes in PAPER_3:
+            for loss in LOSSES:
+                workdir = root / classes / loss / f"seed{seed}"
+                config = _config(f"mnist.py:{classes},{loss}", seed)
+                splits = _figures(config, workdir)["splits"]
+                for split in ("authors_test", "test"):
+                    cells.setdefault(f"{classes},{loss},{split}", []).append(
+                        splits[split]["accuracy"]
+                    )
+    return [
+        _classification_table(cells, rule) for rule in ("paper", "prior", "balanced")
+    ], cells
+
+
+def _classification_table(cells: dict[str, Any], rule: str) -> Table:
+    from scipy import stats
+
+    titles = {
+        "paper": "argmax n(x), as in the paper",
+        "prior": "the prior rule for both losses, fewest errors",
+        "balanced": "the balanced rule for both losses, best average over classes",
+    }
+    tests = {"authors_test": "authors' test set", "test": "standard test set"}
+    rows = []
+    for classes, paper in PAPER_3.items():
+        for split, title in tests.items():
+            for kind in ("micro", "macro"):
+                values = [
+                    np.array(
+                        [
+                            100
+                            * run[run["paper_rule"] if rule == "paper" else rule][kind]
+                            for run in cells[f"{classes},{loss},{split}"]
+                        ]
+                    )
+                    for loss in LOSSES
+                ]
+                p = stats.mannwhitneyu(*values, alternative="two-sided").pvalue
+                row = [f"{classes}, {title}", kind]
+                row += [_mean_deviation(v, ".2f") for v in values]
+                row.append(f"{p:.4f}{' *' if p < 0.05 else ''}")
+                shown = rule == "paper" and split == "authors_test"
+                row += [f"{v:.2f}" if shown else "" for v in paper[kind]]
+                rows.append(row)
+    note = (
+        f"{len(values[0])} seeds; ± the standard deviation over seeds; p of the "
+        "two-sided Mann-Whitney U test between the losses, * below 0.05."
+    )
+    return Table(
+        f"Table 3, MNIST: accuracy in percent by {titles[rule]}",
+        (
+            *("training and test set", "", "softmax", "PC-softmax", "p"),
+            *("paper's softmax", "paper's PC-softmax"),
+        ),
+        rows,
+        (note,),
+    )
+
+
+def table_channel(
+    root: Path, seeds: Iterable[int]
+) -> tuple[list[Table], dict[str, Any]]:
+    """Mutual information of MNIST images and labels of known noise."""
+    from mi_classifier.evaluation import figures as drawing
+
+    cells: dict[str, Any] = {}
+    for seed in seeds:
+        for flip in FLIPS:
+            config = _config("mnist_channel.py", seed)
+            config.data.update(flip_probability=flip, seed=seed)
+            figures = _figures(config, root / f"flip{flip:g}" / f"seed{seed}")
+            test = figures["splits"]["test"]["information"]
+            cells.setdefault(f"{flip:g}", []).append(
+                {
+                    "truth": figures["true_mutual_information"],
+                    "label_entropy": test["label_entropy"],
+                    **test["mutual_information"],
+                }
+            )
+    rows = []
+    for flip, runs in cells.items():
+        truth, ours = _column(runs, "truth"), _column(runs, "nats")
+        entropy, error = _column(runs, "label_entropy"), _column(runs, "standard_error")
+        row = [flip, f"{entropy.mean():.4f}", f"{truth.mean():.4f}"]
+        row += [_mean_deviation(ours, ".4f"), f"{error.mean():.4f}"]
+        rows.append([*row, f"{(ours - truth).mean():+.4f}"])
+    values = {
+        name: np.stack([_column(runs, key) for runs in cells.values()], 1)
+        for name, key in (("truth", "truth"), ("ours", "nats"))
+    }
+    figure = drawing.curves({"MNIST through a noise channel": values}, FLIPS, "P(flip)")
+    drawing.save(figure, root.with_name("channel.png"))
+    columns = (
+        "P(flip)",
+        "H(Y')",
+        "closed form",
+        "ours",
+        "standard error",
+        "difference",
+    )
+    title = "MNIST labels through a symmetric channel: I(X; Y') in nats, test set"
+    return [Table(title, columns, rows)], cells
+
+
+TABLES: dict[str, Callable] = {"2": table_2, "3": table_3, "channel": table_channel}
+
+
+def _config(reference: str, seed: int) -> ConfigDict:
+    config = configs.load(f"configs/{reference}")
+    config.seed = seed
+    if "archive_dir" in config.data:
+        config.data.update(archive_dir=_ARCHIVE.value, data_dir=_DATA_DIR.value)
+    return configs.with_absolute_paths(config)
+
+
+def _figures(config: ConfigDict, workdir: Path) -> dict[str, Any]:
+    """Returns the evaluation of a cell, after training whatever is missing."""
+    from mi_classifier import evaluation, training
+
+    metrics = workdir / "evaluation" / "metrics.json"
+    workdirs.check_free_for(config, workdir)
+    if not (metrics.exists() and _finished(config, workdir, metrics)):
+        print(f"training: {workdir}", flush=True)
+        training.train(config, workdir)
+        evaluation.evaluate(workdir, quiet=True)
+    return json.loads(metrics.read_text())
+
+
+def _finished(config: ConfigDict, workdir: Path, metrics: Path) -> bool:
+    log = workdir / "metrics.jsonl"
+    if not log.exists() or log.stat().st_mtime > metrics.stat().st_mtime:
+        return False
+    return len(log.read_text().splitlines()) == config.num_epochs
+
+
+def _column(runs: Sequence[dict[str, Any]], name: str) -> np.ndarray:
+    values = [run.get(name) for run in runs]
+    return np.array([np.nan if v is None else v for v in values], np.float64)
+
+
+def _mean_deviation(values: np.ndarray, spec: str) -> str:
+    if np.isnan(values).any():
+        return ""
+    text = format(values.mean(), spec)
+    if len(values) == 1:
+        return text
+    return f"{text} ± {format(values.std(ddof=1), spec.replace('+', ''))}"
+
+
+def _print(table: Table) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    console = Console()
+    shown = RichTable(title=table.title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for index, column in enumerate(table.columns):
+        shown.add_column(column, justify="right" if index else "left")
+    for row in table.rows:
+        shown.add_row(*row)
+    console.print(shown)
+    for note in table.notes:
+        console.print(note, highlight=False)
+
+
+def _markdown(table: Table) -> str:
+    lines = [f"**{table.title}**", "", "| " + " | ".join(table.columns) + " |"]
+    lines.append("|" + "---|" * len(table.columns))
+    lines += ["| " + " | ".join(row) + " |" for row in table.rows]
+    return "\n".join([*lines, "", *table.notes, ""])
+
+
+if __name__ == "__main__":
+    cli.run(main, positional=True)
