@@ -2,6 +2,8 @@
 
 The functions that a user needs, by the room they live in:
 
+* estimates: `estimate_mutual_information`, `pointwise_mutual_information_of`,
+  `cross_fit`, `CrossFit`, `MutualInformation`
 * information: `log_pc_softmax`, `pointwise_mutual_information`, `variational_bound`,
   `label_entropy`, `log_label_prior`, `optimal_decision`, `softmax_to_pc_logits`
 * losses: `softmax_cross_entropy`, `pc_softmax_cross_entropy`,
@@ -15,6 +17,14 @@ The functions that a user needs, by the room they live in:
 import importlib
 
 _ROOMS = {
+    "estimate": (
+        "CrossFit",
+        "MutualInformation",
+        "cross_fit",
+        "estimate_mutual_information",
+        "pointwise_mutual_information_of",
+    ),
+    "baselines": (),
     "information": (
         "label_entropy",
         "log_label_prior",

@@ -65,6 +65,8 @@ FIELDS: dict[str, type] = {
     "best_by": str,
     "checkpoint_seconds": float,
 }
+# What a config has that trains no single net, but cross-fits many.
+CROSS_FIT_FIELDS: dict[str, type] = {"method": str, "seed": int, "data": ConfigDict}
 
 
 def check(config: ConfigDict) -> None:
@@ -73,12 +75,18 @@ def check(config: ConfigDict) -> None:
     Raises:
       UserError: one that is missing, of another type, or out of range.
     """
-    for field, wanted in FIELDS.items():
+    cross_fits = "method" in config
+    for field, wanted in (CROSS_FIT_FIELDS if cross_fits else FIELDS).items():
         if field not in config:
             raise UserError(f"{field}: the config lacks this field")
         if type(config[field]) is not wanted:
             kind = "a group of fields" if wanted is ConfigDict else wanted.__name__
             raise UserError(f"{field}: must be {kind}, not {config[field]!r}")
+    if not 0 <= config.seed < 2**32:
+        raise UserError(f"seed: must be in [0, 2**32), not {config.seed}")
+    if cross_fits:
+        choose(config.method, ("cross_fit",), "method")
+        return
     for field in ("data", "model", "optimizer"):
         if "name" not in config[field]:
             raise UserError(f"{field}.name: missing")
@@ -90,8 +98,6 @@ def check(config: ConfigDict) -> None:
     ):
         if config[field] < 1:
             raise UserError(f"{field}: must be at least 1, not {config[field]}")
-    if not 0 <= config.seed < 2**32:
-        raise UserError(f"seed: must be in [0, 2**32), not {config.seed}")
     if not config.checkpoint_seconds >= 0:
         seconds = config.checkpoint_seconds
         raise UserError(f"checkpoint_seconds: must be at least 0, not {seconds}")
@@ -133,11 +139,11 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def with_absolute_paths(config: ConfigDict) -> ConfigDict:
-    """Returns a copy whose `..._dir` fields mean the same from any folder."""
+    """Returns a copy whose `_dir` and `path` fields mean the same from any folder."""
     config = config.copy_and_resolve_references()
     config.unlock()
     for field, value in flatten(config).items():
-        if field.endswith("_dir") and value:
+        if field.endswith(("_dir", ".path")) and value:
             path = str(Path(value).expanduser().absolute())
             config.update_from_flattened_dict({field: path})
     return config.lock()

@@ -74,6 +74,20 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
+def read_json(path: Path) -> Any:
+    """Reads JSON.
+
+    Raises:
+      UserError: there is no such file, or it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: is not there yet; run train.py first") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+
+
 def check_free_for(config: ConfigDict, workdir: Path) -> None:
     """Checks that a folder is a workdir of `config`, or may become one.
 

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from mi_classifier.estimate import MutualInformation
 from mi_classifier.evaluation.evaluators import RULES
 from mi_classifier.information import NATS_PER_BIT
 
@@ -40,6 +42,28 @@ def print_tables(figures: dict[str, Any]) -> None:
         table.add_row(name, *cells)
     console.print(table)
     console.print(_classes(splits["test"]["accuracy"], figures["class_names"]))
+
+
+def print_estimate(figures: dict[str, Any]) -> None:
+    """Prints the estimate of a cross-fit, and the rows that surprised it most.
+
+    Args:
+      figures: "estimate", the fields of a `MutualInformation`, and "most_surprising".
+    """
+    console = Console()
+    print(MutualInformation(**figures["estimate"]))
+    if not figures["most_surprising"]:
+        return
+    table = Table(
+        title="rows whose inputs speak most against their label",
+        box=box.SIMPLE_HEAD,
+    )
+    for column in ("row", "label", "predicted", "PMI, nats"):
+        table.add_column(column, justify="right")
+    for row in figures["most_surprising"]:
+        cells = (escape(row["label"]), escape(row["predicted"]))
+        table.add_row(str(row["row"]), *cells, f"{row['pmi_nats']:.3f}")
+    console.print(table)
 
 
 def _rows(

@@ -73,7 +73,8 @@ def make_evaluation(
 def evaluate(workdir: str | Path, quiet: bool = False) -> dict[str, Any]:
     """Evaluates the best checkpoint of a workdir on every split but the training one.
 
-    Prints the tables and writes `evaluation/metrics.json`.
+    Prints the tables and writes `evaluation/metrics.json`. A cross-fit has scored every
+    row already; what it wrote is printed.
 
     Args:
       workdir: a folder that `train.py` wrote; its config.json says all else.
@@ -91,6 +92,12 @@ def evaluate(workdir: str | Path, quiet: bool = False) -> dict[str, Any]:
         configs.check(config)
     except UserError as error:
         raise UserError(f"{workdir / workdirs.CONFIG}: {error}") from None
+    path = workdir / "evaluation" / "metrics.json"
+    if "method" in config:
+        figures = workdirs.read_json(path)
+        if not quiet:
+            report.print_estimate(figures)
+        return figures
     workdirs.check_has_checkpoint(workdir)
     dataset = load_dataset(config.data)
     workdirs.check_data(workdir, dataset.fingerprints())
@@ -118,6 +125,5 @@ def evaluate(workdir: str | Path, quiet: bool = False) -> dict[str, Any]:
     }
     if not quiet:
         report.print_tables(figures)
-    path = workdir / "evaluation" / "metrics.json"
     workdirs.write_text(path, workdirs.to_json(figures, indent=2))
     return figures

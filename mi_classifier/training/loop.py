@@ -15,13 +15,14 @@ from mi_classifier.data import load_dataset
 from mi_classifier.errors import UserError, choose
 from mi_classifier.losses import CLASSIFICATION_LOSSES
 from mi_classifier.models import create_model
+from mi_classifier.training.cross_fit import train_cross_fit
 from mi_classifier.training.logging import MetricsLog, ProgressBar
 from mi_classifier.training.optimizer import create_optimizer
 from mi_classifier.training.state import TrainState, create_state
 from mi_classifier.training.step import copy, make_train_steps
 
 
-def train(config: ConfigDict, workdir: str | Path) -> TrainState:
+def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
     """Trains the classifier of a config, or goes on where a killed run stopped.
 
     Each epoch is one pass over the training split in a fresh order; what does not fill
@@ -34,7 +35,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
       workdir: where everything is written.
 
     Returns:
-      The state after the last step.
+      The state after the last step; None from a cross-fit, which has many nets.
 
     Raises:
       UserError: a field that cannot be, data that cannot be read, a workdir of
@@ -43,6 +44,8 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState:
     workdir = Path(workdir)
     check_config(config)
     config = configs.with_absolute_paths(config)
+    if "method" in config:
+        return train_cross_fit(config, workdir)
     workdirs.check_free_for(config, workdir)
     parallel.check_batch_size(config.batch_size, config.microbatches)
     dataset = load_dataset(config.data)
@@ -141,6 +144,8 @@ def check_config(config: ConfigDict) -> None:
       UserError: naming the field and what it may be.
     """
     configs.check(config)
+    if "method" in config:
+        return
     choose(config.loss, CLASSIFICATION_LOSSES, "loss")
     choose(config.best_by, ("mutual_information", "accuracy"), "best_by")
 

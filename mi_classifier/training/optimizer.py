@@ -9,6 +9,7 @@ from mi_classifier.errors import UserError, check_options, choose
 
 _OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "adam": optax.adam,
+    "adamw": optax.adamw,
     "sgd": optax.sgd,
 }
 _SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {

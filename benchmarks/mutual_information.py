@@ -1,0 +1,113 @@
+"""How right the estimate and its error bar are, and how fast.
+
+python benchmarks/mutual_information.py distributions [--rows=20000] [--nomine]
+python benchmarks/mutual_information.py coverage [--rows=300] [--draws=200]
+python benchmarks/mutual_information.py speed [--rows=10000,1000000]
+"""
+
+import argparse
+import os
+import platform
+import resource
+import time
+
+import distributions
+import numpy as np
+
+from mi_classifier import baselines, estimate
+
+
+def compare(rows: int, mine: bool) -> None:
+    """The estimate against the truth and the baselines, on every distribution."""
+    print(f"nats, N = {rows:,}; errors against the true densities on the same rows")
+    print(f"{'':28}{'truth':>8}{'ours':>9}{'±':>8}{'error':>9}{'k-NN':>9}{'MINE':>9}")
+    irrelevant = distributions.exclusive_or(irrelevant=20)
+    for distribution in (*distributions.SUITE, irrelevant):
+        x, y = distribution.sample(rows, np.random.default_rng(1))
+        truth = distribution.pointwise(x, y)
+        ours = estimate.estimate_mutual_information(x, y)
+        error = ours.nats - truth.mean()
+        neighbors = baselines.nearest_neighbors(x, y) - truth.mean()
+        line = (
+            f"{distribution.name:28}{truth.mean():8.4f}{ours.nats:9.4f}"
+            f"{ours.standard_error:8.4f}{error:+9.4f}{neighbors:+9.4f}"
+        )
+        if mine:
+            a, b = rows * 8 // 10, rows * 9 // 10
+            parts = [(x[:a], y[:a]), (x[a:b], y[a:b]), (x[b:], y[b:])]
+            bound = baselines.mine(*parts).shuffled
+            line += f"{bound - truth[b:].mean():+9.4f}"
+        low, high = ours.confidence_interval
+        inside = low <= truth.mean() <= high
+        print(line, "" if inside or abs(error) < 0.02 else "  OUT", flush=True)
+
+
+def coverage(rows: int, draws: int) -> None:
+    """How often the 95% interval contains the same nets' bound over the population."""
+    print(f"95% intervals, N = {rows:,}, {draws} draws; fresh sample of 100,000")
+    cases = (
+        distributions.table_2(2, balanced=True),
+        distributions.table_2(5, balanced=False),
+        distributions.student(),
+        distributions.exclusive_or(),
+        distributions.independent(),
+    )
+    for distribution in cases:
+        fresh = distribution.sample(100_000, np.random.default_rng(7))
+        inside, errors, biases, reported = 0, [], [], []
+        for draw in range(draws):
+            x, y = distribution.sample(rows, np.random.default_rng([draw, 3]))
+            fit = estimate.cross_fit(x, y, seed=draw)
+            found = fit.summary()
+            population = fit.score(*fresh).mean(1) @ np.bincount(fit.fold) / rows
+            low, high = found.confidence_interval
+            inside += low <= population <= high
+            errors.append(found.nats - population)
+            biases.append(population - distribution.pointwise(x, y).mean())
+            reported.append(found.standard_error)
+        print(
+            f"{distribution.name:28}inside {inside / draws:6.1%}   deviation "
+            f"{np.std(errors):.4f}, reported {np.mean(reported):.4f}, bias "
+            f"{np.mean(errors):+.4f}; below the truth by {-np.mean(biases):.4f}",
+            flush=True,
+        )
+
+
+def speed(sizes: list[int]) -> None:
+    """Wall time of one estimate in a new process, compilation included."""
+    print(f"{os.cpu_count()} cores, {platform.machine()}; D = 10, 5 classes")
+    distribution = distributions.table_2(10, balanced=True)
+    for rows in sizes:
+        x, y = distribution.sample(rows, np.random.default_rng(0))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        started = time.monotonic()
+        found = estimate.estimate_mutual_information(x, y)
+        seconds = time.monotonic() - started
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        error = found.nats - distribution.pointwise(x, y).mean()
+        print(
+            f"N = {rows:9,}: {seconds:6.1f} s, error {error:+.4f} ± "
+            f"{found.standard_error:.4f}, peak memory {peak / 2**20:.2f} GiB "
+            f"({before / 2**20:.2f} before)",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("distributions", "coverage", "speed"))
+    parser.add_argument("--rows", default="")
+    parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument("--nomine", action="store_true")
+    arguments = parser.parse_args()
+    sizes = [int(size) for size in arguments.rows.split(",") if size]
+    if arguments.what == "distributions":
+        compare(*(sizes or [20_000]), mine=not arguments.nomine)
+    elif arguments.what == "coverage":
+        coverage(*(sizes or [300]), draws=arguments.draws)
+    else:
+        speed(sizes or [10_000])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""A user's own inputs and labels, from a file."""
+
+import csv
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mi_classifier.errors import UserError, nearest
+
+_SUFFIXES = (".npz", ".csv")
+
+
+def load(
+    path: str, inputs: str = "x", labels: str = ""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads inputs and labels.
+
+    Args:
+      path: an .npz file of two arrays, or a .csv file of numbers and one label a row,
+        with or without a first line of names.
+      inputs: the name of the inputs' array; a .csv file's are all other columns.
+      labels: the name of the labels' array, "y" by default, or column, the last by
+        default.
+
+    Returns:
+      Inputs `[N, ...]` and labels `[N]`.
+
+    Raises:
+      UserError: no such file, another format, a name that is not there, or a cell that
+        is not a number, with its line and column.
+    """
+    if not path:
+        raise UserError("data.path: give a file, as in --config.data.path=FILE.npz")
+    file = Path(path).expanduser()
+    if file.suffix.lower() not in _SUFFIXES:
+        raise UserError(f"data.path: {path}: must end in {' or '.join(_SUFFIXES)}")
+    if not file.is_file():
+        raise UserError(f"data.path: no such file: {path}")
+    if file.suffix.lower() == ".npz":
+        return _load_npz(file, inputs, labels or "y")
+    return _load_csv(file, labels)
+
+
+def _load_npz(file: Path, inputs: str, labels: str) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            for field, name in (("inputs", inputs), ("labels", labels)):
+                if name not in archive:
+                    raise UserError(
+                        f"data.{field}: {file} has no array {name!r}"
+                        f"{nearest(name, archive)}; it has {', '.join(archive)}"
+                    )
+            return archive[inputs], archive[labels]
+    except UserError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())
+        if "allow_pickle" in reason:
+            reason = "arrays of Python objects are not read; use numbers and strings"
+        raise UserError(f"{file}: cannot be read: {reason}") from error
+
+
+def _load_csv(file: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.reader(lines)
+            rows = [(reader.line_num, row) for row in reader if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{file}: cannot be read: {error}") from error
+    if not rows:
+        raise UserError(f"{file}: is empty")
+    width = len(rows[0][1])
+    for line, row in rows:
+        if len(row) != width:
+            raise UserError(
+                f"{file}, line {line}: {len(row)} cells; the first line has {width}"
+            )
+    if width < 2:
+        raise UserError(f"{file}: needs a column of inputs and one of labels")
+    names = [str(i) for i in range(width)]
+    if _is_header(rows, width - 1):
+        line, cells = rows.pop(0)
+        names = [cell.strip() for cell in cells]
+        if not all(names):
+            raise UserError(f"{file}, line {line}: a name is missing, or a number")
+        if not rows:
+            raise UserError(f"{file}: has no row but the names")
+    if labels and labels not in names:
+        raise UserError(
+            f"data.labels: {file} has no column {labels!r}{nearest(labels, names)}; it "
+            f"has {', '.join(names)}"
+        )
+    column = names.index(labels) if labels else width - 1
+    y = [row.pop(column).strip() for _, row in rows]
+    for (line, _), label in zip(rows, y, strict=True):
+        if not label:
+            raise UserError(f"{file}, line {line}: has no label")
+    names.pop(column)
+    return _numbers(file, names, rows), np.array(y)
+
+
+def _is_header(rows: Sequence[tuple[int, list[str]]], label: int) -> bool:
+    """Whether the first row holds names: no number, but perhaps numbered columns."""
+    first = rows[0][1]
+    inputs = [_is_number(cell) for i, cell in enumerate(first) if i != label]
+    numbered = not _is_number(first[label]) and all(
+        _is_number(row[label]) for _, row in rows[1:]
+    )
+    return not any(inputs) or (all(inputs) and numbered and len(rows) > 1)
+
+
+def _numbers(
+    file: Path, names: Sequence[str], rows: Sequence[tuple[int, list[str]]]
+) -> np.ndarray:
+    try:
+        x = np.array([row for _, row in rows], np.float64)
+    except ValueError:
+        x = np.array([[_is_number(cell) or np.nan for cell in row] for _, row in rows])
+    for row, column in np.argwhere(~np.isfinite(x))[:1]:
+        line, cells = rows[row]
+        what = (
+            f"{cells[column]!r} is no number" if cells[column].strip() else "is empty"
+        )
+        raise UserError(
+            f"{file}, line {line}, column {names[column]!r}: {what}; encode categories "
+            "as 0/1 columns, and drop or fill what is missing"
+        )
+    return x
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return np.isfinite(float(cell))
+    except ValueError:
+        return False

@@ -1,0 +1,79 @@
+"""A cross-fit of a user's file, from the shell."""
+
+import csv
+import dataclasses
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from mi_classifier import workdir as workdirs
+from mi_classifier.data import arrays
+from mi_classifier.errors import check_options
+from mi_classifier.estimate import CrossFit, cross_fit
+
+
+def train_cross_fit(config: ConfigDict, workdir: Path) -> None:
+    """Estimates the mutual information of the arrays of a config.
+
+    Writes `evaluation/metrics.json`, and `evaluation/predictions.csv`: for each row its
+    label, the label that the nets decide for, and its pointwise mutual information. A
+    finished workdir is left as it is; a run that was stopped begins again.
+
+    Args:
+      config: as in configs/arrays.py, with absolute paths.
+      workdir: where to write.
+
+    Raises:
+      UserError: a file that cannot be read, or that holds what has no estimate.
+    """
+    workdirs.check_free_for(config, workdir)
+    options = dict(config.data)
+    check_options(arrays.load, options, "data")
+    x, y = arrays.load(**options)
+    metrics = workdir / "evaluation" / "metrics.json"
+    if metrics.exists():
+        workdirs.check_data(workdir, _fingerprints(x, y))
+        print(f"{workdir} is finished")
+        return
+    fit = cross_fit(x, y, seed=config.seed)
+    workdirs.open_for(config, workdir)
+    workdirs.check_data(workdir, _fingerprints(x, y))
+    workdirs.write_text(metrics.with_name("predictions.csv"), _rows(fit))
+    figures = {"estimate": dataclasses.asdict(fit.summary()), **_surprising(fit)}
+    workdirs.write_text(metrics, workdirs.to_json(figures, indent=2))
+
+
+def _fingerprints(x: np.ndarray, y: np.ndarray) -> dict[str, str]:
+    return {
+        name: hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+        for name, array in (("x", x), ("y", y))
+    }
+
+
+def _rows(fit: CrossFit) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("row", "label", "predicted", "pmi_nats"))
+    labels = fit.labels[fit.label]
+    for row, pmi in enumerate(fit.pmi):
+        writer.writerow((row, labels[row], fit.predictions[row], f"{pmi:.6f}"))
+    return text.getvalue()
+
+
+def _surprising(fit: CrossFit, count: int = 10) -> dict[str, object]:
+    rows = np.argsort(fit.pmi, kind="stable")[:count]
+    rows = rows[fit.pmi[rows] < 0]
+    return {
+        "most_surprising": [
+            {
+                "row": int(row),
+                "label": str(fit.labels[fit.label[row]]),
+                "predicted": str(fit.predictions[row]),
+                "pmi_nats": float(fit.pmi[row]),
+            }
+            for row in rows
+        ]
+    }
