@@ -26,6 +26,7 @@ from mi_classifier.cross_fitting.inputs import (
 )
 from mi_classifier.cross_fitting.nets import (
     Nets,
+    check_model,
     default_model,
     log_ratios,
     make_plan,
@@ -247,6 +248,8 @@ def cross_fit(
     Raises:
       UserError: as there.
     """
+    if seed < 0:
+        raise UserError(f"seed: must be at least 0, not {seed}")
     x, y = as_arrays(x, y)
     labels, label = encode(y)
     if len(y) < MIN_ROWS:
@@ -267,7 +270,9 @@ def cross_fit(
             _nets=None,
         )
     plan = make_plan(len(y), inputs.images, selects=model is None)
-    model = model or default_model(inputs, len(labels))
+    if model is None:
+        model = default_model(inputs, len(labels))
+    check_model(model, inputs, len(labels))
     group = copies(inputs)
     fold = deal(group, label, np.random.default_rng([seed, 0]))
     nets = train(inputs, label, fold, model, plan, seed)

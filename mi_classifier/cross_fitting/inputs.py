@@ -11,13 +11,14 @@ from mi_classifier.errors import UserError
 FOLDS = 5
 BLOCK_BYTES = 1 << 28  # of inputs on the device at a time
 _MOST_COPIES = 10  # rows alike, beyond which they are a value that x often takes
+_FARTHEST = 5.0  # that an input can be from the mean, in deviations, after arcsinh
 _SCALE_ROWS = 200_000  # that medians and quartiles are taken from
 
 
 def as_arrays(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     x = x if isinstance(x, np.memmap) else np.asarray(x)
     y = np.asarray(y)
-    if x.ndim == 0 or y.ndim != 1 or len(x) != len(y):
+    if x.ndim == 0 or y.ndim != 1 or len(x) != len(y) or (len(x) and not x[0].size):
         hint = "; y.ravel() makes it so" if y.ndim == 2 and 1 in y.shape else ""
         raise UserError(
             f"x and y: must have shapes [N, ...] and [N], not {x.shape} and {y.shape}"
@@ -108,7 +109,8 @@ class Inputs:
             return ((self.x[rows] - self.center) / self.scale).astype(np.float32)
         z = np.asarray(self.x[rows][:, self.columns], np.float64)
         z = np.arcsinh((z - self.center) / self.scale)
-        return ((z - self.mean) / self.deviation).astype(np.float32)
+        z = (z - self.mean) / self.deviation
+        return z.clip(-_FARTHEST, _FARTHEST).astype(np.float32)
 
 
 def make_inputs(x: np.ndarray) -> Inputs:

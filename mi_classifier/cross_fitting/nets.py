@@ -25,7 +25,8 @@ Params = Any
 
 _ROUNDS = 40  # at the end of each, every net is scored on its stopping fold
 _MOST_STOPPING_ROWS = 20_000  # of them, for each net
-_SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # of the logits
+# Of the logits; one is chosen for each net on its stopping fold.
+_SCALES = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0], np.float32)
 _IMAGE_SIDES = range(16, 65)  # of images that the convolutional net is made for
 
 
@@ -61,6 +62,7 @@ class Nets:
       scale: of each net's logits, by its stopping fold, `[nets]`.
       log_prior: log P(y) of all rows among the labels that the net was trained on,
         -inf for the others, `[nets, M]`.
+      log_doubt: log 1 / N, see `_log_ratio`.
       plan: how they were trained.
     """
 
@@ -68,6 +70,7 @@ class Nets:
     params: Params
     scale: np.ndarray
     log_prior: np.ndarray
+    log_doubt: np.float32
     plan: Plan
 
 
@@ -82,6 +85,28 @@ def default_model(inputs: Inputs, num_classes: int) -> nn.Module:
         f"x: images of {height} x {width} pixels; resize them to sides of 16 to 64, "
         "give features of a pretrained net [N, D], or a model of your own"
     )
+
+
+def check_model(model: nn.Module, inputs: Inputs, num_classes: int) -> None:
+    """Checks that a model fits the data and the contract of `create_model`.
+
+    Raises:
+      UserError: another number of logits, or variables besides its parameters.
+    """
+
+    def logits(x: Array) -> tuple[Any, Array]:
+        variables = model.init(jax.random.key(0), x)
+        return variables, model.apply(variables, x, train=False).logits
+
+    variables, output = jax.eval_shape(logits, inputs[np.arange(1)])
+    if output.shape != (1, num_classes):
+        raise UserError(
+            f"model: gives {output.shape[-1]} logits, but y has {num_classes} labels"
+        )
+    if set(variables) != {"params"} or "head" not in variables["params"]:
+        raise UserError(
+            "model: must have parameters only, the last layer's named 'head'"
+        )
 
 
 def make_plan(rows: int, images: bool, selects: bool) -> Plan:
@@ -133,7 +158,8 @@ def train(
     state = (params, jax.vmap(_ADAM.init)(params))
     best = jax.tree.map(jnp.copy, params)  # the others are donated
     best_bound = np.full(len(scored), -np.inf)
-    best_scale = np.zeros(len(scored))
+    best_scale = np.zeros(len(scored), np.float32)
+    log_doubt = np.float32(-np.log(len(label)))
     loaded, data = -1, ()
     for r in _progress(rounds):
         if loaded != (loaded := r % num_blocks):
@@ -142,14 +168,16 @@ def train(
         indices = np.stack([draw(loaded, net) for net in range(len(scored))], 1)
         time = (np.arange(r * steps, (r + 1) * steps) / (rounds * steps)).astype("f4")
         state = _train_steps(model, plan, state, data, indices, time, log_training, key)
-        bounds = np.asarray(_validate(model, state[0], stop_sets, stopping, log_prior))
+        bounds = np.asarray(
+            _validate(model, state[0], stop_sets, stopping, log_prior, log_doubt)
+        )
         better = bounds.max(1) > best_bound
         best = _select(better, state[0], best)
         best_bound = np.where(better, bounds.max(1), best_bound)
-        best_scale = np.where(better, np.take(_SCALES, bounds.argmax(1)), best_scale)
+        best_scale = np.where(better, _SCALES[bounds.argmax(1)], best_scale)
     if not np.isfinite(best_bound).all():
         raise UserError("the nets' loss is not finite; a model of your own may need it")
-    return Nets(model, best, best_scale.astype(np.float32), log_prior, plan)
+    return Nets(model, best, best_scale, log_prior, log_doubt, plan)
 
 
 def _normalized(log_weights: np.ndarray) -> np.ndarray:
@@ -275,9 +303,19 @@ def _group_lasso(old: Array, new: Array, threshold: Array, selecting: Array) -> 
     return jnp.where(selecting, shrunk, kept)
 
 
-def _log_ratio(logits: Array, log_prior: Array) -> Array:
-    """Log P(y|x) / P(y) by a net, `[..., M]`; 0 for a label it never saw."""
+def _log_ratio(logits: Array, log_prior: Array, log_doubt: Array) -> Array:
+    """Log P(y|x) / P(y) by a net, `[..., M]`; 0 for a label that it never saw.
+
+    P(y|x) is mixed with one part in N of P(y), for no row can be surer than all N rows
+    together allow: one outlier can then cost log(N) / N nats, not hundreds.
+
+    Args:
+      logits: `[..., M]`.
+      log_prior: log P(y) among the labels that the net saw, `[M]`.
+      log_doubt: log 1 / N.
+    """
     ratio = information.log_pc_softmax(logits, log_prior)
+    ratio = jnp.logaddexp(ratio + jnp.log1p(-jnp.exp(log_doubt)), log_doubt)
     return jnp.where(jnp.isneginf(log_prior), 0, ratio)
 
 
@@ -288,6 +326,7 @@ def _validate(
     stop_sets: tuple[Array, Array, Array],
     stopping: Array,
     log_prior: Array,
+    log_doubt: Array,
 ) -> Array:
     """Each net's bound on its stopping fold, at each scale of its logits.
 
@@ -299,7 +338,7 @@ def _validate(
         def chunk(rows: tuple[Array, Array, Array]) -> Array:
             x, label, mask = rows
             logits = model.apply({"params": params}, x, train=False).logits
-            ratios = [_log_ratio(scale * logits, log_prior) for scale in _SCALES]
+            ratios = [_log_ratio(s * logits, log_prior, log_doubt) for s in _SCALES]
             pmi = information.select_label(
                 jnp.stack(ratios), jnp.broadcast_to(label, (len(_SCALES), len(label)))
             )
@@ -323,13 +362,18 @@ def _select(better: Array, new: Params, old: Params) -> Params:
 
 @functools.partial(jax.jit, static_argnames="model")
 def _score(
-    model: nn.Module, params: Params, scale: Array, log_prior: Array, x: Array
+    model: nn.Module,
+    params: Params,
+    scale: Array,
+    log_prior: Array,
+    log_doubt: Array,
+    x: Array,
 ) -> Array:
     """Log P(y|x) / P(y), `[B, M]`, with P(y|x) the mean of several nets'."""
 
     def net(params: Params, scale: Array, log_prior: Array) -> Array:
         logits = model.apply({"params": params}, x, train=False).logits
-        return _log_ratio(scale * logits, log_prior)
+        return _log_ratio(scale * logits, log_prior, log_doubt)
 
     ratios = jax.vmap(net)(params, scale, log_prior)
     return jax.nn.logsumexp(ratios, axis=0) - jnp.log(len(ratios))
@@ -345,7 +389,10 @@ def log_ratios(
     for start in range(0, len(rows), size):
         part = rows[start : start + size]
         x = inputs[np.resize(part, size)]
-        ratios = _score(nets.model, params, nets.scale[own], nets.log_prior[own], x)
+        ratios = _score(
+            *(nets.model, params, nets.scale[own], nets.log_prior[own]),
+            *(nets.log_doubt, x),
+        )
         yield part, np.asarray(ratios, np.float64)[: len(part)]
 
 

@@ -1,0 +1,272 @@
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mi_classifier as mi
+from mi_classifier import estimate
+from mi_classifier.cross_fitting import inputs, nets
+from mi_classifier.data import gaussian_mixture
+from mi_classifier.errors import UserError
+
+
+def mixture(rows, dim=2, seed=0):
+    """The paper's mixture and its true pointwise mutual information."""
+    generator = np.random.default_rng(seed)
+    split = gaussian_mixture.sample(generator.integers(0, 5, rows), dim, generator)
+    log_density = gaussian_mixture.log_density(jnp.asarray(split["image"]))
+    uniform = np.full(5, -np.log(5))
+    pmi = mi.pointwise_mutual_information(log_density, split["label"], uniform)
+    return split["image"], split["label"], np.asarray(pmi)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A cross-fit of 300 rows, which several tests look at."""
+    x, y, truth = mixture(300)
+    return x, y, truth, mi.cross_fit(x, y)
+
+
+def test_mixture_is_within_two_hundredths_of_a_nat():
+    x, y, truth = mixture(4_000)
+    found = mi.estimate_mutual_information(x, y)
+    assert abs(found.nats - truth.mean()) < 0.02
+    assert found.bits == pytest.approx(found.nats / np.log(2))
+    low, high = found.confidence_interval
+    assert low < found.nats < high
+    # Student's quantile of thousands of rows is the normal's.
+    assert high - low == pytest.approx(2 * 1.9605 * found.standard_error, rel=1e-3)
+    assert found.standard_error == pytest.approx(truth.std() / np.sqrt(4_000), rel=0.1)
+    counts = np.bincount(y) / len(y)
+    assert found.label_entropy == pytest.approx(-(counts * np.log(counts)).sum())
+    assert found.majority == pytest.approx(counts.max())
+    assert abs(found.accuracy - 0.873) < 0.02  # RECIPES: Bayes 87.5%, +- sampling
+    assert (found.num_examples, found.num_classes) == (4_000, 5)
+    for text in (f"{found.nats:.4f}", "nats", "95%", "bits", "accuracy", "4,000 rows"):
+        assert text in str(found)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.nats = 0
+
+
+def test_exclusive_or_among_irrelevant_columns_is_found():
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((5_000, 12))
+    y = (x[:, 3] > 0) ^ (x[:, 7] > 0) ^ (generator.random(5_000) < 0.1)
+    found = mi.estimate_mutual_information(x, y)
+    right = (x[:, 3] > 0) ^ (x[:, 7] > 0) == y
+    truth = np.log(2) + np.where(right, np.log(0.9), np.log(0.1)).mean()
+    assert truth - 0.06 < found.nats < truth + 0.005
+
+
+def test_interval_contains_zero_where_nothing_is_known():
+    for seed in range(3):
+        generator = np.random.default_rng(seed)
+        x, y = generator.standard_normal((200, 4)), generator.integers(0, 3, 200)
+        low, high = mi.estimate_mutual_information(x, y, seed=seed).confidence_interval
+        assert low <= 0 <= high
+
+
+def test_memorized_copies_tell_nothing():
+    generator = np.random.default_rng(0)
+    x = np.repeat(generator.standard_normal((150, 3)), 4, axis=0)
+    y = np.repeat(generator.integers(0, 2, 150), 4)
+    found = mi.cross_fit(x, y)
+    chex.assert_trees_all_equal(found.fold[::4], found.fold[1::4], found.fold[3::4])
+    low, high = found.summary().confidence_interval
+    assert low <= 0 <= high and found.summary().nats < 0.02
+
+
+def test_copies_count_once_in_the_standard_error(small):
+    *_, fit = small
+    repeated = {
+        field: np.repeat(getattr(fit, field), 3)
+        for field in ("pmi", "predictions", "label", "fold", "group")
+    }
+    thrice = dataclasses.replace(fit, **repeated).summary()
+    assert thrice.standard_error == pytest.approx(fit.summary().standard_error)
+    assert thrice.nats == pytest.approx(fit.summary().nats)
+
+
+def test_a_value_taken_often_is_no_copy():
+    generator = np.random.default_rng(0)
+    x = generator.integers(0, 4, 400)
+    y = np.where(generator.random(400) < 0.2, generator.integers(0, 4, 400), x)
+    fit = mi.cross_fit(x, y)
+    assert all(len(set(fit.fold[x == value])) == 5 for value in range(4))
+    right = x == y
+    prior = np.bincount(y)[y] / 400
+    truth = (np.log(np.where(right, 0.85, 0.05)) - np.log(prior)).mean()
+    assert fit.summary().nats == pytest.approx(truth, abs=0.05)
+
+
+def test_kinds_of_inputs_and_labels_are_all_the_same(small, tmp_path):
+    x, y, _, fit = small
+    expected = fit.summary()
+    names = np.array(["ape", "bee", "cat", "dog", "eel"])
+    mapped = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", x.dtype, x.shape)
+    mapped[:] = x
+    for inputs_, labels in (
+        (jnp.asarray(x), jnp.asarray(y)),
+        (x.tolist(), names[y].tolist()),
+        (mapped, names[y].astype(object)),
+        (np.asfortranarray(x), y.astype(np.float64)),
+    ):
+        assert mi.estimate_mutual_information(inputs_, labels) == expected
+    chex.assert_trees_all_equal(mi.pointwise_mutual_information_of(x, y), fit.pmi)
+    assert fit.pmi.mean() == pytest.approx(expected.nats)
+    assert (fit.pmi <= -np.log(np.bincount(y)[y] / len(y)) + 1e-5).all()
+    one = mi.estimate_mutual_information(x[:, 0], y > 2)
+    assert one == mi.estimate_mutual_information(x[:, :1], y > 2)
+    assert one.num_classes == 2
+
+
+def test_scale_and_constant_columns_do_not_matter(small):
+    x, y, _, fit = small
+    other = np.concatenate([np.ones((300, 1)), 1e6 + 1e3 * x.astype(np.float64)], 1)
+    found = mi.estimate_mutual_information(other, y)
+    assert found.nats == pytest.approx(fit.summary().nats, abs=0.02)
+    huge = mi.estimate_mutual_information(x.astype(np.float64) * 1e300, y)
+    assert huge.nats == pytest.approx(fit.summary().nats, abs=0.02)
+
+
+def test_far_outliers_do_not_matter(small):
+    x, y, _, fit = small
+    x = x.astype(np.float64)
+    x[0] = 1e12
+    found = mi.estimate_mutual_information(x, y)
+    assert found.nats == pytest.approx(fit.summary().nats, abs=0.06)
+
+
+@pytest.mark.parametrize("kind", ["constant", "one label"])
+def test_nothing_to_learn_is_exactly_zero(kind):
+    x = np.ones((60, 2)) if kind == "constant" else np.arange(60.0)
+    y = np.arange(60) % 3 if kind == "constant" else np.full(60, "only")
+    fit = mi.cross_fit(x, y)
+    found = fit.summary()
+    assert (found.nats, found.standard_error) == (0, 0)
+    assert found.confidence_interval == (0, 0)
+    assert found.accuracy == pytest.approx(1 if kind == "one label" else 1 / 3)
+    assert found.label_entropy == pytest.approx(0 if kind == "one label" else np.log(3))
+    assert str(found)
+    chex.assert_trees_all_equal(fit.score(x[:4], y[:4]), np.zeros((5, 4)))
+
+
+def test_a_label_that_no_net_saw_says_nothing(small):
+    x, y, *_ = small
+    y = y.copy()
+    y[0], y[1:3] = 7, 8  # once, and twice
+    fit = mi.cross_fit(x, y)
+    assert fit.pmi[0] == 0
+    assert np.isfinite(fit.pmi).all()
+    assert fit.fold[1] != fit.fold[2]
+    # Each is scored by two nets. One of them at least was not stopped on the other.
+    assert (fit.pmi[1:3] != 0).any()
+    assert fit.summary().num_classes == 7
+
+
+def test_each_fold_is_scored_by_nets_that_never_saw_its_labels(small):
+    x, y, *_ = small
+    given = inputs.make_inputs(x)
+    fold = inputs.deal(inputs.copies(given), y, np.random.default_rng(0))
+    plan = dataclasses.replace(nets.make_plan(300, False, True), steps=80)
+    model = nets.default_model(given, 5)
+    shuffled = y.copy()
+    own = np.flatnonzero(fold == 2)
+    shuffled[own] = np.random.default_rng(1).permutation(y[own])
+    a, b = (nets.train(given, label, fold, model, plan, 0) for label in (y, shuffled))
+    for net in range(10):
+        one, other = (jax.tree.map(lambda p, n=net: p[n], f.params) for f in (a, b))
+        if net // 2 == 2:
+            chex.assert_trees_all_equal(one, other)
+        else:
+            with pytest.raises(AssertionError):
+                chex.assert_trees_all_equal(one, other)
+
+
+def test_seed_decides(small):
+    x, y, _, fit = small
+    chex.assert_trees_all_equal(mi.cross_fit(x, y).pmi, fit.pmi)
+    assert not np.array_equal(mi.cross_fit(x, y, seed=1).pmi, fit.pmi)
+
+
+def test_fresh_rows_score_like_held_out_ones(small):
+    *_, fit = small
+    x, y, _ = mixture(20_000, seed=1)
+    scores = fit.score(x, y)
+    chex.assert_shape(scores, (5, 20_000))
+    low, high = fit.summary().confidence_interval
+    assert low < scores.mean() < high
+    # A fold's nets score its own rows as the fit did.
+    x, y, *_ = small
+    own = fit.fold == 3
+    chex.assert_trees_all_close(fit.score(x, y)[3, own], fit.pmi[own], atol=1e-5)
+    with pytest.raises(UserError, match="9.*not among"):
+        fit.score(x[:1], [9])
+    with pytest.raises(UserError, match="as in the fit"):
+        fit.score(x[:, :1], y)
+
+
+def test_blocks_that_stream_are_as_good(small, monkeypatch):
+    x, y, truth = mixture(2_000)
+    monkeypatch.setattr(nets, "BLOCK_BYTES", 4_000)
+    found = mi.estimate_mutual_information(x, y)
+    assert abs(found.nats - truth.mean()) < 0.04
+
+
+def test_images_go_through_a_convolutional_net():
+    generator = np.random.default_rng(0)
+    y = generator.integers(0, 2, 100)
+    images = generator.integers(0, 50, (100, 16, 16, 1)).astype(np.uint8)
+    # A bright spot anywhere on the left or right half, which no single pixel tells.
+    row, column = generator.integers(4, 12, 100), generator.integers(2, 6, 100)
+    images[np.arange(100), row, column + 8 * y] = 255
+    found = mi.estimate_mutual_information(images, np.array(["left", "right"])[y])
+    assert found.nats > 0.5 and found.accuracy > 0.9
+
+
+def test_a_model_of_ones_own(small):
+    x, y, *_ = small
+    model = mi.create_model("mlp", 5, hidden=(8,))
+    found = mi.estimate_mutual_information(x, y, model=model)
+    assert found.nats > 1
+    with pytest.raises(UserError, match="model: gives 6.*5 labels"):
+        mi.estimate_mutual_information(x, y, model=mi.create_model("mlp", 6))
+
+
+ROWS = np.random.default_rng(0).standard_normal((60, 2))
+LABELS = np.arange(60) % 2
+MISSING = np.where(np.arange(120).reshape(60, 2) == 35, np.nan, ROWS)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "words"),
+    [
+        (MISSING, LABELS, ["x: nan", "row 17", "column 1"]),
+        (np.where(MISSING != MISSING, -np.inf, ROWS), LABELS, ["-inf in row 17"]),
+        (ROWS, np.where(LABELS, 1.0, np.nan), ["y: nan", "row 0"]),
+        (ROWS[:20], LABELS[:20], ["20 rows", "at least 50"]),
+        (ROWS, LABELS[:59], ["(60, 2)", "(59,)"]),
+        (ROWS, LABELS[:, None], ["(60, 1)", "y.ravel()"]),
+        (ROWS, ROWS[:, 0], ["60 different labels", "continuous"]),
+        (ROWS.astype(str), LABELS, ["x: must be numbers"]),
+        (ROWS * 1j, LABELS, ["x: must be numbers"]),
+        (ROWS, np.array([None, "a"] * 30, object), ["labels of one kind"]),
+        (1.0, LABELS, ["x and y"]),
+        (np.zeros((60, 0)), LABELS, ["(60, 0)"]),
+        (np.zeros((60, 99, 99, 3)), LABELS, ["99 x 99 pixels", "16 to 64"]),
+    ],
+)
+def test_what_has_no_estimate_is_told(x, y, words):
+    x = np.random.default_rng(0).random(x.shape) if np.ndim(x) == 4 else x
+    with pytest.raises(UserError) as error:
+        mi.estimate_mutual_information(x, y)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_negative_seed():
+    with pytest.raises(UserError, match="seed"):
+        estimate.cross_fit(ROWS, LABELS, seed=-1)
