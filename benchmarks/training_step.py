@@ -103,6 +103,7 @@ def our_steps(
     import jax.numpy as jnp
 
     from mi_classifier import parallel
+    from mi_classifier.data import Dataset
     from mi_classifier.models import create_model
     from mi_classifier.training.optimizer import create_optimizer
     from mi_classifier.training.state import create_state
@@ -114,9 +115,9 @@ def our_steps(
     prior = np.full(classes, -np.log(classes), np.float32)
     example = jnp.zeros((1, *images.shape[1:]))
     state = create_state(model, tx, example, prior, jax.random.key(0))
-    train_steps = make_train_steps(
-        model, lambda x: x, "softmax", tx, jax.random.key(1), 2
-    )
+    names = tuple(map(str, range(classes)))
+    dataset = Dataset("random", {}, names, preprocess=lambda x: x)
+    train_steps = make_train_steps(model, dataset, "softmax", tx, jax.random.key(1), 2)
     split = parallel.replicate({"image": images, "label": labels})
 
     def run(indices: np.ndarray) -> None:

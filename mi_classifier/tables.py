@@ -12,7 +12,7 @@ TABLE.md, TABLE.json and figures.
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,25 @@ class Table:
     notes: Sequence[str] = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How a table is rerun.
+
+    Attributes:
+      root: the folder of the table's workdirs; what is written stands beside it.
+      seeds: runs a cell, seeded 0, 1, 2, ...
+      mine: whether Table 2 runs MINE too.
+      archive_dir: of MNIST's idx files, "" to download.
+      data_dir: where TFDS keeps data sets, "" for its default.
+    """
+
+    root: Path
+    seeds: int = 1
+    mine: bool = True
+    archive_dir: str = ""
+    data_dir: str = ""
+
+
 def main(arguments: Sequence[str]) -> None:
     """Runs the table that is asked for."""
     if len(arguments) != 1:
@@ -91,27 +110,48 @@ def main(arguments: Sequence[str]) -> None:
     name = choose(arguments[0], TABLES, "table")
     if _SEEDS.value < 1:
         raise UserError(f"--seeds: must be at least 1, not {_SEEDS.value}")
-    root = Path(_WORKDIR.value)
-    tables, figures = TABLES[name](root / name, range(_SEEDS.value))
+    options = Options(
+        root=Path(_WORKDIR.value) / name,
+        seeds=_SEEDS.value,
+        mine=_MINE.value,
+        archive_dir=_ARCHIVE.value,
+        data_dir=_DATA_DIR.value,
+    )
+    rerun(name, options)
+
+
+def rerun(name: str, options: Options) -> None:
+    """Reruns a table, prints it, and writes it as Markdown and JSON.
+
+    Args:
+      name: a key of `TABLES`.
+      options: how.
+
+    Raises:
+      UserError: data or workdirs that cannot be used.
+    """
+    tables, figures = TABLES[name](options)
     for table in tables:
         _print(table)
-    workdirs.write_text(root / f"{name}.md", "\n".join(map(_markdown, tables)))
-    workdirs.write_text(root / f"{name}.json", workdirs.to_json(figures, indent=1))
-    print(f"written: {root / name}.md, .json and figures")
+    markdown = "\n".join(map(_markdown, tables))
+    workdirs.write_text(options.root.with_suffix(".md"), markdown)
+    json_text = workdirs.to_json(figures, indent=1)
+    workdirs.write_text(options.root.with_suffix(".json"), json_text)
+    print(f"written: {options.root}.md, {options.root}.json, and figures beside them")
 
 
-def table_2(root: Path, seeds: Iterable[int]) -> tuple[list[Table], dict[str, Any]]:
+def table_2(options: Options) -> tuple[list[Table], dict[str, Any]]:
     """Mutual information of the Gaussian mixture, and every baseline."""
     from mi_classifier.evaluation import figures as drawing
 
     cells: dict[str, Any] = {}
     started, baseline_seconds = time.monotonic(), 0.0
-    for seed in seeds:
+    for seed in range(options.seeds):
         for classes, paper in PAPER_2.items():
             for loss in (loss for loss in LOSSES if loss in paper):
                 for dim in DIMS:
-                    workdir = root / classes / loss / f"D{dim}" / f"seed{seed}"
-                    config = _config(f"gmm.py:{classes},{loss}", seed)
+                    workdir = options.root / classes / loss / f"D{dim}" / f"seed{seed}"
+                    config = _config(f"gmm.py:{classes},{loss}", seed, options)
                     config.data.update(dim=dim, seed=seed)
                     test = _figures(config, workdir)["splits"]["test"]
                     row = {
@@ -122,19 +162,19 @@ def table_2(root: Path, seeds: Iterable[int]) -> tuple[list[Table], dict[str, An
                     }
                     if loss == _own(classes):
                         before = time.monotonic()
-                        row |= _baselines(config, workdir)
+                        row |= _baselines(config, workdir, options.mine)
                         baseline_seconds += time.monotonic() - before
                     cells.setdefault(f"{classes},{loss},{dim}", []).append(row)
     seconds = time.monotonic() - started
-    _draw_table_2(root, cells, drawing)
+    _draw_table_2(options, cells, drawing)
     scored = (
-        f"{len(list(seeds))} seeds a cell; ± the standard deviation over seeds. "
+        f"{options.seeds} seeds a cell; ± the standard deviation over seeds. "
         "Every estimator is scored on the same held-out examples as Monte Carlo. "
         "MINE as published takes its second expectation from shuffled labels; "
         "'all pairs' sums over all labels instead."
     )
     notes = [scored]
-    if _MINE.value:
+    if options.mine:
         nearer = [_nearer(cells[f"{c},{_own(c)},{d}"]) for c in PAPER_2 for d in DIMS]
         notes.append(
             f"Ours is nearer to Monte Carlo than MINE in {sum(nearer)} of "
@@ -208,14 +248,14 @@ def _accuracy_table(cells: dict[str, Any]) -> Table:
     )
 
 
-def _baselines(config: ConfigDict, workdir: Path) -> dict[str, float]:
+def _baselines(config: ConfigDict, workdir: Path, with_mine: bool) -> dict[str, float]:
     from mi_classifier import baselines
     from mi_classifier.data import load_dataset
 
     path = workdir / "evaluation" / "baselines.json"
     noted = json.loads(path.read_text()) if path.exists() else {}
     wanted = {"nearest_neighbors"} | (
-        {"mine", "mine_all_pairs"} if _MINE.value else set()
+        {"mine", "mine_all_pairs"} if with_mine else set()
     )
     if wanted <= noted.keys():
         return noted
@@ -225,7 +265,7 @@ def _baselines(config: ConfigDict, workdir: Path) -> dict[str, float]:
     if "nearest_neighbors" not in noted:
         x, y = (array[:_NEIGHBORS_EXAMPLES] for array in samples[2])
         noted["nearest_neighbors"] = baselines.nearest_neighbors(x, y)
-    if _MINE.value:
+    if with_mine:
         print(f"MINE: {workdir}", flush=True)
         mine = baselines.mine(*samples, seed=config.seed)
         noted |= {"mine": mine.shuffled, "mine_all_pairs": mine.all_pairs}
@@ -239,7 +279,7 @@ def _nearer(runs: Sequence[dict[str, float]]) -> bool:
     return bool(ours < mine)
 
 
-def _draw_table_2(root: Path, cells: dict[str, Any], drawing: Any) -> None:
+def _draw_table_2(options: Options, cells: dict[str, Any], drawing: Any) -> None:
     from mi_classifier.data import gaussian_mixture
 
     panels, samples = {}, {}
@@ -268,21 +308,23 @@ def _draw_table_2(root: Path, cells: dict[str, Any], drawing: Any) -> None:
                 test["label"][some],
             )
     drawing.save(
-        drawing.curves(panels, DIMS, "dimension D"), root.with_name("2_estimates.png")
+        drawing.curves(panels, DIMS, "dimension D"),
+        options.root.with_name("2_estimates.png"),
     )
     drawing.save(
-        drawing.mixture(samples, dataset.class_names), root.with_name("figure_8.png")
+        drawing.mixture(samples, dataset.class_names),
+        options.root.with_name("figure_8.png"),
     )
 
 
-def table_3(root: Path, seeds: Iterable[int]) -> tuple[list[Table], dict[str, Any]]:
+def table_3(options: Options) -> tuple[list[Table], dict[str, Any]]:
     """Accuracy on balanced and unbalanced MNIST, softmax against PC-softmax."""
     cells: dict[str, Any] = {}
-    for seed in seeds:
+    for seed in range(options.seeds):
         for classes in PAPER_3:
             for loss in LOSSES:
-                workdir = root / classes / loss / f"seed{seed}"
-                config = _config(f"mnist.py:{classes},{loss}", seed)
+                workdir = options.root / classes / loss / f"seed{seed}"
+                config = _config(f"mnist.py:{classes},{loss}", seed, options)
                 splits = _figures(config, workdir)["splits"]
                 for split in ("authors_test", "test"):
                     cells.setdefault(f"{classes},{loss},{split}", []).append(
@@ -332,18 +374,16 @@ def _by_rule(accuracy: dict[str, Any], rule: str) -> dict[str, float]:
     return accuracy[accuracy["paper_rule"] if rule == "paper" else rule]
 
 
-def table_channel(
-    root: Path, seeds: Iterable[int]
-) -> tuple[list[Table], dict[str, Any]]:
+def table_channel(options: Options) -> tuple[list[Table], dict[str, Any]]:
     """Mutual information of MNIST images and labels of known noise."""
     from mi_classifier.evaluation import figures as drawing
 
     cells: dict[str, Any] = {}
-    for seed in seeds:
+    for seed in range(options.seeds):
         for flip in FLIPS:
-            config = _config("mnist_channel.py", seed)
+            config = _config("mnist_channel.py", seed, options)
             config.data.update(flip_probability=flip, seed=seed)
-            figures = _figures(config, root / f"flip{flip:g}" / f"seed{seed}")
+            figures = _figures(config, options.root / f"flip{flip:g}" / f"seed{seed}")
             test = figures["splits"]["test"]["information"]
             cells.setdefault(f"{flip:g}", []).append(
                 {
@@ -364,7 +404,7 @@ def table_channel(
         for name, key in (("truth", "truth"), ("ours", "nats"))
     }
     figure = drawing.curves({"MNIST through a noise channel": values}, FLIPS, "P(flip)")
-    drawing.save(figure, root.with_name("channel.png"))
+    drawing.save(figure, options.root.with_name("channel.png"))
     columns = (
         "P(flip)",
         "H(Y')",
@@ -380,11 +420,12 @@ def table_channel(
 TABLES: dict[str, Callable] = {"2": table_2, "3": table_3, "channel": table_channel}
 
 
-def _config(reference: str, seed: int) -> ConfigDict:
+def _config(reference: str, seed: int, options: Options) -> ConfigDict:
     config = configs.load(f"configs/{reference}")
     config.seed = seed
     if "archive_dir" in config.data:
-        config.data.update(archive_dir=_ARCHIVE.value, data_dir=_DATA_DIR.value)
+        folders = {"archive_dir": options.archive_dir, "data_dir": options.data_dir}
+        config.data.update(folders)
     return configs.with_absolute_paths(config)
 
 

@@ -137,7 +137,7 @@ def test_far_outliers_do_not_matter(small):
     x = x.astype(np.float64)
     x[0] = 1e12
     found = mi.estimate_mutual_information(x, y)
-    assert found.nats == pytest.approx(fit.summary().nats, abs=0.06)
+    assert found.nats == pytest.approx(fit.summary().nats, abs=0.03)
 
 
 @pytest.mark.parametrize("kind", ["constant", "one label"])
@@ -203,7 +203,7 @@ def test_fresh_rows_score_like_held_out_ones(small):
     x, y, *_ = small
     own = fit.fold == 3
     chex.assert_trees_all_close(fit.score(x, y)[3, own], fit.pmi[own], atol=1e-5)
-    with pytest.raises(UserError, match="9.*not among"):
+    with pytest.raises(UserError, match="label 9 is not among"):
         fit.score(x[:1], [9])
     with pytest.raises(UserError, match="as in the fit"):
         fit.score(x[:, :1], y)
@@ -232,7 +232,7 @@ def test_a_model_of_ones_own(small):
     model = mi.create_model("mlp", 5, hidden=(8,))
     found = mi.estimate_mutual_information(x, y, model=model)
     assert found.nats > 1
-    with pytest.raises(UserError, match="model: gives 6.*5 labels"):
+    with pytest.raises(UserError, match="gives 6 logits, but y has 5"):
         mi.estimate_mutual_information(x, y, model=mi.create_model("mlp", 6))
 
 
@@ -245,7 +245,7 @@ MISSING = np.where(np.arange(120).reshape(60, 2) == 35, np.nan, ROWS)
     ("x", "y", "words"),
     [
         (MISSING, LABELS, ["x: nan", "row 17", "column 1"]),
-        (np.where(MISSING != MISSING, -np.inf, ROWS), LABELS, ["-inf in row 17"]),
+        (np.where(np.isnan(MISSING), -np.inf, ROWS), LABELS, ["-inf in row 17"]),
         (ROWS, np.where(LABELS, 1.0, np.nan), ["y: nan", "row 0"]),
         (ROWS[:20], LABELS[:20], ["20 rows", "at least 50"]),
         (ROWS, LABELS[:59], ["(60, 2)", "(59,)"]),

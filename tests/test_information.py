@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl.testing import parameterized
+from scipy import stats
 from scipy.special import logsumexp
 
 from mi_classifier import information
@@ -262,3 +263,16 @@ def test_wrong_shapes_and_dtypes_are_named():
         )
     with pytest.raises(ValueError, match="logits"):
         information.log_pc_softmax(1.0, jnp.zeros(()))
+
+
+def test_standard_error_is_scipys_and_counts_draws():
+    values = np.random.default_rng(0).standard_normal(50)
+    expected = stats.sem(values)
+    assert information.standard_error(values) == pytest.approx(expected)
+    draw = np.arange(50)
+    assert information.standard_error(values, draw) == pytest.approx(expected)
+    thrice = information.standard_error(np.tile(values, 3), np.tile(draw, 3))
+    assert thrice == pytest.approx(expected)
+    assert np.isnan(information.standard_error(np.ones(4), np.zeros(4, int)))
+    two = information.standard_error(values, means=2)
+    assert two == pytest.approx(expected * np.sqrt(49 / 48))

@@ -26,6 +26,7 @@ class Dataset:
       class_names: M names, in the order of the labels.
       preprocess: a pure function from a batch of stored images to the net's input,
         compiled into the step.
+      augment: a random change of one stored training image, from a key and `[...]`.
       log_density: where the truth is known, from a batch to log p(x|y) `[B, M]`, up to
         a term of x alone.
       mutual_information: where it is known in closed form, the true I(X; Y) in nats.
@@ -35,6 +36,7 @@ class Dataset:
     splits: Mapping[str, Split]
     class_names: tuple[str, ...]
     preprocess: Callable[[jax.Array], jax.Array]
+    augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
     log_density: Callable[[Split], jax.Array] | None = None
     mutual_information: float | None = None
 
@@ -65,6 +67,19 @@ class Dataset:
         image = self.splits["train"]["image"]
         shape = jax.eval_shape(self.preprocess, image[:1])
         return jnp.zeros(shape.shape, shape.dtype)
+
+
+def shift(key: jax.Array, image: jax.Array, most: int) -> jax.Array:
+    """Moves an image by up to `most` pixels along each axis; what comes in is 0.
+
+    Args:
+      key: decides how far, uniformly.
+      image: `[H, W, C]`.
+      most: pixels.
+    """
+    start = jax.random.randint(key, (2,), 0, 2 * most + 1)
+    padded = jnp.pad(image, [(most, most), (most, most), (0, 0)])
+    return jax.lax.dynamic_slice(padded, (*start, 0), image.shape)
 
 
 def normalize(images: jax.Array, mean: float, deviation: float) -> jax.Array:

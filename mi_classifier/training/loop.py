@@ -81,7 +81,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
 
         train_steps = make_train_steps(
             model,
-            dataset.preprocess,
+            dataset,
             config.loss,
             optimizer,
             run_key,

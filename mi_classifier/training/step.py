@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from mi_classifier import parallel
-from mi_classifier.data import Split
+from mi_classifier.data import Dataset, Split
 from mi_classifier.losses import CLASSIFICATION_LOSSES
 from mi_classifier.training.state import TrainState
 
@@ -17,7 +17,7 @@ TrainSteps = Callable[[TrainState, Split, jax.Array], tuple[TrainState, jax.Arra
 
 def make_train_steps(
     model: nn.Module,
-    preprocess: Callable[[jax.Array], jax.Array],
+    dataset: Dataset,
     loss: str,
     optimizer: optax.GradientTransformation,
     key: jax.Array,
@@ -27,7 +27,7 @@ def make_train_steps(
 
     Args:
       model: the module to train.
-      preprocess: from stored images to its input.
+      dataset: how its stored images are augmented and become the model's input.
       loss: a name among `CLASSIFICATION_LOSSES`.
       optimizer: of the state's parameters.
       key: of the run; a step's own is `fold_in(key, step)`.
@@ -45,11 +45,16 @@ def make_train_steps(
         state: TrainState, split: Split, indices: jax.Array
     ) -> tuple[TrainState, jax.Array]:
         # One draw a step: the same on every device and for every part of the batch.
-        rngs = {"dropout": jax.random.fold_in(key, state.step)}
+        step_key = jax.random.fold_in(key, state.step)
+        rngs = {"dropout": step_key}
 
         def mean_loss(params: optax.Params, indices: jax.Array) -> jax.Array:
             batch = {name: array[indices] for name, array in split.items()}
-            images = preprocess(batch["image"])
+            images = batch["image"]
+            if dataset.augment is not None:  # an example's draw is its own anywhere
+                keys = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(indices)
+                images = jax.vmap(dataset.augment)(keys, images)
+            images = dataset.preprocess(images)
             output = model.apply({"params": params}, images, train=True, rngs=rngs)
             return example_loss(output.logits, batch["label"], state.log_prior).mean()
 

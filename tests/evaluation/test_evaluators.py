@@ -12,7 +12,7 @@ def run(evaluator, logits, labels, training, population=None):
     batch = {"label": labels, "image": logits}
     measures = evaluator.measure(ModelOutput(logits, logits), batch, priors)
     measures = {name: np.asarray(value) for name, value in measures.items()}
-    return evaluator.summarize(measures, labels, priors)
+    return evaluator.summarize(measures, {"label": labels}, priors)
 
 
 @pytest.fixture
@@ -34,11 +34,11 @@ def test_accuracies_by_hand():
 
 
 def test_nats_and_bits_by_hand():
-    result = evaluators.nats_and_bits(np.array([1, 2, 3, 6], np.float32))
+    result = evaluators.nats_and_bits(np.array([1, 2, 3, 6], np.float32), {})
     assert result["nats"] == 3
     np.testing.assert_allclose(result["bits"], 3 / np.log(2))
     np.testing.assert_allclose(result["standard_error"], np.sqrt(14 / 3 / 4))
-    assert np.isnan(evaluators.nats_and_bits(np.ones(1))["standard_error"])
+    assert np.isnan(evaluators.nats_and_bits(np.ones(1), {})["standard_error"])
 
 
 def test_information_of_a_softmax_net_is_log_softmax_plus_entropy(example):

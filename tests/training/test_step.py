@@ -1,3 +1,5 @@
+import dataclasses
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -5,10 +7,13 @@ import numpy as np
 import optax
 
 from mi_classifier import parallel
+from mi_classifier.data import Dataset
 from mi_classifier.losses import CLASSIFICATION_LOSSES
 from mi_classifier.models import create_model
 from mi_classifier.training.state import create_state
 from mi_classifier.training.step import copy, make_train_steps
+
+DOUBLED = Dataset("doubled", {}, ("a", "b", "c"), preprocess=lambda x: 2 * x)
 
 
 def setup(loss="pc_softmax"):
@@ -22,7 +27,7 @@ def setup(loss="pc_softmax"):
     state = create_state(
         model, optimizer, jnp.zeros((1, 4)), log_prior, jax.random.key(0)
     )
-    steps = make_train_steps(model, lambda x: 2 * x, loss, optimizer, jax.random.key(1))
+    steps = make_train_steps(model, DOUBLED, loss, optimizer, jax.random.key(1))
     return split, model, optimizer, state, steps
 
 
@@ -66,7 +71,7 @@ def test_microbatches_are_parts_of_one_mean():
     whole, losses = steps(copy(state), split, parallel.split_indices(indices))
     for parts in (2, 4, 16):
         in_parts = make_train_steps(
-            model, lambda x: 2 * x, "pc_softmax", optimizer, jax.random.key(1), parts
+            model, DOUBLED, "pc_softmax", optimizer, jax.random.key(1), parts
         )
         result, values = in_parts(copy(state), split, parallel.split_indices(indices))
         chex.assert_trees_all_close(result, whole, rtol=1e-4, atol=1e-6)
@@ -79,3 +84,24 @@ def test_state_and_data_keep_no_device_axis():
     state, values = steps(state, split, parallel.split_indices(np.zeros((2, 4), int)))
     assert jax.tree.map(jnp.shape, state) == shapes
     chex.assert_shape(values, (2,))
+
+
+def test_augmentation_is_an_examples_own():
+    """Its draw depends on the step and the example, not on the batch around it."""
+    split, model, optimizer, state, _ = setup()
+    scaled = dataclasses.replace(
+        DOUBLED, augment=lambda key, x: x * jax.random.uniform(key)
+    )
+    run_key = jax.random.key(1)
+    steps = make_train_steps(model, scaled, "pc_softmax", optimizer, run_key)
+    indices = np.array([[3, 1, 3, 59]])
+    params = copy(state.params)
+    log_prior = jnp.copy(state.log_prior)
+    _, losses = steps(state, split, parallel.split_indices(indices))
+    step_key = jax.random.fold_in(run_key, 0)
+    factors = [jax.random.uniform(jax.random.fold_in(step_key, i)) for i in indices[0]]
+    images = 2 * split["image"][indices[0]] * np.array(factors)[:, None]
+    logits = model.apply({"params": params}, images).logits
+    labels = split["label"][indices[0]]
+    expected = CLASSIFICATION_LOSSES["pc_softmax"](logits, labels, log_prior).mean()
+    np.testing.assert_allclose(losses, [expected], rtol=1e-5)
