@@ -27,6 +27,7 @@ def get_config(argument: str = "") -> ConfigDict:
                 "dim": 2,
                 "balanced": balanced,
                 "seed": 0,
+                "fresh": True,  # a million more examples to be evaluated on
             },
             "model": {"name": "mlp", "hidden": (100, 100, 100)},
             "loss": words["loss"] or ("softmax" if balanced else "pc_softmax"),

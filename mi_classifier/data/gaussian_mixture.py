@@ -43,13 +43,14 @@ def sample(labels: np.ndarray, dim: int, generator: np.random.Generator) -> Spli
     return {"image": x, "label": labels.astype(np.int32)}
 
 
-def load(dim: int, balanced: bool, seed: int) -> Dataset:
+def load(dim: int, balanced: bool, seed: int, fresh: bool = True) -> Dataset:
     """Draws the paper's data set.
 
     Args:
       dim: number of coordinates D, at least 1.
       balanced: 12,000 examples a class, or 6,000 to 30,000 as in Table 1.
       seed: decides every sample.
+      fresh: whether to draw the split of that name.
 
     Returns:
       Splits "train", "validation" and "test", 80, 10 and 10% of the examples at
@@ -67,9 +68,12 @@ def load(dim: int, balanced: bool, seed: int) -> Dataset:
     labels = generator.permutation(np.repeat(np.arange(5), counts))
     tenth = len(labels) // 10
     parts = np.split(labels, [len(labels) - 2 * tenth, len(labels) - tenth])
-    fresh = min(FRESH, _FRESH_NUMBERS // dim + 1)
-    parts.append(generator.choice(5, fresh, p=np.divide(counts, sum(counts))))
-    names = ("train", "validation", "test", "fresh")
+    size = min(FRESH, _FRESH_NUMBERS // dim + 1)
+    # Drawn even if not wanted, so that the other splits are the same.
+    fresh_labels = generator.choice(5, size, p=np.divide(counts, sum(counts)))
+    names = ("train", "validation", "test")
+    if fresh:
+        names, parts = (*names, "fresh"), [*parts, fresh_labels]
     return Dataset(
         name=f"Gaussian mixture, D = {dim}, {'' if balanced else 'un'}balanced",
         splits={
