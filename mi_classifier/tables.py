@@ -11,8 +11,12 @@ TABLE.md, TABLE.json and figures.
 
 import dataclasses
 import json
+import multiprocessing
+import os
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -130,13 +134,6 @@ def rerun(name: str, options: Options) -> None:
     Raises:
       UserError: data or workdirs that cannot be used.
     """
-    import jax
-
-    # Cells differ in numbers, not in programs: what is compiled once serves them all.
-    jax.config.update(
-        "jax_compilation_cache_dir", str(options.root.parent / "compiled")
-    )
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     tables, figures = TABLES[name](options)
     for table in tables:
         _print(table)
@@ -151,27 +148,35 @@ def table_2(options: Options) -> tuple[list[Table], dict[str, Any]]:
     """Mutual information of the Gaussian mixture, and every baseline."""
     from mi_classifier.evaluation import figures as drawing
 
-    cells: dict[str, Any] = {}
+    keys = {
+        options.root / classes / loss / f"D{dim}" / f"seed{seed}": (classes, loss, dim)
+        for seed in range(options.seeds)
+        for classes, paper in PAPER_2.items()
+        for loss in LOSSES
+        for dim in DIMS
+        if loss in paper
+    }
+    configs_of = {}
+    for workdir, (classes, loss, dim) in keys.items():
+        config = _config(f"gmm.py:{classes},{loss}", _seed(workdir), options)
+        config.data.update(dim=dim, seed=config.seed, fresh=False)
+        configs_of[workdir] = config
     started, baseline_seconds = time.monotonic(), 0.0
-    for seed in range(options.seeds):
-        for classes, paper in PAPER_2.items():
-            for loss in (loss for loss in LOSSES if loss in paper):
-                for dim in DIMS:
-                    workdir = options.root / classes / loss / f"D{dim}" / f"seed{seed}"
-                    config = _config(f"gmm.py:{classes},{loss}", seed, options)
-                    config.data.update(dim=dim, seed=seed, fresh=False)
-                    test = _figures(config, workdir)["splits"]["test"]
-                    row = {
-                        "ours": test["information"]["mutual_information"]["nats"],
-                        "monte_carlo": test["truth"]["mutual_information"]["nats"],
-                        "accuracy": test["accuracy"][test["accuracy"]["paper_rule"]],
-                        "paper": test["information"].get("paper_softmax_plus_log_m"),
-                    }
-                    if loss == _own(classes):
-                        before = time.monotonic()
-                        row |= _baselines(config, workdir, options.mine)
-                        baseline_seconds += time.monotonic() - before
-                    cells.setdefault(f"{classes},{loss},{dim}", []).append(row)
+    figures = _figures(configs_of)
+    cells: dict[str, Any] = {}
+    for workdir, (classes, loss, dim) in keys.items():
+        test = figures[workdir]["splits"]["test"]
+        row = {
+            "ours": test["information"]["mutual_information"]["nats"],
+            "monte_carlo": test["truth"]["mutual_information"]["nats"],
+            "accuracy": test["accuracy"][test["accuracy"]["paper_rule"]],
+            "paper": test["information"].get("paper_softmax_plus_log_m"),
+        }
+        if loss == _own(classes):
+            before = time.monotonic()
+            row |= _baselines(configs_of[workdir], workdir, options.mine)
+            baseline_seconds += time.monotonic() - before
+        cells.setdefault(f"{classes},{loss},{dim}", []).append(row)
     seconds = time.monotonic() - started
     _draw_table_2(options, cells, drawing)
     scored = (
@@ -191,7 +196,8 @@ def table_2(options: Options) -> tuple[list[Table], dict[str, Any]]:
         f"This command took {seconds:.0f} s, of which {baseline_seconds:.0f} s on MINE "
         "and nearest neighbors."
     )
-    return [_information_table(cells, notes), _accuracy_table(cells)], cells
+    tables = [_information_table(cells, notes), _baseline_table(cells)]
+    return [*tables, _accuracy_table(cells)], cells
 
 
 def _own(classes: str) -> str:
@@ -204,25 +210,30 @@ def _information_table(cells: dict[str, Any], notes: Sequence[str]) -> Table:
     for classes, paper in PAPER_2.items():
         for index, dim in enumerate(DIMS):
             runs = cells[f"{classes},{_own(classes)},{dim}"]
-            truth = _column(runs, "monte_carlo")
-            row = [classes, str(dim), f"{truth.mean():.4f}"]
-            row += [f"{paper['monte_carlo'][index]:.2f}"]
-            for name in ("ours", "mine", "mine_all_pairs", "nearest_neighbors"):
-                values = _column(runs, name)
-                row.append(_mean_deviation(values - truth, "+.4f"))
-                if name in ("ours", "mine"):
-                    published = paper[_own(classes) if name == "ours" else name][index]
-                    row.append(f"{published - paper['monte_carlo'][index]:+.2f}")
-            rows.append(row)
-    return Table(
-        "Table 2: mutual information in nats, and estimates minus Monte Carlo",
-        (
-            *("classes", "D", "Monte Carlo", "paper's", "ours", "paper's"),
-            *("MINE", "paper's", "MINE, all pairs", "k-NN"),
-        ),
-        rows,
-        notes,
-    )
+            row = [classes, str(dim), f"{_column(runs, 'monte_carlo').mean():.4f}"]
+            row += [_above_truth(runs, "ours"), _above_truth(runs, "mine")]
+            published = (paper[_own(classes)][index], paper["mine"][index])
+            truth = paper["monte_carlo"][index]
+            rows.append([*row, ", ".join(f"{v - truth:+.2f}" for v in published)])
+    title = "Table 2: Monte Carlo in nats, and how far above it the estimates are"
+    columns = ("classes", "D", "Monte Carlo", "ours", "MINE", "paper's net, MINE")
+    return Table(title, columns, rows, notes)
+
+
+def _baseline_table(cells: dict[str, Any]) -> Table:
+    rows = []
+    for classes in PAPER_2:
+        for dim in DIMS:
+            runs = cells[f"{classes},{_own(classes)},{dim}"]
+            names = ("ours", "mine_all_pairs", "nearest_neighbors")
+            rows.append([classes, str(dim), *(_above_truth(runs, n) for n in names)])
+    title = "Other estimators above Monte Carlo, nats"
+    columns = ("classes", "D", "ours", "MINE, all pairs", "nearest neighbors")
+    return Table(title, columns, rows)
+
+
+def _above_truth(runs: Sequence[dict[str, Any]], name: str) -> str:
+    return _mean_deviation(_column(runs, name) - _column(runs, "monte_carlo"), "+.4f")
 
 
 def _accuracy_table(cells: dict[str, Any]) -> Table:
@@ -326,20 +337,25 @@ def _draw_table_2(options: Options, cells: dict[str, Any], drawing: Any) -> None
 
 def table_3(options: Options) -> tuple[list[Table], dict[str, Any]]:
     """Accuracy on balanced and unbalanced MNIST, softmax against PC-softmax."""
+    keys = {
+        options.root / classes / loss / f"seed{seed}": (classes, loss)
+        for seed in range(options.seeds)
+        for classes in PAPER_3
+        for loss in LOSSES
+    }
+    figures = _figures(
+        {
+            workdir: _config(f"mnist.py:{classes},{loss}", _seed(workdir), options)
+            for workdir, (classes, loss) in keys.items()
+        }
+    )
     cells: dict[str, Any] = {}
-    for seed in range(options.seeds):
-        for classes in PAPER_3:
-            for loss in LOSSES:
-                workdir = options.root / classes / loss / f"seed{seed}"
-                config = _config(f"mnist.py:{classes},{loss}", seed, options)
-                splits = _figures(config, workdir)["splits"]
-                for split in ("authors_test", "test"):
-                    cells.setdefault(f"{classes},{loss},{split}", []).append(
-                        splits[split]["accuracy"]
-                    )
-    return [
-        _classification_table(cells, rule) for rule in ("paper", "prior", "balanced")
-    ], cells
+    for workdir, (classes, loss) in keys.items():
+        for split in ("authors_test", "test"):
+            accuracy = figures[workdir]["splits"][split]["accuracy"]
+            cells.setdefault(f"{classes},{loss},{split}", []).append(accuracy)
+    rules = ("paper", "prior", "balanced")
+    return [_classification_table(cells, rule) for rule in rules], cells
 
 
 def _classification_table(cells: dict[str, Any], rule: str) -> Table:
@@ -385,20 +401,23 @@ def table_channel(options: Options) -> tuple[list[Table], dict[str, Any]]:
     """Mutual information of MNIST images and labels of known noise."""
     from mi_classifier.evaluation import figures as drawing
 
-    cells: dict[str, Any] = {}
+    configs_of = {}
     for seed in range(options.seeds):
         for flip in FLIPS:
             config = _config("mnist_channel.py", seed, options)
             config.data.update(flip_probability=flip, seed=seed)
-            figures = _figures(config, options.root / f"flip{flip:g}" / f"seed{seed}")
-            test = figures["splits"]["test"]["information"]
-            cells.setdefault(f"{flip:g}", []).append(
-                {
-                    "truth": figures["true_mutual_information"],
-                    "label_entropy": test["label_entropy"],
-                    **test["mutual_information"],
-                }
-            )
+            configs_of[options.root / f"flip{flip:g}" / f"seed{seed}"] = config
+    cells: dict[str, Any] = {}
+    for workdir, figures in _figures(configs_of).items():
+        test = figures["splits"]["test"]["information"]
+        flip = configs_of[workdir].data.flip_probability
+        cells.setdefault(f"{flip:g}", []).append(
+            {
+                "truth": figures["true_mutual_information"],
+                "label_entropy": test["label_entropy"],
+                **test["mutual_information"],
+            }
+        )
     rows = []
     for flip, runs in cells.items():
         truth, ours = _column(runs, "truth"), _column(runs, "nats")
@@ -436,22 +455,64 @@ def _config(reference: str, seed: int, options: Options) -> ConfigDict:
     return configs.with_absolute_paths(config)
 
 
-def _figures(config: ConfigDict, workdir: Path) -> dict[str, Any]:
-    """Returns the evaluation of a cell, after training whatever is missing."""
+def _figures(cells: Mapping[Path, ConfigDict]) -> dict[Path, Any]:
+    """Returns the evaluation of each cell's workdir; trains those that are missing."""
+    metrics = {w: w / "evaluation" / "metrics.json" for w in cells}
+    for workdir, config in cells.items():
+        workdirs.check_free_for(config, workdir)
+    missing = [
+        (configs.to_json(config), workdir)
+        for workdir, config in cells.items()
+        if not _finished(config, workdir, metrics[workdir])
+    ]
+    processes = min(_processes(), len(missing))
+    if processes > 1:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, spawn) as pool:
+            for count, workdir in enumerate(
+                pool.map(_run, *zip(*missing, strict=True))
+            ):
+                print(f"{count + 1}/{len(missing)}: {workdir}", flush=True)
+    else:
+        for count, cell in enumerate(missing):
+            print(f"{count + 1}/{len(missing)}: {_run(*cell)}", flush=True)
+    return {w: json.loads(path.read_text()) for w, path in metrics.items()}
+
+
+def _processes() -> int:
+    """How many cells to train at once: a small net does not fill two cores."""
+    import jax
+
+    return min(os.cpu_count() or 1, 4) if jax.default_backend() == "cpu" else 1
+
+
+def _seed(workdir: Path) -> int:
+    return int(workdir.name.removeprefix("seed"))
+
+
+def _run(config: str, workdir: Path) -> Path:
     from mi_classifier import evaluation, training
 
-    metrics = workdir / "evaluation" / "metrics.json"
-    workdirs.check_free_for(config, workdir)
-    if not (metrics.exists() and _finished(config, workdir, metrics)):
-        print(f"training: {workdir}", flush=True)
-        training.train(config, workdir)
-        evaluation.evaluate(workdir, quiet=True)
-    return json.loads(metrics.read_text())
+    _compile_once()
+    training.train(configs.from_json(config), workdir)
+    evaluation.evaluate(workdir, quiet=True)
+    return workdir
+
+
+def _compile_once() -> None:
+    """Keeps compiled programs: cells differ in numbers, seldom in programs."""
+    import jax
+
+    folder = Path(tempfile.gettempdir()) / f"mi_classifier_compiled_{os.getuid()}"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _finished(config: ConfigDict, workdir: Path, metrics: Path) -> bool:
     log = workdir / "metrics.jsonl"
-    if not log.exists() or log.stat().st_mtime > metrics.stat().st_mtime:
+    if not log.exists() or not metrics.exists():
+        return False
+    if log.stat().st_mtime > metrics.stat().st_mtime:
         return False
     return len(log.read_text().splitlines()) == config.num_epochs
 
