@@ -248,8 +248,8 @@ def cross_fit(
     Raises:
       UserError: as there.
     """
-    if seed < 0:
-        raise UserError(f"seed: must be at least 0, not {seed}")
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed: must be in [0, 2**32), not {seed}")
     x, y = as_arrays(x, y)
     labels, label = encode(y)
     if len(y) < MIN_ROWS:
@@ -269,7 +269,7 @@ def cross_fit(
             _inputs=inputs,
             _nets=None,
         )
-    plan = make_plan(len(y), inputs.images, selects=model is None)
+    plan = make_plan(len(y), len(labels), inputs.images, selects=model is None)
     if model is None:
         model = default_model(inputs, len(labels))
     check_model(model, inputs, len(labels))

@@ -171,7 +171,9 @@ def test_each_fold_is_scored_by_nets_that_never_saw_its_labels(small):
     x, y, *_ = small
     given = inputs.make_inputs(x)
     fold = inputs.deal(inputs.copies(given), y, np.random.default_rng(0))
-    plan = dataclasses.replace(nets.make_plan(300, False, True), steps=80)
+    plan = dataclasses.replace(
+        nets.make_plan(300, 5, images=False, selects=True), steps=80
+    )
     model = nets.default_model(given, 5)
     shuffled = y.copy()
     own = np.flatnonzero(fold == 2)
@@ -265,6 +267,15 @@ def test_what_has_no_estimate_is_told(x, y, words):
         mi.estimate_mutual_information(x, y)
     for word in words:
         assert word in str(error.value)
+
+
+def test_a_thousand_labels_and_narrow_floats():
+    generator = np.random.default_rng(0)
+    y = np.repeat(np.arange(300), 3)
+    x = jnp.asarray(np.stack([y % 20, y // 20], 1) + generator.random((900, 2)))
+    found = mi.estimate_mutual_information(x.astype(jnp.bfloat16), y)
+    assert found.label_entropy == pytest.approx(np.log(300))
+    assert 1 < found.nats <= np.log(300)
 
 
 def test_negative_seed():

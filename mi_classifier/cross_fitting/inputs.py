@@ -24,6 +24,8 @@ def as_arrays(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
             f"x and y: must have shapes [N, ...] and [N], not {x.shape} and {y.shape}"
             f"{hint}"
         )
+    if x.dtype.name == "bfloat16":  # which NumPy does not count among the floats
+        x = x.astype(np.float32)
     if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:
         raise UserError(
             f"x: must be numbers, not {x.dtype}; encode categories as 0/1 columns"

@@ -27,6 +27,7 @@ _ROUNDS = 40  # at the end of each, every net is scored on its stopping fold
 _MOST_STOPPING_ROWS = 20_000  # of them, for each net
 # Of the logits; one is chosen for each net on its stopping fold.
 _SCALES = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0], np.float32)
+_MOST_LOGITS = 1 << 19  # of a net at a time, where they are scored
 _IMAGE_SIDES = range(16, 65)  # of images that the convolutional net is made for
 
 
@@ -109,12 +110,21 @@ def check_model(model: nn.Module, inputs: Inputs, num_classes: int) -> None:
         )
 
 
-def make_plan(rows: int, images: bool, selects: bool) -> Plan:
+def make_plan(rows: int, num_classes: int, images: bool, selects: bool) -> Plan:
+    """Chooses how to train.
+
+    Args:
+      rows: N.
+      num_classes: M.
+      images: whether the net is convolutional.
+      selects: whether it has a first layer to leave out columns in, "hidden0".
+    """
+    chunk = int(np.clip(_MOST_LOGITS // num_classes, 16, 256 if images else 4_096))
     if images:
-        return Plan(1, 64, max(500, 5 * rows // 64), 1e-3, 0.0, 256)
+        return Plan(1, 64, max(500, 5 * rows // 64), 1e-3, 0.0, chunk)
     size = int(np.clip(rows // 80, 32, 1_000))
     lasso = 3.0 if selects else 0.0
-    return Plan(2, size, max(2_000, 5 * rows // size), 3e-3, lasso, 4_096)
+    return Plan(2, size, max(2_000, 5 * rows // size), 3e-3, lasso, chunk)
 
 
 def train(
