@@ -395,7 +395,7 @@ def log_ratios(
     """Yields rows and their log P(y|x) / P(y) `[..., M]` by the nets of a fold."""
     own = slice(fold * nets.plan.seeds, (fold + 1) * nets.plan.seeds)
     params = jax.tree.map(lambda leaf: leaf[own], nets.params)
-    size = min(nets.plan.chunk, len(rows))
+    size = max(min(nets.plan.chunk, len(rows)), 1)
     for start in range(0, len(rows), size):
         part = rows[start : start + size]
         x = inputs[np.resize(part, size)]
