@@ -15,9 +15,13 @@ class MnistCNN(nn.Module):
 
     Attributes:
       num_classes: number of classes M.
+      label_noise: whether labels may be wrong, by a confusion of classes that is the
+        same for all images and learned with the rest (Goldberger & Ben-Reuven 2017).
+        The logits are then log-probabilities, of an ordinary softmax.
     """
 
     num_classes: int
+    label_noise: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> ModelOutput:
@@ -36,7 +40,25 @@ class MnistCNN(nn.Module):
         x = nn.relu(
             nn.Dense(500, name="hidden")(x.reshape(len(x), math.prod(x.shape[1:])))
         )
-        return ModelOutput(nn.Dense(self.num_classes, name="head")(x), x)
+        logits = nn.Dense(self.num_classes, name="head")(x)
+        if self.label_noise:
+            logits = _Confusion(self.num_classes, name="confusion")(logits)
+        return ModelOutput(logits, x)
+
+
+class _Confusion(nn.Module):
+    """From logits of the true class to log-probabilities of the label seen."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, logits: jax.Array) -> jax.Array:
+        classes = self.num_classes
+        kernel = self.param("kernel", lambda _: 0.3 * jnp.eye(classes))
+        # Ten times a weight: a channel that no label is wrong in is not far away.
+        log_channel = jax.nn.log_softmax(10 * kernel)
+        log_true = jax.nn.log_softmax(logits)
+        return jax.nn.logsumexp(log_true[..., None] + log_channel, axis=-2)
 
 
 def _convolve(
