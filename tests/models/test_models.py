@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl.testing import parameterized
+from scipy import special
 from scipy.signal import correlate
 from scipy.special import logsumexp
 
@@ -170,3 +171,24 @@ def test_mistakes_are_named():
         create_model("mlp", 5, hiden=(3,))
     with pytest.raises(UserError, match="num_classes: must be at least 1"):
         create_model("mlp", 0)
+
+
+def test_label_noise_is_a_channel_after_the_true_class():
+    """Whatever the image, the labels' distribution is a mixture of the channel's."""
+    model = create_model("mnist_cnn", 4, label_noise=True)
+    images = np.random.default_rng(0).standard_normal((6, 16, 16, 1), np.float32)
+    params = model.init(jax.random.key(0), images)["params"]
+    plain = {k: v for k, v in params.items() if k != "confusion"}
+    logits = create_model("mnist_cnn", 4).apply({"params": plain}, images).logits
+    channel = special.softmax(10 * np.asarray(params["confusion"]["kernel"]), axis=1)
+    expected = special.softmax(np.asarray(logits), axis=1) @ channel
+    noisy = model.apply({"params": params}, images).logits
+    np.testing.assert_allclose(np.exp(noisy), expected, rtol=1e-5)
+    # However sure of the class, no surer of the label.
+    params["head"] = params["head"] | {"bias": jnp.array([1e4, 0, 0, 0])}
+    sure = model.apply({"params": params}, images).logits
+    np.testing.assert_allclose(np.exp(sure), np.tile(channel[0], (6, 1)), rtol=1e-4)
+    gradient = jax.grad(
+        lambda p: model.apply({"params": p}, images).logits[:, 1].sum()
+    )(params)
+    chex.assert_tree_all_finite(gradient)
