@@ -34,8 +34,8 @@ def test_information_is_that_of_the_joint_table(flip, prior):
 def test_labels_are_flipped_as_often_as_asked(archive, tmp_path):
     dataset = load(archive, tmp_path)
     test = dataset.splits["test"]
-    assert len(test["label"]) == 1_000  # 100 images, ten times each
-    chex.assert_trees_all_equal(np.bincount(test["draw"]), np.full(100, 10))
+    assert len(test["label"]) == 2_000  # 100 images, twenty times each
+    chex.assert_trees_all_equal(np.bincount(test["draw"]), np.full(100, 20))
     chex.assert_trees_all_equal(test["image"][:100], test["image"][300:400])
     assert abs((test["label"] != test["digit"]).mean() - 0.3) < 0.06
     flipped = test["label"][test["label"] != test["digit"]]
