@@ -123,7 +123,7 @@ class CrossFit:
         check_finite(x)
         label = np.searchsorted(self.labels, y).clip(max=len(self.labels) - 1)
         if (unknown := self.labels[label] != y).any():
-            raise UserError(f"y: label {y[unknown][0]!r} is not among those of the fit")
+            raise UserError(f"y: label {y[unknown][0]} is not among those of the fit")
         if self._nets is None:
             return np.zeros((FOLDS, len(y)))
         rows = np.arange(len(y))
