@@ -65,7 +65,7 @@ def test_table_2(run, tmp_path, monkeypatch):
     # Finished cells are not run again, and missing ones are.
     monkeypatch.setattr(tables, "_baselines", lambda *_: {"nearest_neighbors": 0.0})
     *_, printed = run("2", seeds=1)
-    assert "1/" not in printed
+    assert "1/1: " not in printed
     (tmp_path / "tables/2/balanced/softmax/D1/seed0/evaluation/metrics.json").unlink()
     *_, printed = run("2", seeds=1)
     assert "1/1: " in printed and "D1/seed0" in printed
