@@ -50,13 +50,13 @@ def create_state(
       key: of the parameters' initialization.
     """
 
-    def init() -> TrainState:
+    def init(key: jax.Array, log_prior: jax.Array) -> TrainState:
         params = model.init(key, example_input)["params"]
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
             opt_state=optimizer.init(params),
-            log_prior=jnp.asarray(log_prior),
+            log_prior=log_prior,
         )
 
-    return parallel.replicate(jax.jit(init)())
+    return parallel.replicate(jax.jit(init)(key, jnp.asarray(log_prior)))

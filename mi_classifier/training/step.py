@@ -42,7 +42,7 @@ def make_train_steps(
     example_loss = CLASSIFICATION_LOSSES[loss]
 
     def step(
-        state: TrainState, split: Split, indices: jax.Array
+        state: TrainState, split: Split, indices: jax.Array, key: jax.Array
     ) -> tuple[TrainState, jax.Array]:
         # One draw a step: the same on every device and for every part of the batch.
         step_key = jax.random.fold_in(key, state.step)
@@ -70,13 +70,16 @@ def make_train_steps(
         ), value
 
     def steps(
-        state: TrainState, split: Split, indices: jax.Array
+        state: TrainState, split: Split, indices: jax.Array, key: jax.Array
     ) -> tuple[TrainState, jax.Array]:
-        return jax.lax.scan(lambda s, i: step(s, split, i), state, indices)
+        return jax.lax.scan(lambda s, i: step(s, split, i, key), state, indices)
 
-    return parallel.on_devices(
-        steps, in_axes=(None, None, 0), out_axes=(None, None), donate_argnums=(0,)
+    compiled = parallel.on_devices(
+        steps, in_axes=(None, None, 0, None), out_axes=(None, None), donate_argnums=(0,)
     )
+    # An argument, not a constant: runs that differ in their seed share one program.
+    key = parallel.replicate(key)
+    return lambda state, split, indices: compiled(state, split, indices, key)
 
 
 def copy(tree: object) -> object:
