@@ -8,6 +8,10 @@ The functions that a user needs, by the room they live in:
   `label_entropy`, `log_label_prior`, `optimal_decision`, `softmax_to_pc_logits`
 * losses: `softmax_cross_entropy`, `pc_softmax_cross_entropy`,
   `sigmoid_cross_entropy`, `pc_sigmoid_cross_entropy`
+* maps: `class_activation_map`, `info_cam`, `info_cam_plus`
+* localization: `boxes_from_maps`, `peaks_from_maps`, `score_maps`, `iou`, `best_iou`,
+  `localization_accuracy`, `pointing_accuracy`, `boxes_at_thresholds`,
+  `box_accuracy_curve`
 * models: `create_model`, `ModelOutput`
 * data: `load_dataset`, `Dataset`
 * training and evaluation: `train`, `evaluate`
@@ -39,6 +43,18 @@ _ROOMS = {
         "pc_softmax_cross_entropy",
         "sigmoid_cross_entropy",
         "softmax_cross_entropy",
+    ),
+    "activation_maps": ("class_activation_map", "info_cam", "info_cam_plus"),
+    "localization": (
+        "best_iou",
+        "box_accuracy_curve",
+        "boxes_at_thresholds",
+        "boxes_from_maps",
+        "iou",
+        "localization_accuracy",
+        "peaks_from_maps",
+        "pointing_accuracy",
+        "score_maps",
     ),
     "models": ("ModelOutput", "create_model"),
     "data": ("Dataset", "load_dataset"),

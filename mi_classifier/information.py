@@ -53,17 +53,25 @@ def select_label(values: Array, labels: Array) -> Array:
       values: `[..., M]`.
       labels: integers in [0, M), shape `[...]`.
     """
+    check_shape("labels", labels, values.shape[:-1])
+    indices = label_indices(labels, values.shape[-1])[..., None]
+    return jnp.take_along_axis(values, indices, axis=-1, mode="fill")[..., 0]
+
+
+def label_indices(labels: Array, num_classes: int) -> Array:
+    """Returns int32 labels; one out of [0, M) is M, which a gather can fill.
+
+    Raises:
+      TypeError: labels are not integers.
+    """
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(f"labels must be integers, not {labels.dtype}")
-    check_shape("labels", labels, values.shape[:-1])
     # A number of classes that a narrow dtype cannot hold would wrap in the comparison,
     # and a negative index would count from the end.
     if labels.dtype.itemsize < 4:
         labels = labels.astype(jnp.int32)
-    classes = values.shape[-1]
-    inside = (labels >= 0) & (labels <= classes - 1)
-    labels = jnp.where(inside, labels.astype(jnp.int32), classes)
-    return jnp.take_along_axis(values, labels[..., None], axis=-1, mode="fill")[..., 0]
+    inside = (labels >= 0) & (labels <= num_classes - 1)
+    return jnp.where(inside, labels.astype(jnp.int32), num_classes)
 
 
 def check_shape(name: str, x: Array, shape: tuple[int, ...]) -> None:
