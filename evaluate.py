@@ -7,6 +7,9 @@ from mi_classifier import cli
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "give a folder that train.py wrote, as in --workdir=runs/gmm."
 )
+_ABLATION = flags.DEFINE_boolean(
+    "ablation", False, "what each part of infoCAM brings to localization, instead."
+)
 
 
 def main() -> None:
@@ -14,7 +17,7 @@ def main() -> None:
 
     from mi_classifier import evaluation
 
-    evaluation.evaluate(workdir)
+    evaluation.evaluate(workdir, ablation=_ABLATION.value)
 
 
 if __name__ == "__main__":

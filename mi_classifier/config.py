@@ -6,7 +6,7 @@ A config is an `ml_collections.ConfigDict` made by the `get_config` of a file in
 
 import json
 import runpy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,13 @@ FIELDS: dict[str, type] = {
     "best_by": str,
     "checkpoint_seconds": float,
 }
+# What a config of data with boxes has in its "localization".
+LOCALIZATION_FIELDS: dict[str, type] = {
+    "region": int,
+    "padding": str,
+    "rival": str,
+    "threshold": float,
+}
 # What a config has that trains no single net, but cross-fits many.
 CROSS_FIT_FIELDS: dict[str, type] = {"method": str, "seed": int, "data": ConfigDict}
 
@@ -76,12 +83,7 @@ def check(config: ConfigDict) -> None:
       UserError: one that is missing, of another type, or out of range.
     """
     cross_fits = "method" in config
-    for field, wanted in (CROSS_FIT_FIELDS if cross_fits else FIELDS).items():
-        if field not in config:
-            raise UserError(f"{field}: the config lacks this field")
-        if type(config[field]) is not wanted:
-            kind = "a group of fields" if wanted is ConfigDict else wanted.__name__
-            raise UserError(f"{field}: must be {kind}, not {config[field]!r}")
+    _check_types(config, CROSS_FIT_FIELDS if cross_fits else FIELDS)
     if not 0 <= config.seed < 2**32:
         raise UserError(f"seed: must be in [0, 2**32), not {config.seed}")
     if cross_fits:
@@ -101,6 +103,31 @@ def check(config: ConfigDict) -> None:
     if not config.checkpoint_seconds >= 0:
         seconds = config.checkpoint_seconds
         raise UserError(f"checkpoint_seconds: must be at least 0, not {seconds}")
+    if "localization" in config:
+        _check_localization(config.localization)
+
+
+def _check_localization(config: ConfigDict) -> None:
+    _check_types(config, LOCALIZATION_FIELDS, "localization.")
+    choose(config.padding, ("full", "same"), "localization.padding")
+    choose(config.rival, ("region", "image"), "localization.rival")
+    if config.region < 1:
+        raise UserError(f"localization.region: must be at least 1, not {config.region}")
+    if not 0 <= config.threshold < 1:
+        raise UserError(
+            f"localization.threshold: must be in [0, 1), not {config.threshold}"
+        )
+
+
+def _check_types(
+    config: ConfigDict, fields: Mapping[str, type], prefix: str = ""
+) -> None:
+    for field, wanted in fields.items():
+        if field not in config:
+            raise UserError(f"{prefix}{field}: the config lacks this field")
+        if type(config[field]) is not wanted:
+            kind = "a group of fields" if wanted is ConfigDict else wanted.__name__
+            raise UserError(f"{prefix}{field}: must be {kind}, not {config[field]!r}")
 
 
 def parse_arguments(argument: str, **groups: Sequence[str]) -> dict[str, str | None]:

@@ -275,3 +275,32 @@ def softmax_to_pc_logits(logits: ArrayLike, log_prior: ArrayLike) -> Array:
     logits, log_prior = as_float(logits), as_float(log_prior)
     _check_logits(logits, log_prior)
     return _center(logits, log_prior) - jnp.where(_seen(log_prior), log_prior, 0)
+
+
+def log_odds(positive_prior: ArrayLike) -> Array:
+    """The log-odds log(p / (1 - p)) of a label's presence; 0 where p is 0 or 1.
+
+    Args:
+      positive_prior: p in [0, 1], any shape.
+    """
+    prior = as_float(positive_prior)
+    inside = (prior > 0) & (prior < 1)
+    prior = jnp.where(inside, prior, 0.5)
+    return jnp.log(prior) - jnp.log1p(-prior)
+
+
+def sigmoid_to_pc_logits(logits: ArrayLike, positive_prior: ArrayLike) -> Array:
+    """Turns logits of an ordinary sigmoid net into those of a PC-sigmoid net.
+
+    An ordinary sigmoid net learns the log-odds of presence given the input, a
+    PC-sigmoid net the log-likelihood ratio; they differ by the prior's log-odds.
+
+    Args:
+      logits: `[..., L]`.
+      positive_prior: `[L]`, share of training examples that carry each label. Nothing
+        is subtracted for one that all carry, or none.
+
+    Returns:
+      `[..., L]`, float32 or wider.
+    """
+    return as_float(logits) - log_odds(positive_prior)

@@ -112,8 +112,23 @@ def _softmax(logits: Array, labels: Array, log_prior: Array) -> Array:
     return softmax_cross_entropy(logits, labels)
 
 
+def _sigmoid(logits: Array, targets: Array, log_prior: Array) -> Array:
+    del log_prior
+    return sigmoid_cross_entropy(logits, targets)
+
+
+def _pc_sigmoid(logits: Array, targets: Array, log_prior: Array) -> Array:
+    return pc_sigmoid_cross_entropy(logits, targets, jnp.exp(log_prior))
+
+
 # The losses that a config names, all of one signature: (logits, labels, log_prior).
 CLASSIFICATION_LOSSES: dict[str, Callable[[Array, Array, Array], Array]] = {
     "softmax": _softmax,
     "pc_softmax": pc_softmax_cross_entropy,
 }
+# Of multi-hot labels, where log_prior is the log share of examples that carry each.
+MULTI_LABEL_LOSSES: dict[str, Callable[[Array, Array, Array], Array]] = {
+    "sigmoid": _sigmoid,
+    "pc_sigmoid": _pc_sigmoid,
+}
+LOSSES = CLASSIFICATION_LOSSES | MULTI_LABEL_LOSSES

@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl.testing import parameterized
-from scipy import stats
+from scipy import special, stats
 from scipy.special import logsumexp
 
-from mi_classifier import information
+from mi_classifier import information, losses
 
 SHAPES = [(4,), (3, 4), (2, 3, 4), (5, 1)]
 
@@ -276,3 +276,23 @@ def test_standard_error_is_scipys_and_counts_draws():
     assert np.isnan(information.standard_error(np.ones(4), np.zeros(4, int)))
     two = information.standard_error(values, means=2)
     assert two == pytest.approx(expected * np.sqrt(49 / 48))
+
+
+def test_sigmoid_logits_become_pc_logits():
+    """The PC-sigmoid of the result is the posterior of the sigmoid over the prior."""
+    logits, prior = np.array([[-2.0, 0.5, 3.0]]), np.array([0.1, 0.5, 0.9])
+    posterior = special.expit(logits)
+    ours = information.sigmoid_to_pc_logits(logits, prior)
+    minus = losses.pc_sigmoid_cross_entropy(ours, np.ones((1, 3)), prior)
+    np.testing.assert_allclose(-minus, np.log(posterior / prior), rtol=1e-5)
+    minus = losses.pc_sigmoid_cross_entropy(ours, np.zeros((1, 3)), prior)
+    np.testing.assert_allclose(
+        -minus, np.log((1 - posterior) / (1 - prior)), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("prior", [0.0, 1.0])
+def test_a_label_that_all_or_none_carry_has_no_odds(prior):
+    assert information.log_odds(prior) == 0
+    assert jax.grad(information.log_odds)(prior) == 0
+    assert information.sigmoid_to_pc_logits(2.0, prior) == 2

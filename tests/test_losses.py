@@ -118,3 +118,10 @@ def test_losses_of_configs_share_a_signature():
     for name, loss in losses.CLASSIFICATION_LOSSES.items():
         expected = {"softmax": np.log(3), "pc_softmax": 0.0}[name]
         np.testing.assert_allclose(loss(logits, labels, uniform), expected, atol=1e-6)
+    targets = jnp.array([[0, 1, 1], [1, 0, 1]])
+    for name, loss in losses.MULTI_LABEL_LOSSES.items():
+        expected = {"sigmoid": np.log(2), "pc_sigmoid": 0.0}[name]
+        ours = loss(logits, targets, uniform)
+        chex.assert_shape(ours, (2, 3))
+        np.testing.assert_allclose(ours, expected, atol=1e-6)
+    assert losses.LOSSES == losses.CLASSIFICATION_LOSSES | losses.MULTI_LABEL_LOSSES

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mi_classifier.data import gaussian_mixture, mnist, mnist_channel
+from mi_classifier.data import double_mnist, gaussian_mixture, mnist, mnist_channel
 from mi_classifier.data.dataset import Dataset, Split, normalize
 from mi_classifier.errors import check_options, choose
 
 __all__ = ["Dataset", "Split", "load_dataset", "normalize"]
 
 _LOADERS: dict[str, Callable[..., Dataset]] = {
+    "double_mnist": double_mnist.load,
     "gaussian_mixture": gaussian_mixture.load,
     "mnist": mnist.load,
     "mnist_channel": mnist_channel.load,

@@ -10,9 +10,18 @@ import numpy as np
 
 from mi_classifier import information
 
-# Arrays of one length N by name: "image" [N, ...] and "label" [N] at least. Where
-# examples are not independent, those of one draw share a number in "draw" [N].
+# Arrays of one length N by name: "image" [N, ...] and "label" at least, [N] classes or
+# multi-hot [N, M]. Where examples are not independent, those of one draw share a number
+# in "draw" [N]. Where boxes are known, "boxes" [N, G, 4] and "num_boxes" [N], and for
+# multi-hot labels "box_label" [N, G].
 Split = Mapping[str, np.ndarray]
+Draw = Callable[[jax.Array, Split, jax.Array], dict[str, jax.Array]]
+
+
+def draw_stored(key: jax.Array, split: Split, index: jax.Array) -> dict[str, jax.Array]:
+    """Returns the example that is stored at an index."""
+    del key
+    return {name: array[index] for name, array in split.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +35,10 @@ class Dataset:
       class_names: M names, in the order of the labels.
       preprocess: a pure function from a batch of stored images to the net's input,
         compiled into the step.
-      augment: a random change of one stored training image, from a key and `[...]`.
+      draw: one training example of a key, the training split and an index; by default
+        the one stored there.
+      training_prior: log P(y) `[M]` of what `draw` makes, where that is not the one of
+        the stored labels.
       log_density: where the truth is known, from a batch to log p(x|y) `[B, M]`, up to
         a term of x alone.
       mutual_information: where it is known in closed form, the true I(X; Y) in nats.
@@ -36,7 +48,8 @@ class Dataset:
     splits: Mapping[str, Split]
     class_names: tuple[str, ...]
     preprocess: Callable[[jax.Array], jax.Array]
-    augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    draw: Draw = draw_stored
+    training_prior: np.ndarray | None = None
     log_density: Callable[[Split], jax.Array] | None = None
     mutual_information: float | None = None
 
@@ -45,11 +58,23 @@ class Dataset:
         """Number of classes M."""
         return len(self.class_names)
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether an example has any number of labels, each of them present or not."""
+        return self.splits["test"]["label"].ndim > 1
+
     def log_prior(self, split: str = "train") -> np.ndarray:
-        """Returns log P(y) `[M]` of a split's labels, from their counts."""
-        return information.log_label_prior(
-            self.splits[split]["label"], self.num_classes
-        )
+        """Returns log P(y) `[M]` of a split's labels, from their counts.
+
+        With several labels an example, the log share of the examples that carry each.
+        """
+        if split == "train" and self.training_prior is not None:
+            return self.training_prior
+        labels = self.splits[split]["label"]
+        if self.multi_label:
+            with np.errstate(divide="ignore"):
+                return np.log(labels.mean(0, dtype=np.float64)).astype(np.float32)
+        return information.log_label_prior(labels, self.num_classes)
 
     def fingerprints(self) -> dict[str, str]:
         """Returns a hash of each split's arrays."""
@@ -63,8 +88,8 @@ class Dataset:
         return hashes
 
     def example_input(self) -> jax.Array:
-        """Returns one preprocessed training image, `[1, ...]`, of zeros."""
-        image = self.splits["train"]["image"]
+        """Returns one preprocessed image, `[1, ...]`, of zeros."""
+        image = self.splits["test"]["image"]
         shape = jax.eval_shape(self.preprocess, image[:1])
         return jnp.zeros(shape.shape, shape.dtype)
 

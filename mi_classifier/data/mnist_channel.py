@@ -12,7 +12,7 @@ import numpy as np
 
 from mi_classifier import information
 from mi_classifier.data import mnist
-from mi_classifier.data.dataset import Dataset, Split, normalize, shift
+from mi_classifier.data.dataset import Dataset, Split, draw_stored, normalize, shift
 from mi_classifier.errors import UserError
 
 _TIMES = 20  # that each test image is sent: less noise in what is measured
@@ -108,10 +108,15 @@ def load(
         preprocess=functools.partial(
             normalize, mean=mnist.MEAN, deviation=mnist.DEVIATION
         ),
-        augment=functools.partial(shift, most=_SHIFT),
+        draw=_draw,
         log_density=functools.partial(_density, jnp.asarray(density, jnp.float32)),
         mutual_information=mutual_information(digit_prior, conditional),
     )
+
+
+def _draw(key: jax.Array, split: Split, index: jax.Array) -> dict[str, jax.Array]:
+    example = draw_stored(key, split, index)
+    return example | {"image": shift(key, example["image"], _SHIFT)}
 
 
 def _density(log_density: jax.Array, batch: Split) -> jax.Array:

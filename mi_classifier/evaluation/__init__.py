@@ -1,7 +1,7 @@
 """From a model, its variables and a split to numbers; knows nothing of training."""
 
-from mi_classifier.evaluation.evaluators import Evaluator, Priors, for_dataset
-from mi_classifier.evaluation.run import evaluate, make_evaluation
+from mi_classifier.evaluation.evaluators import Evaluator, Priors
+from mi_classifier.evaluation.run import evaluate, for_dataset, make_evaluation
 
 __all__ = [
     "Evaluator",

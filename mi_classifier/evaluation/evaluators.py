@@ -2,11 +2,12 @@
 
 Each has a `measure`, compiled into the evaluation step, that turns a batch into arrays
 of one value an example; and a `summarize` that turns those of the whole split, padding
-removed, into numbers. A new question is a new class with these two.
+removed, into numbers. A new question is a new class with these two. Here are those of
+one label an example; `multi_label` and `localizing` have more.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mi_classifier import information, losses
-from mi_classifier.data import Dataset, Split
+from mi_classifier.data import Split
 from mi_classifier.models import ModelOutput
 
 RULES = ("prior", "balanced")
@@ -34,12 +35,28 @@ class Priors(NamedTuple):
     population: jax.typing.ArrayLike
 
 
+class Inference(NamedTuple):
+    """A batch, and what the model makes of it.
+
+    Attributes:
+      output: logits and features.
+      batch: the split's arrays, as stored.
+      priors: class frequencies.
+      params: the model's parameters.
+    """
+
+    output: ModelOutput
+    batch: Batch
+    priors: Priors
+    params: Mapping[str, Any]
+
+
 class Evaluator(Protocol):
     """One question about a model."""
 
     name: str
 
-    def measure(self, output: ModelOutput, batch: Batch, priors: Priors) -> Measures:
+    def measure(self, inference: Inference) -> Measures:
         """Returns arrays `[B]` or `[B, ...]`, one value an example."""
 
     def summarize(
@@ -48,17 +65,9 @@ class Evaluator(Protocol):
         """Returns numbers from the measures `[N, ...]` of the whole split."""
 
 
-def for_dataset(dataset: Dataset, loss: str) -> list[Evaluator]:
-    """Returns the evaluators that apply to a data set and a loss."""
-    evaluators: list[Evaluator] = [Information(loss), Classification(loss)]
-    if dataset.log_density is not None:
-        evaluators.append(Truth(dataset.log_density, loss))
-    return evaluators
-
-
 def paper_rule(loss: str) -> str:
     """Returns the decision rule that argmax n(x), the paper's, amounts to."""
-    return "balanced" if loss == "pc_softmax" else "prior"
+    return "balanced" if loss.startswith("pc_") else "prior"
 
 
 def pc_logits(logits: jax.Array, loss: str, log_prior: jax.Array) -> jax.Array:
@@ -146,8 +155,9 @@ class Information:
     loss: str
     name: str = "information"
 
-    def measure(self, output: ModelOutput, batch: Batch, priors: Priors) -> Measures:
+    def measure(self, inference: Inference) -> Measures:
         """Pointwise mutual information, cross-entropy and training loss, in nats."""
+        output, batch, priors, _ = inference
         labels = batch["label"]
         logits = pc_logits(output.logits, self.loss, priors.training)
         corrected = self.loss == "pc_softmax"
@@ -194,11 +204,11 @@ class Classification:
     loss: str
     name: str = "accuracy"
 
-    def measure(self, output: ModelOutput, batch: Batch, priors: Priors) -> Measures:
+    def measure(self, inference: Inference) -> Measures:
         """The class decided for under each rule."""
-        del batch
-        logits = pc_logits(output.logits, self.loss, priors.training)
-        return _decide(logits, priors.training)
+        log_prior = inference.priors.training
+        logits = pc_logits(inference.output.logits, self.loss, log_prior)
+        return _decide(logits, log_prior)
 
     def summarize(
         self, measures: dict[str, np.ndarray], split: Split, priors: Priors
@@ -226,8 +236,9 @@ class Truth:
     loss: str
     name: str = "truth"
 
-    def measure(self, output: ModelOutput, batch: Batch, priors: Priors) -> Measures:
+    def measure(self, inference: Inference) -> Measures:
         """True pointwise mutual information, the net's above it, Bayes' decisions."""
+        output, batch, priors, _ = inference
         logits = self.log_density(batch)
         pmi = information.pointwise_mutual_information(
             logits, batch["label"], priors.population

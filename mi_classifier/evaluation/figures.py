@@ -1,12 +1,14 @@
 """Figures: colors that the color-blind tell apart, titles, units, readable in print."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from mi_classifier import workdir as workdirs
 
@@ -21,8 +23,7 @@ def save(figure: Figure, path: Path) -> None:
     Raises:
       UserError: the folder cannot be written to.
     """
-    with mpl.rc_context({"svg.hashsalt": ""}):
-        workdirs.write_with(path, lambda p: figure.savefig(p, format="png", dpi=150))
+    workdirs.write_with(path, lambda p: figure.savefig(p, format="png", dpi=150))
 
 
 def principal_components(x: np.ndarray, count: int = 2) -> np.ndarray:
@@ -115,3 +116,84 @@ def curves(
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     return figure
+
+
+@dataclasses.dataclass(frozen=True)
+class Localized:
+    """An image, and where a label of it is said to be.
+
+    Attributes:
+      image: uint8 `[H, W, C]`, C 1 or 3.
+      title: what is looked for.
+      true_boxes: `[G, 4]`.
+      found: by the map's title, the map in [0, 1] `[H, W]` and its box `[4]`.
+    """
+
+    image: np.ndarray
+    title: str
+    true_boxes: np.ndarray
+    found: Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+
+def localization(rows: Sequence[Localized], title: str) -> Figure:
+    """Draws images with true and found boxes, brighter where a map is higher.
+
+    Args:
+      rows: at least one; the same maps in each.
+      title: above all.
+    """
+    columns = 1 + len(rows[0].found)
+    height, width = rows[0].image.shape[:2]
+    row_height = max(2.2 * height / width, 1.1)
+    figure = Figure(
+        figsize=(2.2 * columns, row_height * len(rows) + 0.9), layout="constrained"
+    )
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for row, line in zip(rows, axes, strict=True):
+        gray = row.image[..., 0] if row.image.shape[-1] == 1 else row.image
+        style = {"cmap": "gray", "vmin": 0, "vmax": 255}
+        line[0].imshow(gray, **style)
+        line[0].set_ylabel(row.title, fontsize=8)
+        line[0].set_title("image", fontsize=9)
+        _draw_boxes(line[0], row.true_boxes, COLORS[1], "true box", "dashed")
+        for axis, (name, (scores, box)) in zip(
+            line[1:], row.found.items(), strict=True
+        ):
+            axis.imshow(gray, **style)
+            axis.imshow(scores, cmap="viridis", vmin=0, vmax=1, alpha=0.55)
+            axis.set_title(name, fontsize=9)
+            _draw_boxes(axis, row.true_boxes, COLORS[1], "true box", "dashed")
+            _draw_boxes(axis, box[None], "white", "found box", "solid")
+        for axis in line:
+            axis.set(xticks=[], yticks=[])
+    handles, labels = axes[0, -1].get_legend_handles_labels()
+    by_name = dict(zip(labels, handles, strict=True))
+    figure.legend(
+        by_name.values(),
+        by_name.keys(),
+        loc="outside lower center",
+        ncols=2,
+        fontsize=8,
+        facecolor="0.6",
+    )
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _draw_boxes(
+    axis: Axes, boxes: np.ndarray, color: str, label: str, line: str
+) -> None:
+    for x0, y0, x1, y1 in boxes:
+        corner = (x0 - 0.5, y0 - 0.5)  # a pixel is drawn around its number
+        axis.add_patch(
+            Rectangle(
+                corner,
+                x1 - x0,
+                y1 - y0,
+                fill=False,
+                edgecolor=color,
+                linewidth=1.5,
+                linestyle=line,
+                label=label,
+            )
+        )

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mi_classifier.activation_maps import TITLES
 from mi_classifier.estimate import MutualInformation
 from mi_classifier.evaluation.evaluators import RULES
 from mi_classifier.information import NATS_PER_BIT
@@ -20,6 +21,8 @@ _MOST_CLASSES = 20  # that get a row each
 
 def print_tables(figures: dict[str, Any]) -> None:
     """Prints an evaluation: a column for each split, then the test split by class.
+
+    Where there are boxes, also how well each map finds what they bound.
 
     Args:
       figures: what `evaluate` returns.
@@ -41,7 +44,34 @@ def print_tables(figures: dict[str, Any]) -> None:
     for name, cells in _rows(list(splits.values()), truth):
         table.add_row(name, *cells)
     console.print(table)
-    console.print(_classes(splits["test"]["accuracy"], figures["class_names"]))
+    console.print(_classes(splits["test"], figures["class_names"]))
+    if "localization" in splits["test"]:
+        console.print(_localization(splits["test"]["localization"]))
+
+
+def print_ablation(figures: dict[str, Any]) -> None:
+    """Prints an ablation: a row for each setting, a column for each threshold.
+
+    Args:
+      figures: what `evaluate` returns of one.
+    """
+    ablation = figures["splits"]["validation"]["ablation"]
+    table = Table(
+        title=f"{figures['dataset']}: GT-known localization in %, IoU 0.5, validation",
+        caption="* the best threshold of a row",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column("map, region, padding, rival", no_wrap=True)
+    for threshold in ablation["thresholds"]:
+        table.add_column(f"{threshold:g}", justify="right")
+    table.add_column("pointing", justify="right")
+    for name, row in ablation["settings"].items():
+        best = max(row["gt_known"])
+        cells = [f"{100 * v:.1f}{'*' if v == best else ' '}" for v in row["gt_known"]]
+        table.add_row(name, *cells, f"{100 * row['pointing']:.1f}")
+    Console().print(table)
 
 
 def print_estimate(figures: dict[str, Any]) -> None:
@@ -75,7 +105,9 @@ def _rows(
         return title, [show(functools.reduce(getitem, path, s)) for s in splits]
 
     bound = ("information", "mutual_information")
-    yield row("mutual information, nats", _with_error, *bound)
+    multi_label = "per_label" in splits[0]["information"]
+    each = " a label" if multi_label else ""
+    yield row(f"mutual information{each}, nats", _with_error, *bound)
     yield row("  in bits", _bits_with_error, *bound)
     if truth is not None:
         yield "  closed-form truth", [_number(truth)] * len(splits)
@@ -86,7 +118,8 @@ def _rows(
         path = ("information", "paper_softmax_plus_log_m")
         yield row("  paper's softmax+log M", _number, *path)
     yield row("label entropy H(Y), nats", _number, "information", "label_entropy")
-    yield row("cross-entropy, nats", _number, "information", "cross_entropy")
+    if not multi_label:
+        yield row("cross-entropy, nats", _number, "information", "cross_entropy")
     yield "accuracy, micro/macro %", [""] * len(splits)
     for rule in RULES:
         paper = splits[0]["accuracy"]["paper_rule"] == rule
@@ -94,6 +127,8 @@ def _rows(
         yield row(title, _micro_macro, "accuracy", rule)
         if with_truth:
             yield row("    true densities", _micro_macro, "truth", rule)
+        if multi_label:
+            yield row("    all labels right", _percent, "accuracy", rule, "exact")
 
 
 def _number(value: float) -> str:
@@ -113,17 +148,58 @@ def _micro_macro(accuracy: dict[str, float]) -> str:
     return f"{100 * accuracy['micro']:.2f} / {100 * accuracy['macro']:.2f}"
 
 
-def _classes(accuracy: dict[str, Any], class_names: Sequence[str]) -> Table:
-    recalls = np.stack([accuracy[rule]["per_class"] for rule in RULES], -1)
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f}"
+
+
+def _classes(split: dict[str, Any], class_names: Sequence[str]) -> Table:
+    accuracy, per_label = split["accuracy"], split["information"].get("per_label")
+    shares = np.stack([accuracy[rule]["per_class"] for rule in RULES], -1)
     shown = np.arange(len(class_names))
     title = "test accuracy by class, %"
     if len(class_names) > _MOST_CLASSES:
-        shown = np.argsort(recalls.min(-1), kind="stable")[:_MOST_CLASSES]
+        shown = np.argsort(shares.min(-1), kind="stable")[:_MOST_CLASSES]
         title += f", the {_MOST_CLASSES} lowest of {len(class_names)}"
     table = Table(title=title, box=box.SIMPLE_HEAD)
     table.add_column("class")
     for rule in RULES:
         table.add_column(f"{rule} rule", justify="right")
+    if per_label:
+        table.add_column("I(X; Y), nats", justify="right")
+        table.add_column("H(Y)", justify="right")
     for index in shown:
-        table.add_row(class_names[index], *(f"{100 * x:.2f}" for x in recalls[index]))
+        cells = [_percent(x) for x in shares[index]]
+        if per_label:
+            cells.append(_with_error(per_label[index]))
+            cells.append(_number(split["information"]["label_entropies"][index]))
+        table.add_row(class_names[index], *cells)
+    return table
+
+
+def _localization(figures: dict[str, Any]) -> Table:
+    """The rows of Tables 4, 6 and 7, and gentler rules beside them."""
+    titles = {
+        "gt_known": "GT-known",
+        "top1": "Top-1",
+        "top5": "Top-5",
+        "cell": "cell",
+        "pointing": "pointing",
+        "max_box_accuracy": "MaxBoxAcc",
+        "max_box_accuracy_v2": "V2",
+    }
+    maps = figures["maps"]
+    known = [name for name in titles if name in next(iter(maps.values()))]
+    caption = f"boxes at threshold {figures['threshold']:g} meet a true one at IoU 0.5"
+    if "cell" in known:
+        caption += "; cell: the digit's half of the image, not its ink"
+    table = Table(
+        title=f"test localization of {figures['num_labels']:,} labels, %",
+        caption=caption,
+        box=box.SIMPLE_HEAD,
+    )
+    table.add_column("map")
+    for name in known:
+        table.add_column(titles[name], justify="right")
+    for name, row in maps.items():
+        table.add_row(TITLES[name], *(_percent(row[key]) for key in known))
     return table

@@ -14,12 +14,13 @@ from mi_classifier import workdir as workdirs
 from mi_classifier.data import Dataset, load_dataset
 from mi_classifier.errors import UserError
 from mi_classifier.evaluation import evaluators as plugins
-from mi_classifier.evaluation import report
+from mi_classifier.evaluation import localizing, multi_label, pictures, report
 from mi_classifier.evaluation.evaluators import Evaluator, Priors
 from mi_classifier.models import create_model
 
 Variables = dict[str, Any]
 EvaluateSplit = Callable[[Variables, str], dict[str, Any]]
+ABLATION_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 
 
 def make_evaluation(
@@ -45,7 +46,8 @@ def make_evaluation(
         variables: Variables, priors: Priors, batch: plugins.Batch
     ) -> tuple[dict[str, plugins.Measures], jax.Array]:
         output = model.apply(variables, dataset.preprocess(batch["image"]), train=False)
-        values = {e.name: e.measure(output, batch, priors) for e in evaluators}
+        inference = plugins.Inference(output, batch, priors, variables["params"])
+        values = {e.name: e.measure(inference) for e in evaluators}
         return values, batch["mask"]
 
     step = parallel.on_devices(measure, in_axes=(None, None, 0), out_axes=0)
@@ -70,21 +72,44 @@ def make_evaluation(
     return evaluate_split
 
 
-def evaluate(workdir: str | Path, quiet: bool = False) -> dict[str, Any]:
+def for_dataset(dataset: Dataset, loss: str) -> list[Evaluator]:
+    """Returns the evaluators that apply to a data set and a loss, quick ones alone."""
+    if dataset.multi_label:
+        return [
+            multi_label.MultiLabelInformation(loss),
+            multi_label.MultiLabelClassification(loss),
+        ]
+    evaluators: list[Evaluator] = [
+        plugins.Information(loss),
+        plugins.Classification(loss),
+    ]
+    if dataset.log_density is not None:
+        evaluators.append(plugins.Truth(dataset.log_density, loss))
+    return evaluators
+
+
+def evaluate(
+    workdir: str | Path, quiet: bool = False, ablation: bool = False
+) -> dict[str, Any]:
     """Evaluates the best checkpoint of a workdir on every split but the training one.
 
-    Prints the tables and writes `evaluation/metrics.json`. A cross-fit has scored every
-    row already; what it wrote is printed.
+    Prints the tables and writes `evaluation/metrics.json`; where the data has boxes, it
+    localizes too, and draws `evaluation/figures/localization.png`. A cross-fit has
+    scored every row already; what it wrote is printed.
 
     Args:
       workdir: a folder that `train.py` wrote; its config.json says all else.
       quiet: whether to print no tables.
+      ablation: whether to print and write, instead, what each part of infoCAM brings,
+        `evaluation/ablation.json`, on the validation split: a setting chosen by it has
+        not seen the test split.
 
     Returns:
       What is written: the epoch evaluated, and for each split its figures.
 
     Raises:
-      UserError: no workdir, no checkpoint, or data that cannot be read.
+      UserError: no workdir, no checkpoint, data that cannot be read, or an ablation of
+        data without boxes.
     """
     workdir = Path(workdir)
     config = workdirs.load_config(workdir)
@@ -92,38 +117,60 @@ def evaluate(workdir: str | Path, quiet: bool = False) -> dict[str, Any]:
         configs.check(config)
     except UserError as error:
         raise UserError(f"{workdir / workdirs.CONFIG}: {error}") from None
-    path = workdir / "evaluation" / "metrics.json"
+    folder = workdir / "evaluation"
     if "method" in config:
-        figures = workdirs.read_json(path)
+        figures = workdirs.read_json(folder / "metrics.json")
         if not quiet:
             report.print_estimate(figures)
         return figures
+    if ablation and "localization" not in config:
+        raise UserError(f"--ablation: {config.data.name} has no boxes to find")
     workdirs.check_has_checkpoint(workdir)
     dataset = load_dataset(config.data)
     workdirs.check_data(workdir, dataset.fingerprints())
     model = create_model(num_classes=dataset.num_classes, **config.model)
     shapes = jax.eval_shape(model.init, jax.random.key(0), dataset.example_input())
     best = workdirs.restore_best(workdir, shapes["params"])
-    evaluate_split = make_evaluation(
-        model,
-        dataset,
-        plugins.for_dataset(dataset, config.loss),
-        config.evaluation_batch_size,
-    )
     variables = {"params": best["params"]}
-    figures = {
-        "dataset": dataset.name,
-        "loss": config.loss,
-        "class_names": dataset.class_names,
-        "epoch": int(best["epoch"]),
-        "true_mutual_information": dataset.mutual_information,
-        "splits": {
-            name: evaluate_split(variables, name)
-            for name in dataset.splits
-            if name != "train"
-        },
-    }
+
+    def evaluate_splits(evaluators: Sequence[Evaluator], *names: str) -> dict[str, Any]:
+        evaluate_split = make_evaluation(
+            model, dataset, evaluators, config.evaluation_batch_size
+        )
+        return {
+            "dataset": dataset.name,
+            "loss": config.loss,
+            "class_names": dataset.class_names,
+            "epoch": int(best["epoch"]),
+            "true_mutual_information": dataset.mutual_information,
+            "splits": {name: evaluate_split(variables, name) for name in names},
+        }
+
+    if ablation:
+        settings = localizing.ablation(config.localization)
+        evaluator = localizing.Ablation(config.loss, settings, ABLATION_THRESHOLDS)
+        figures = evaluate_splits([evaluator], "validation")
+        workdirs.write_text(
+            folder / "ablation.json", workdirs.to_json(figures, indent=2)
+        )
+        if not quiet:
+            report.print_ablation(figures)
+        return figures
+    evaluators = for_dataset(dataset, config.loss)
+    if "localization" in config:
+        settings = localizing.settings(config.localization)
+        threshold = config.localization.threshold
+        evaluators.append(localizing.Localization(config.loss, settings, threshold))
+    names = [name for name in dataset.splits if name != "train"]
+    figures = evaluate_splits(evaluators, *names)
+    workdirs.write_text(folder / "metrics.json", workdirs.to_json(figures, indent=2))
     if not quiet:
         report.print_tables(figures)
-    workdirs.write_text(path, workdirs.to_json(figures, indent=2))
+    if "localization" in config:
+        path = folder / "figures" / "localization.png"
+        pictures.draw_localization(
+            path, model, variables, dataset, settings, config.localization.threshold
+        )
+        if not quiet:
+            print(f"pictures: {path}")
     return figures

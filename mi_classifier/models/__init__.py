@@ -9,20 +9,25 @@ from typing import Any
 import flax.linen as nn
 
 from mi_classifier.errors import UserError, check_options, choose
+from mi_classifier.models.gap_cnn import GapCNN
 from mi_classifier.models.mlp import MLP
 from mi_classifier.models.mnist_cnn import MnistCNN
 from mi_classifier.models.output import ModelOutput
 
-__all__ = ["MLP", "MnistCNN", "ModelOutput", "create_model"]
+__all__ = ["MLP", "GapCNN", "MnistCNN", "ModelOutput", "create_model"]
 
-_MODELS: dict[str, type[nn.Module]] = {"mlp": MLP, "mnist_cnn": MnistCNN}
+_MODELS: dict[str, type[nn.Module]] = {
+    "gap_cnn": GapCNN,
+    "mlp": MLP,
+    "mnist_cnn": MnistCNN,
+}
 
 
 def create_model(name: str, num_classes: int, **options: Any) -> nn.Module:
     """Creates a model by name.
 
     Args:
-      name: "mlp" or "mnist_cnn".
+      name: "gap_cnn", "mlp" or "mnist_cnn".
       num_classes: number of classes M, at least 1.
       **options: the model's own attributes, such as `hidden` of "mlp".
 

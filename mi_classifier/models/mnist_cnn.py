@@ -1,12 +1,12 @@
 """The convolutional net of Section 4.2 and Figure 6."""
 
 import math
-from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mi_classifier.models.layers import convolve, max_pool
 from mi_classifier.models.output import ModelOutput
 
 
@@ -33,10 +33,10 @@ class MnistCNN(nn.Module):
                 channels,
                 (5, 5),
                 padding="VALID",
-                conv_general_dilated=_convolve,
+                conv_general_dilated=convolve,
                 name=f"conv{index}",
             )(x)
-            x = _max_pool(nn.relu(x))
+            x = max_pool(nn.relu(x))
         x = nn.relu(
             nn.Dense(500, name="hidden")(x.reshape(len(x), math.prod(x.shape[1:])))
         )
@@ -59,35 +59,3 @@ class _Confusion(nn.Module):
         log_channel = jax.nn.log_softmax(10 * kernel)
         log_true = jax.nn.log_softmax(logits)
         return jax.nn.logsumexp(log_true[..., None] + log_channel, axis=-2)
-
-
-def _convolve(
-    x: jax.Array,
-    kernel: jax.Array,
-    strides: Sequence[int],
-    padding: str,
-    **options: object,
-) -> jax.Array:
-    """A "VALID" convolution of stride 1, as a matrix product on CPUs.
-
-    XLA's CPU convolutions fall off a cliff inside a `scan` (ten times slower gradients,
-    as of JAX 0.10); matrix products do not.
-    """
-    if jax.default_backend() != "cpu":
-        return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
-    kh, kw, channels, features = kernel.shape
-    height, width = x.shape[1] - kh + 1, x.shape[2] - kw + 1
-    patches = [
-        x[:, i : i + height, j : j + width] for i in range(kh) for j in range(kw)
-    ]
-    return jnp.concatenate(patches, -1) @ kernel.reshape(kh * kw * channels, features)
-
-
-def _max_pool(x: jax.Array) -> jax.Array:
-    """The maximum of each 2 x 2 window; an odd last row or column is dropped.
-
-    `nn.max_pool` does the same; its gradient is three times slower on CPUs.
-    """
-    batch, height, width, channels = x.shape
-    x = x[:, : height // 2 * 2, : width // 2 * 2]
-    return x.reshape(batch, height // 2, 2, width // 2, 2, channels).max((2, 4))

@@ -11,9 +11,9 @@ from ml_collections import ConfigDict
 from mi_classifier import config as configs
 from mi_classifier import evaluation, parallel
 from mi_classifier import workdir as workdirs
-from mi_classifier.data import load_dataset
+from mi_classifier.data import Dataset, load_dataset
 from mi_classifier.errors import UserError, choose
-from mi_classifier.losses import CLASSIFICATION_LOSSES
+from mi_classifier.losses import CLASSIFICATION_LOSSES, LOSSES, MULTI_LABEL_LOSSES
 from mi_classifier.models import create_model
 from mi_classifier.training.cross_fit import train_cross_fit
 from mi_classifier.training.logging import MetricsLog, ProgressBar
@@ -49,6 +49,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
     workdirs.check_free_for(config, workdir)
     parallel.check_batch_size(config.batch_size, config.microbatches)
     dataset = load_dataset(config.data)
+    check_loss(config.loss, dataset)
     model = create_model(num_classes=dataset.num_classes, **config.model)
     num_examples = len(dataset.splits["train"]["label"])
     steps_per_epoch = num_examples // config.batch_size
@@ -146,8 +147,23 @@ def check_config(config: ConfigDict) -> None:
     configs.check(config)
     if "method" in config:
         return
-    choose(config.loss, CLASSIFICATION_LOSSES, "loss")
+    choose(config.loss, LOSSES, "loss")
     choose(config.best_by, ("mutual_information", "accuracy"), "best_by")
+
+
+def check_loss(loss: str, dataset: Dataset) -> None:
+    """Checks that a loss is one for the labels of a data set.
+
+    Raises:
+      UserError: naming those that are.
+    """
+    fitting = MULTI_LABEL_LOSSES if dataset.multi_label else CLASSIFICATION_LOSSES
+    if loss not in fitting:
+        labels = "any number of labels" if dataset.multi_label else "one label"
+        raise UserError(
+            f"loss: an example of {dataset.name} has {labels}; "
+            f"use {' or '.join(fitting)}, not {loss}"
+        )
 
 
 def epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import optax
 
 from mi_classifier import parallel
 from mi_classifier.data import Dataset, Split
-from mi_classifier.losses import CLASSIFICATION_LOSSES
+from mi_classifier.losses import LOSSES
 from mi_classifier.training.state import TrainState
 
 TrainSteps = Callable[[TrainState, Split, jax.Array], tuple[TrainState, jax.Array]]
@@ -27,8 +27,8 @@ def make_train_steps(
 
     Args:
       model: the module to train.
-      dataset: how its stored images are augmented and become the model's input.
-      loss: a name among `CLASSIFICATION_LOSSES`.
+      dataset: how its training examples are drawn and become the model's input.
+      loss: a name among `losses.LOSSES`.
       optimizer: of the state's parameters.
       key: of the run; a step's own is `fold_in(key, step)`.
       microbatches: parts of a batch whose gradients are computed apart and added in a
@@ -39,7 +39,7 @@ def make_train_steps(
       indices of its examples, `[devices, S, B / devices]`, to the state S steps later
       and the mean loss of each batch, `[S]`.
     """
-    example_loss = CLASSIFICATION_LOSSES[loss]
+    example_loss = LOSSES[loss]
 
     def step(
         state: TrainState, split: Split, indices: jax.Array, key: jax.Array
@@ -49,12 +49,10 @@ def make_train_steps(
         rngs = {"dropout": step_key}
 
         def mean_loss(params: optax.Params, indices: jax.Array) -> jax.Array:
-            batch = {name: array[indices] for name, array in split.items()}
-            images = batch["image"]
-            if dataset.augment is not None:  # an example's draw is its own anywhere
-                keys = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(indices)
-                images = jax.vmap(dataset.augment)(keys, images)
-            images = dataset.preprocess(images)
+            # An example's draw is its own, on whichever device and in whichever part.
+            keys = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(indices)
+            batch = jax.vmap(dataset.draw, (0, None, 0))(keys, split, indices)
+            images = dataset.preprocess(batch["image"])
             output = model.apply({"params": params}, images, train=True, rngs=rngs)
             return example_loss(output.logits, batch["label"], state.log_prior).mean()
 

@@ -84,7 +84,8 @@ def test_unbalanced_keeps_a_tenth_of_the_even_digits(archive, tmp_path):
 
 def test_training_images_are_moved_by_two_pixels_at_most(archive, tmp_path):
     dataset = load(archive, tmp_path)
-    image = jnp.asarray(dataset.splits["train"]["image"][0])
+    split = {name: jnp.asarray(a) for name, a in dataset.splits["train"].items()}
+    image = split["image"][0]
     padded = np.pad(np.asarray(image)[..., 0], 2)
     windows = {
         padded[i : i + 28, j : j + 28].tobytes(): (i, j)
@@ -92,8 +93,10 @@ def test_training_images_are_moved_by_two_pixels_at_most(archive, tmp_path):
         for j in range(5)
     }
     keys = jax.random.split(jax.random.key(0), 200)
-    moved = np.asarray(jax.vmap(lambda key: dataset.augment(key, image))(keys))
+    drawn = jax.vmap(lambda key: dataset.draw(key, split, 0))(keys)
+    moved = np.asarray(drawn["image"])
     assert moved.dtype == np.uint8
+    assert (drawn["label"] == split["label"][0]).all()
     assert len({windows[m[..., 0].tobytes()] for m in moved}) == 25
 
 

@@ -10,7 +10,8 @@ from mi_classifier.models import ModelOutput
 def run(evaluator, logits, labels, training, population=None):
     priors = Priors(training, training if population is None else population)
     batch = {"label": labels, "image": logits}
-    measures = evaluator.measure(ModelOutput(logits, logits), batch, priors)
+    output = ModelOutput(logits, logits)
+    measures = evaluator.measure(evaluators.Inference(output, batch, priors, {}))
     measures = {name: np.asarray(value) for name, value in measures.items()}
     return evaluator.summarize(measures, {"label": labels}, priors)
 

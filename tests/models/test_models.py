@@ -11,18 +11,20 @@ from scipy.special import logsumexp
 from mi_classifier import information
 from mi_classifier.data import gaussian_mixture
 from mi_classifier.errors import UserError
-from mi_classifier.models import ModelOutput, create_model
+from mi_classifier.models import ModelOutput, create_model, layers
 
-INPUTS = {"mlp": (3, 10), "mnist_cnn": (3, 28, 28, 1)}
+INPUTS = {"mlp": (3, 10), "mnist_cnn": (3, 28, 28, 1), "gap_cnn": (3, 28, 56, 1)}
 COUNTS = {
     "mlp": 10 * 100 + 100 + 2 * (100 * 100 + 100) + 100 * 7 + 7,
+    "gap_cnn": 25 * 16 + 16 + 9 * 16 * 32 + 32 + 9 * 32 * 64 + 64
+    + 2 * (9 * 64 * 64 + 64) + 64 * 7 + 7,
     "mnist_cnn": 25 * 20 + 20 + 500 * 50 + 50 + 800 * 500 + 500 + 500 * 7 + 7,
 }
 
 
 class ModelContractTest(chex.TestCase):
     @chex.variants(with_jit=True, without_jit=True)
-    @parameterized.parameters("mlp", "mnist_cnn")
+    @parameterized.parameters(*INPUTS)
     def test_contract(self, name):
         model = create_model(name, 7)
         images = jax.random.normal(jax.random.key(0), INPUTS[name])
@@ -30,11 +32,15 @@ class ModelContractTest(chex.TestCase):
         output = self.variant(model.apply)(variables, images)
         assert isinstance(output, ModelOutput)
         chex.assert_shape(output.logits, (3, 7))
-        chex.assert_rank(output.features, 2)
+        pooled = output.features
+        if name == "gap_cnn":
+            chex.assert_shape(pooled, (3, 7, 14, 64))
+            pooled = pooled.mean((1, 2))
+        chex.assert_rank(pooled, 2)
         head = variables["params"]["head"]
-        chex.assert_shape(head["kernel"], (output.features.shape[-1], 7))
+        chex.assert_shape(head["kernel"], (pooled.shape[-1], 7))
         chex.assert_trees_all_close(
-            output.logits, output.features @ head["kernel"] + head["bias"], atol=1e-5
+            output.logits, pooled @ head["kernel"] + head["bias"], atol=1e-5
         )
         assert (output.features >= 0).all()  # after the last ReLU
         count = sum(x.size for x in jax.tree.leaves(variables))
@@ -192,3 +198,30 @@ def test_label_noise_is_a_channel_after_the_true_class():
         lambda p: model.apply({"params": p}, images).logits[:, 1].sum()
     )(params)
     chex.assert_tree_all_finite(gradient)
+
+
+def test_a_cell_of_the_gap_cnn_sees_a_whole_digit():
+    model = create_model("gap_cnn", 10)
+    images = jax.random.uniform(jax.random.key(0), (1, 80, 80, 1))
+    variables = model.init(jax.random.key(1), images)
+
+    def cell(images):
+        return model.apply(variables, images).features[0, 10, 10].sum()
+
+    seen = np.asarray(jax.grad(cell)(images))[0, ..., 0] != 0
+    rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+    for line in (rows, columns):
+        assert 28 <= line[-1] - line[0] + 1 <= 36
+        assert line[0] <= 41 - 14 and line[-1] >= 41 + 14  # around its middle
+
+
+@pytest.mark.parametrize("size", [(5, 5), (4, 3), (3, 3), (1, 1), (2, 5)])
+def test_convolutions_as_matrix_products_are_convolutions(size):
+    x = jax.random.normal(jax.random.key(0), (2, 9, 11, 3))
+    kernel = jax.random.normal(jax.random.key(1), (*size, 3, 4))
+    for padding in ("SAME", "VALID"):
+        expected = jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        ours = layers.convolve(x, kernel, (1, 1), padding)
+        chex.assert_trees_all_close(ours, expected, atol=1e-4)

@@ -8,6 +8,7 @@ import optax
 
 from mi_classifier import parallel
 from mi_classifier.data import Dataset
+from mi_classifier.data.dataset import draw_stored
 from mi_classifier.losses import CLASSIFICATION_LOSSES
 from mi_classifier.models import create_model
 from mi_classifier.training.state import create_state
@@ -86,12 +87,15 @@ def test_state_and_data_keep_no_device_axis():
     chex.assert_shape(values, (2,))
 
 
-def test_augmentation_is_an_examples_own():
+def test_a_draw_is_an_examples_own():
     """Its draw depends on the step and the example, not on the batch around it."""
     split, model, optimizer, state, _ = setup()
-    scaled = dataclasses.replace(
-        DOUBLED, augment=lambda key, x: x * jax.random.uniform(key)
-    )
+
+    def draw(key, split, index):
+        example = draw_stored(key, split, index)
+        return example | {"image": example["image"] * jax.random.uniform(key)}
+
+    scaled = dataclasses.replace(DOUBLED, draw=draw)
     run_key = jax.random.key(1)
     steps = make_train_steps(model, scaled, "pc_softmax", optimizer, run_key)
     indices = np.array([[3, 1, 3, 59]])
@@ -105,3 +109,24 @@ def test_augmentation_is_an_examples_own():
     labels = split["label"][indices[0]]
     expected = CLASSIFICATION_LOSSES["pc_softmax"](logits, labels, log_prior).mean()
     np.testing.assert_allclose(losses, [expected], rtol=1e-5)
+
+
+def test_every_example_is_drawn_anew_in_every_step():
+    """What is drawn is of the step: no two epochs see the same images."""
+    _, model, optimizer, state, _ = setup()
+    split = {"image": np.zeros((4, 4), np.float32), "label": np.zeros(4, np.int32)}
+
+    def draw(key, split, index):
+        image = jax.random.normal(key, (4,))
+        return {"image": image, "label": split["label"][index]}
+
+    drawn = dataclasses.replace(DOUBLED, draw=draw)
+    steps = make_train_steps(
+        model, drawn, "softmax", optax.set_to_zero(), jax.random.key(1)
+    )
+    state = create_state(
+        model, optax.set_to_zero(), jnp.zeros((1, 4)), state.log_prior, jax.random.key(0)
+    )
+    indices = np.tile(np.arange(4), (3, 1))
+    _, losses = steps(state, split, parallel.split_indices(indices))
+    assert len(np.unique(losses)) == 3

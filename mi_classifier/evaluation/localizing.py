@@ -1,0 +1,275 @@
+"""The evaluator of maps: whether they find what the boxes bound (Tables 4 to 8)."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from mi_classifier import activation_maps, localization
+from mi_classifier.data import Split
+from mi_classifier.evaluation import evaluators, multi_label
+from mi_classifier.evaluation.evaluators import Inference, Measures, Priors
+
+_CHUNK = 512  # maps that are at the size of the image at once
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """How a map is made.
+
+    Attributes:
+      map: a name among `activation_maps.MAPS`.
+      region: R, cells on a side.
+      padding: "full" or "same".
+      rival: of infoCAM+, "region" or "image".
+    """
+
+    map: str
+    region: int = 1
+    padding: str = "full"
+    rival: str = "region"
+
+    def __str__(self) -> str:
+        parts = [activation_maps.TITLES[self.map]]
+        if self.region > 1:
+            parts.append(f"R = {self.region}, {self.padding}")
+        if self.map == "info_cam_plus":
+            parts.append(f"rival of the {self.rival}")
+        return ", ".join(parts)
+
+    def maps(self, inference: Inference, labels: jnp.ndarray) -> jnp.ndarray:
+        """Returns the maps of labels `[B, G]`, `[B, G, h, w]`."""
+        options = {"rival": self.rival, "logits": inference.output.logits}
+        return activation_maps.MAPS[self.map](
+            inference.output.features,
+            inference.params["head"]["kernel"],
+            labels,
+            self.region,
+            self.padding,
+            **options if self.map == "info_cam_plus" else {},
+        )
+
+
+def settings(config: Mapping[str, Any]) -> dict[str, Setting]:
+    """The three maps of a config's "localization": CAM alone is without a region."""
+    region = (config["region"], config["padding"], config["rival"])
+    return {
+        name: Setting(name) if name == "cam" else Setting(name, *region)
+        for name in activation_maps.MAPS
+    }
+
+
+def ablation(config: Mapping[str, Any]) -> dict[str, Setting]:
+    """What each part of infoCAM brings: settings that differ from a config's in one.
+
+    Args:
+      config: "localization" of a config.
+    """
+    region, padding, rival = config["region"], config["padding"], config["rival"]
+    rows = [
+        Setting(name, r, padding, rival)
+        for name in activation_maps.MAPS
+        for r in sorted({*range(1, 7), region})
+    ]
+    other_padding = next(p for p in activation_maps.PADDINGS if p != padding)
+    other_rival = next(r for r in activation_maps.RIVALS if r != rival)
+    rows += [
+        Setting(name, region, other_padding, rival) for name in activation_maps.MAPS
+    ]
+    rows.append(Setting("info_cam_plus", region, padding, other_rival))
+    return {str(row): row for row in rows}
+
+
+@dataclasses.dataclass(frozen=True)
+class Localization:
+    """Whether the box of each label of an image meets one of its true boxes.
+
+    Attributes:
+      loss: the net's training loss.
+      settings: the maps to evaluate, by name.
+      threshold: of `localization.boxes_from_maps`.
+    """
+
+    loss: str
+    settings: Mapping[str, Setting]
+    threshold: float
+    name: str = "localization"
+
+    def measure(self, inference: Inference) -> Measures:
+        """The maps, and whether the net decides for their label."""
+        return _measure(inference, self.loss, self.settings)
+
+    def summarize(
+        self, measures: dict[str, Any], split: Split, priors: Priors
+    ) -> dict[str, Any]:
+        """Figures of each map; an image counts once for each of its labels."""
+        del priors
+        targets = find_targets(split)
+        size = split["image"].shape[1:3]
+        correct = {
+            name: measures[name][targets.rows, targets.columns]
+            for name in ("top1", "top5")
+            if name in measures
+        }
+        maps = {
+            name: every[targets.rows, targets.columns]
+            for name, every in measures["maps"].items()
+        }
+        figures = {
+            name: _figures(chosen, size, targets, correct, self.threshold)
+            for name, chosen in track(
+                maps.items(), "localizing", console=Console(stderr=True), transient=True
+            )
+        }
+        return {
+            "num_labels": len(targets.rows),
+            "threshold": self.threshold,
+            "maps": figures,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Ablation:
+    """GT-known localization of many settings at many thresholds (Table 8).
+
+    Attributes:
+      loss: the net's training loss.
+      settings: the maps to evaluate, by name.
+      thresholds: of `localization.boxes_from_maps`.
+    """
+
+    loss: str
+    settings: Mapping[str, Setting]
+    thresholds: Sequence[float]
+    name: str = "ablation"
+
+    def measure(self, inference: Inference) -> Measures:
+        """The maps of each setting."""
+        return {"maps": _measure(inference, self.loss, self.settings)["maps"]}
+
+    def summarize(
+        self, measures: dict[str, Any], split: Split, priors: Priors
+    ) -> dict[str, Any]:
+        """For each setting the accuracy at each threshold, and the pointing game."""
+        del priors
+        targets = find_targets(split)
+        size = split["image"].shape[1:3]
+        truth = (targets.truths["boxes"], targets.num_boxes)
+        figures = {}
+        for name, every in track(
+            measures["maps"].items(), "ablation", console=Console(stderr=True)
+        ):
+            maps = every[targets.rows, targets.columns]
+            boxes = [
+                localization.boxes_from_maps(maps, size, t) for t in self.thresholds
+            ]
+            peaks = localization.peaks_from_maps(maps, size)
+            figures[name] = {
+                **dataclasses.asdict(self.settings[name]),
+                "gt_known": [
+                    localization.localization_accuracy(b, *truth) for b in boxes
+                ],
+                "pointing": localization.pointing_accuracy(peaks, *truth),
+            }
+        return {"thresholds": self.thresholds, "settings": figures}
+
+
+def _measure(
+    inference: Inference, loss: str, settings: Mapping[str, Setting]
+) -> dict[str, Any]:
+    batch, log_prior = inference.batch, inference.priors.training
+    logits = inference.output.logits
+    if "box_label" in batch:
+        labels = batch["box_label"]
+        right = multi_label.decide(logits, loss, log_prior)[evaluators.paper_rule(loss)]
+        # That of a label out of range belongs to padding, and is not looked at.
+        correct = {"top1": jnp.take_along_axis(right, labels, axis=-1)}
+    else:
+        labels = batch["label"][:, None]
+        own = jnp.take_along_axis(logits, labels, axis=-1)
+        rank = (logits > own).sum(-1, keepdims=True)
+        correct = {"top1": rank < 1, "top5": rank < 5}
+    maps = {name: setting.maps(inference, labels) for name, setting in settings.items()}
+    return correct | {"maps": maps}
+
+
+@dataclasses.dataclass(frozen=True)
+class Targets:
+    """What is to be found: I labels of images, and the boxes of each.
+
+    Attributes:
+      rows: `[I]`, the image's.
+      columns: `[I]`, which of the image's labels.
+      truths: for each kind of true box `[I, G, 4]`, padded.
+      num_boxes: `[I]`, how many of the G are true.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    truths: Mapping[str, np.ndarray]
+    num_boxes: np.ndarray
+
+
+def find_targets(split: Split) -> Targets:
+    """Returns what is to be found in the images of a split.
+
+    Of an image with one label all boxes are that label's. With several, each of its
+    labels is a target, once, and has the boxes that bear it.
+    """
+    kinds = [name for name in ("boxes", "cells") if name in split]
+    if "box_label" not in split:
+        rows = np.arange(len(split["label"]))
+        truths = {name: split[name] for name in kinds}
+        return Targets(rows, np.zeros_like(rows), truths, split["num_boxes"])
+    labels = split["box_label"]
+    real = np.arange(labels.shape[1]) < split["num_boxes"][:, None]
+    same = (labels[:, :, None] == labels[:, None]) & real[:, None]  # [N, G, G]
+    first = real & (same.argmax(-1) == np.arange(labels.shape[1]))
+    rows, columns = np.nonzero(first)
+    bears = same[rows, columns]
+    order = np.argsort(~bears, axis=1, kind="stable")[..., None]
+    truths = {name: np.take_along_axis(split[name][rows], order, 1) for name in kinds}
+    return Targets(rows, columns, truths, bears.sum(1))
+
+
+def _figures(
+    maps: np.ndarray,
+    size: tuple[int, int],
+    targets: Targets,
+    correct: Mapping[str, np.ndarray],
+    threshold: float,
+) -> dict[str, Any]:
+    truth = (targets.truths["boxes"], targets.num_boxes)
+    boxes = localization.boxes_from_maps(maps, size, threshold)
+    figures = {"gt_known": localization.localization_accuracy(boxes, *truth)}
+    for name, right in correct.items():
+        figures[name] = localization.localization_accuracy(boxes, *truth, right)
+    if "cells" in targets.truths:
+        cells = (targets.truths["cells"], targets.num_boxes)
+        figures["cell"] = localization.localization_accuracy(boxes, *cells)
+    peaks = localization.peaks_from_maps(maps, size)
+    figures["pointing"] = localization.pointing_accuracy(peaks, *truth)
+    figures["mean_iou"] = localization.best_iou(boxes, *truth).mean()
+    curve = _curve(maps, size, *truth)
+    figures["max_box_accuracy"] = curve[localization.IOUS.index(0.5)].max()
+    figures["max_box_accuracy_v2"] = curve.max(1).mean()
+    return figures | {"box_accuracy_curve": curve}
+
+
+def _curve(
+    maps: np.ndarray, size: tuple[int, int], boxes: np.ndarray, num_boxes: np.ndarray
+) -> np.ndarray:
+    """The public evaluation's curve, a few maps at a time."""
+    last = np.array([size[1], size[0]] * 2) - 1  # where its boxes end, at most
+    total = np.zeros((len(localization.IOUS), len(localization.THRESHOLDS)))
+    for start in range(0, len(maps), _CHUNK):
+        some = slice(start, start + _CHUNK)
+        scores = localization.score_maps(maps[some], size)
+        truth = np.minimum(boxes[some], last)
+        curve = localization.box_accuracy_curve(scores, truth, num_boxes[some])
+        total += len(scores) * curve
+    return total / len(maps)
