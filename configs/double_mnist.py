@@ -29,7 +29,7 @@ def get_config(argument: str = "") -> ConfigDict:
             },
             "batch_size": 64,
             "microbatches": 2,  # added in order: equal bits on 1 and 2 devices
-            "num_epochs": 5,
+            "num_epochs": 7,
             "steps_per_call": 100,  # compiled into one call, by lax.scan
             "evaluation_batch_size": 500,
             "best_by": "mutual_information",  # on validation; or "accuracy"

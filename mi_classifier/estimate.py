@@ -203,7 +203,7 @@ def pointwise_mutual_information_of(
     """Pointwise mutual information of each example, by nets that never saw it.
 
     Its mean is `estimate_mutual_information`. An example far below 0 has a label that
-    its inputs speak against: surprising, or mislabelled.
+    its inputs speak against: surprising, or mislabeled.
 
     Args:
       x: as in `estimate_mutual_information`.

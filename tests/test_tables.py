@@ -7,6 +7,7 @@ from scipy import stats
 
 from mi_classifier import baselines, tables
 from mi_classifier.errors import UserError
+from mi_classifier.tables import channel, classification, mutual_information, reruns
 
 
 @pytest.fixture
@@ -26,13 +27,13 @@ def run(tiny_config, tmp_path, monkeypatch, capsys):
         written = json.loads(root.with_suffix(".json").read_text())
         return text, written, capsys.readouterr().out
 
-    monkeypatch.setattr(tables, "_config", config)
-    monkeypatch.setattr(tables, "_processes", lambda: 1)
+    monkeypatch.setattr(reruns, "config", config)
+    monkeypatch.setattr(reruns, "num_processes", lambda: 1)
     return run
 
 
 def test_table_2(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "DIMS", (1,))
+    monkeypatch.setattr(mutual_information, "DIMS", (1,))
     scores = iter(np.arange(100) / 10)
 
     def mine(*samples, seed):
@@ -63,7 +64,9 @@ def test_table_2(run, tmp_path, monkeypatch):
         assert len(np.unique(np.asarray(image).reshape(-1, 4), axis=0)) > 10
 
     # Finished cells are not run again, and missing ones are.
-    monkeypatch.setattr(tables, "_baselines", lambda *_: {"nearest_neighbors": 0.0})
+    monkeypatch.setattr(
+        mutual_information, "_baselines", lambda *_: {"nearest_neighbors": 0.0}
+    )
     *_, printed = run("2", seeds=1)
     assert "1/1: " not in printed
     (tmp_path / "tables/2/balanced/softmax/D1/seed0/evaluation/metrics.json").unlink()
@@ -72,10 +75,10 @@ def test_table_2(run, tmp_path, monkeypatch):
 
 
 def test_table_3(run, monkeypatch):
-    paper = {"unbalanced": tables.PAPER_3["unbalanced"]}
-    monkeypatch.setattr(tables, "PAPER_3", paper)
+    paper = {"unbalanced": classification.PAPER_3["unbalanced"]}
+    monkeypatch.setattr(classification, "PAPER_3", paper)
     text, written, _ = run("3")
-    runs = {loss: written[f"unbalanced,{loss},test"] for loss in tables.LOSSES}
+    runs = {loss: written[f"unbalanced,{loss},test"] for loss in classification.LOSSES}
     ours = [[100 * r[r["paper_rule"]]["macro"] for r in runs[loss]] for loss in runs]
     p = stats.mannwhitneyu(*ours).pvalue
     row = next(r for r in text.splitlines() if "| unbalanced | standard | macro" in r)
@@ -85,18 +88,31 @@ def test_table_3(run, monkeypatch):
 
 
 def test_channel(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "FLIPS", (0.0, 0.9))
+    monkeypatch.setattr(channel, "FLIPS", (0.0, 0.9))
     text, written, _ = run("channel", seeds=1)
     assert written["0"][0]["truth"] > 2 and abs(written["0.9"][0]["truth"]) < 1e-6
     assert f"{written['0'][0]['nats']:.4f}" in text
     assert Image.open(tmp_path / "tables" / "channel.png").size[0] > 300
 
 
+def test_table_5(run):
+    text, written, _ = run("5")
+    runs = written["pc_sigmoid"]
+    shares = [100 * r["accuracy"]["balanced"]["per_class"][3] for r in runs]
+    row = next(r for r in text.splitlines() if r.startswith("| 3 |")).split(" | ")
+    assert row[4] == f"{np.mean(shares):.2f} ± {np.std(shares, ddof=1):.2f}"
+    assert row[5] == "94/100 |"
+    boxes = [100 * r["localization"]["maps"]["info_cam"]["gt_known"] for r in runs]
+    row = next(r for r in text.splitlines() if r.startswith("| infoCAM, PC-sigmoid"))
+    assert f"{np.mean(boxes):.2f} ± {np.std(boxes, ddof=1):.2f}" in row
+    assert row.endswith("| 98 |")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), ["give one table", "2, 3, channel"]),
-        (("33",), ["'33'", "2, 3, channel"]),
+        ((), ["give one table", "2, 3, 5, channel"]),
+        (("33",), ["'33'", "2, 3, 5, channel"]),
         (("2", "--seeds=0"), ["--seeds: must be at least 1"]),
         (("2", "--seed=3"), ["--seed", "seeds"]),
     ],
@@ -111,5 +127,5 @@ def test_mistakes(run_script, arguments, words):
 
 def test_config_files_that_are_not_there(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"no such file: configs/gmm\.py"):
-        tables._config("gmm.py", 0, tables.Options(tmp_path))
+    with pytest.raises(UserError, match="in a clone of the repository"):
+        reruns.config("gmm.py", 0, reruns.Options(tmp_path))

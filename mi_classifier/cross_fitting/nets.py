@@ -186,7 +186,9 @@ def train(
         best_bound = np.where(better, bounds.max(1), best_bound)
         best_scale = np.where(better, _SCALES[bounds.argmax(1)], best_scale)
     if not np.isfinite(best_bound).all():
-        raise UserError("the nets' loss is not finite; a model of your own may need it")
+        raise UserError(
+            "model: its loss is finite in no round; check its outputs and initialization"
+        )
     return Nets(model, best, best_scale, log_prior, log_doubt, plan)
 
 

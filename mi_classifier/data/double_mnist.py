@@ -12,13 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from mi_classifier.data import mnist
-from mi_classifier.data.dataset import Dataset, Split, normalize
+from mi_classifier.data.dataset import Dataset, Split, normalize, shift
 from mi_classifier.data.mnist_archive import SIDE
 from mi_classifier.errors import UserError
 
 PRESENT = 0.7  # probability of a digit on a side
 NUM_IMAGES = {"validation": 5_000, "test": 10_000}
 _DIGITS = 10
+_SHIFT = 2  # pixels that training images are moved by, at most; digits stay whole
 
 
 def load(seed: int, archive_dir: str = "", data_dir: str = "") -> Dataset:
@@ -109,8 +110,10 @@ def _draw(
     counts: tuple[int, ...], key: jax.Array, pool: Split, index: jax.Array
 ) -> dict[str, jax.Array]:
     del index  # it has made the key another one
-    example = compose(counts, key, pool)
-    return {name: example[name] for name in ("image", "label")}
+    compose_key, shift_key = jax.random.split(key)
+    example = compose(counts, compose_key, pool)
+    image = shift(shift_key, example["image"], _SHIFT)
+    return {"image": image, "label": example["label"]}
 
 
 def _compose_many(key: jax.Array, pool: Split, count: int) -> Split:

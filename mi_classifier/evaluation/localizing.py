@@ -34,12 +34,9 @@ class Setting:
     rival: str = "region"
 
     def __str__(self) -> str:
-        parts = [activation_maps.TITLES[self.map]]
-        if self.region > 1:
-            parts.append(f"R = {self.region}, {self.padding}")
-        if self.map == "info_cam_plus":
-            parts.append(f"rival of the {self.rival}")
-        return ", ".join(parts)
+        region = f", R={self.region} {self.padding}" if self.region > 1 else ""
+        rival = f", rival: {self.rival}" if self.map == "info_cam_plus" else ""
+        return activation_maps.TITLES[self.map] + region + rival
 
     def maps(self, inference: Inference, labels: jnp.ndarray) -> jnp.ndarray:
         """Returns the maps of labels `[B, G]`, `[B, G, h, w]`."""
@@ -116,8 +113,8 @@ class Localization:
             if name in measures
         }
         maps = {
-            name: every[targets.rows, targets.columns]
-            for name, every in measures["maps"].items()
+            name: measures["maps"][name][targets.rows, targets.columns]
+            for name in self.settings
         }
         figures = {
             name: _figures(chosen, size, targets, correct, self.threshold)
@@ -160,10 +157,9 @@ class Ablation:
         size = split["image"].shape[1:3]
         truth = (targets.truths["boxes"], targets.num_boxes)
         figures = {}
-        for name, every in track(
-            measures["maps"].items(), "ablation", console=Console(stderr=True)
-        ):
-            maps = every[targets.rows, targets.columns]
+        console = Console(stderr=True)
+        for name in track(self.settings, "ablation", console=console, transient=True):
+            maps = measures["maps"][name][targets.rows, targets.columns]
             boxes = [
                 localization.boxes_from_maps(maps, size, t) for t in self.thresholds
             ]

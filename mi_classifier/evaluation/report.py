@@ -63,7 +63,7 @@ def print_ablation(figures: dict[str, Any]) -> None:
         padding=(0, 1, 0, 0),
         pad_edge=False,
     )
-    table.add_column("map, region, padding, rival", no_wrap=True)
+    table.add_column("threshold", no_wrap=True)
     for threshold in ablation["thresholds"]:
         table.add_column(f"{threshold:g}", justify="right")
     table.add_column("pointing", justify="right")

@@ -113,7 +113,7 @@ def test_a_draw_is_an_examples_own():
 
 def test_every_example_is_drawn_anew_in_every_step():
     """What is drawn is of the step: no two epochs see the same images."""
-    _, model, optimizer, state, _ = setup()
+    _, model, _, state, _ = setup()
     split = {"image": np.zeros((4, 4), np.float32), "label": np.zeros(4, np.int32)}
 
     def draw(key, split, index):
@@ -125,7 +125,11 @@ def test_every_example_is_drawn_anew_in_every_step():
         model, drawn, "softmax", optax.set_to_zero(), jax.random.key(1)
     )
     state = create_state(
-        model, optax.set_to_zero(), jnp.zeros((1, 4)), state.log_prior, jax.random.key(0)
+        model,
+        optax.set_to_zero(),
+        jnp.zeros((1, 4)),
+        state.log_prior,
+        jax.random.key(0),
     )
     indices = np.tile(np.arange(4), (3, 1))
     _, losses = steps(state, split, parallel.split_indices(indices))

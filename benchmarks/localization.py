@@ -1,0 +1,199 @@
+"""Features to infoCAM, box and IoU, beside the ways in public use.
+
+    pip install torch && python benchmarks/localization.py [--images=128] [--rounds=5]
+
+The other sides do what the authors' program and the public WSOL evaluation do, one
+image at a time: a PyTorch gather of one class's weights after another, a region by a
+convolution with ones, OpenCV for resizing, color map, contours and box. Everything runs
+in this process, in turns; of the rounds the fastest counts.
+"""
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from mi_classifier import activation_maps, localization
+
+SIZE, REGION, CLASSES, CHANNELS = 224, 5, 200, 1024
+
+
+def ours_boxes(features: object, kernel: object, labels: np.ndarray) -> np.ndarray:
+    """InfoCAM and boxes, a batch at once."""
+    maps = activation_maps.info_cam(features, kernel, labels, REGION)
+    return localization.boxes_from_maps(maps, SIZE)
+
+
+def authors_maps(features: object, weight: object, labels: np.ndarray) -> list:
+    """InfoCAM as a loop over images and classes."""
+    import torch
+
+    ones = torch.ones(1, 1, REGION, REGION)
+    maps = []
+    for feature, label in zip(features, labels.tolist(), strict=True):
+        own = (feature * weight[label][:, None, None]).sum(0)
+        others = torch.zeros_like(own)
+        for other in range(len(weight)):
+            if other != label:
+                others += (feature * weight[other][:, None, None]).sum(0)
+        cells = (own - others / (len(weight) - 1))[None, None]
+        summed = torch.nn.functional.conv2d(cells, ones, padding=REGION - 1)
+        maps.append(summed[0, 0].numpy())
+    return maps
+
+
+def authors_vectorized_maps(
+    features: object, weight: object, labels: np.ndarray
+) -> list:
+    """The same with one matrix product an image over all classes."""
+    import torch
+
+    ones = torch.ones(1, 1, REGION, REGION)
+    maps = []
+    for feature, label in zip(features, labels.tolist(), strict=True):
+        every = torch.tensordot(weight, feature, dims=1)
+        others = (every.sum(0) - every[label]) / (len(weight) - 1)
+        cells = (every[label] - others)[None, None]
+        summed = torch.nn.functional.conv2d(cells, ones, padding=REGION - 1)
+        maps.append(summed[0, 0].numpy())
+    return maps
+
+
+def authors_boxes(maps: list) -> np.ndarray:
+    """Boxes by a color map, a threshold of its gray and the largest contour."""
+    boxes = []
+    for m in maps:
+        large = cv2.resize(m, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+        large = (large - large.min()) / (large.max() - large.min())
+        colors = cv2.applyColorMap(np.uint8(255 * large), cv2.COLORMAP_JET)
+        gray = cv2.cvtColor(colors, cv2.COLOR_BGR2GRAY)
+        boxes.append(_largest(gray, int(0.2 * gray.max()), cv2.RETR_TREE))
+    return np.array(boxes)
+
+
+def ours_curve(maps: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The public evaluation's curve, from maps of the net."""
+    scores = localization.score_maps(maps, SIZE)
+    ones = np.ones(len(maps), int)
+    return localization.box_accuracy_curve(scores, truth, ones)
+
+
+def loop_curve(maps: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """The same as a loop over maps and thresholds."""
+    overlaps = []
+    for m, (true,) in zip(maps, truth.astype(int), strict=True):
+        large = cv2.resize(m, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+        large = (large - large.min()) / (large.max() - large.min())
+        gray = (large * 255).astype(np.uint8)
+        boxes = np.array(
+            [
+                _largest(gray, int(t * gray.max()), cv2.RETR_TREE)
+                for t in localization.THRESHOLDS
+            ]
+        )
+        boxes = np.minimum(boxes, SIZE - 1)
+        top, bottom = np.maximum(boxes[:, :2], true[:2]), np.minimum(boxes, true)[:, 2:]
+        common = np.maximum(bottom - top + 1, 0).prod(1)
+        areas = [(b[..., 2:] - b[..., :2] + 1).prod(-1) for b in (boxes, true)]
+        overlaps.append(common / (areas[0] + areas[1] - common))
+    overlaps = np.array(overlaps)
+    return np.stack([(overlaps >= t).mean(0) for t in localization.IOUS])
+
+
+def _largest(gray: np.ndarray, threshold: int, mode: int) -> tuple[int, ...]:
+    _, mask = cv2.threshold(gray, threshold, 255, cv2.THRESH_BINARY)
+    contours, _ = cv2.findContours(mask, mode, cv2.CHAIN_APPROX_SIMPLE)
+    if not contours:
+        return 0, 0, 0, 0
+    x, y, width, height = cv2.boundingRect(max(contours, key=cv2.contourArea))
+    return x, y, x + width, y + height
+
+
+def fastest(rounds: int, sides: dict[str, Callable]) -> dict[str, float]:
+    """Runs the sides in turns after one of each to warm up; seconds of the fastest."""
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for side in sides.values():
+        side()
+    for _ in range(rounds):
+        for name, side in sides.items():
+            started = time.perf_counter()
+            side()
+            times[name].append(time.perf_counter() - started)
+    return {name: min(values) for name, values in times.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+
+    import jax
+    import torch
+
+    generator = np.random.default_rng(0)
+    shape = (arguments.images, 14, 14, CHANNELS)
+    noise = generator.standard_normal(shape, np.float32)
+    smooth = ndimage.gaussian_filter(noise, (0, 1.5, 1.5, 0))
+    features = np.maximum(smooth / smooth.std(), 0)
+    kernel = generator.standard_normal((CHANNELS, CLASSES), np.float32)
+    labels = generator.integers(0, CLASSES, arguments.images)
+    corners = generator.integers(0, SIZE, (2, arguments.images, 1, 2))
+    truth = np.concatenate([corners.min(0), corners.max(0)], -1).astype(np.float32)
+
+    torch_features = torch.from_numpy(features.transpose(0, 3, 1, 2).copy())
+    torch_weight = torch.from_numpy(kernel.T.copy())
+    jax_features, jax_kernel = jax.device_put((features, kernel))
+    maps = np.asarray(activation_maps.info_cam(features, kernel, labels, REGION))
+
+    def ours() -> np.ndarray:
+        return localization.iou(
+            ours_boxes(jax_features, jax_kernel, labels), truth[:, 0]
+        )
+
+    def theirs(make_maps: Callable) -> np.ndarray:
+        found = authors_boxes(make_maps(torch_features, torch_weight, labels))
+        return localization.iou(found.astype(np.float32), truth[:, 0])
+
+    reference = np.stack(authors_maps(torch_features, torch_weight, labels))
+    scale = np.abs(reference).max()
+    agreement = localization.iou(
+        ours_boxes(features, kernel, labels),
+        authors_boxes(reference).astype(np.float32),
+    )
+    print(f"maps differ by {np.abs(maps - reference).max() / scale:.1e} of the largest")
+    print(f"boxes agree at a mean IoU of {agreement.mean():.3f}")
+    ours_figures, loop_figures = ours_curve(maps, truth), loop_curve(maps, truth)
+    print(f"curves differ by {np.abs(ours_figures - loop_figures).max():.3f} at most")
+
+    device = jax.devices()[0].device_kind
+    print(
+        f"\n{os.cpu_count()} cores ({platform.machine()}), maps on {device}; "
+        f"{arguments.images} images, ms an image"
+    )
+    cases = {
+        "features to infoCAM, box, IoU": {
+            "ours": ours,
+            "a gather a class": lambda: theirs(authors_maps),
+            "a product an image": lambda: theirs(authors_vectorized_maps),
+        },
+        "maps to 100-threshold curve": {
+            "ours": lambda: ours_curve(maps, truth),
+            "OpenCV loop": lambda: loop_curve(maps, truth),
+        },
+    }
+    for title, sides in cases.items():
+        seconds = fastest(arguments.rounds, sides)
+        for name, value in seconds.items():
+            each = 1e3 * value / arguments.images
+            ratio = value / seconds["ours"]
+            print(f"{title:32}{name:20}{each:9.3f}{ratio:8.1f} x ours")
+
+
+if __name__ == "__main__":
+    main()

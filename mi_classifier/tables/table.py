@@ -1,0 +1,67 @@
+"""A table as strings, ready for the terminal and for Markdown."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table, ready to be shown.
+
+    Attributes:
+      title: above it.
+      columns: their heads.
+      rows: cells, as many as columns.
+      notes: below it.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+
+
+def print_table(table: Table) -> None:
+    """Prints a table and its notes."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    console = Console()
+    shown = RichTable(
+        title=table.title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+    )
+    for index, column in enumerate(table.columns):
+        shown.add_column(column, justify="right" if index else "left")
+    for row in table.rows:
+        shown.add_row(*row)
+    console.print(shown)
+    for note in table.notes:
+        console.print(note, highlight=False)
+
+
+def markdown(table: Table) -> str:
+    """Returns a table and its notes as Markdown."""
+    lines = [f"**{table.title}**", "", "| " + " | ".join(table.columns) + " |"]
+    lines.append("|" + "---|" * len(table.columns))
+    lines += ["| " + " | ".join(row) + " |" for row in table.rows]
+    return "\n".join([*lines, "", *table.notes, ""])
+
+
+def column(runs: Sequence[dict[str, Any]], name: str) -> np.ndarray:
+    """Returns a figure of each run, `[S]`; NaN for one that lacks it."""
+    values = [run.get(name) for run in runs]
+    return np.array([np.nan if v is None else v for v in values], np.float64)
+
+
+def mean_deviation(values: np.ndarray, spec: str) -> str:
+    """Returns "mean ± deviation" over seeds, each in a format; "" for NaN."""
+    if np.isnan(values).any():
+        return ""
+    text = format(values.mean(), spec)
+    if len(values) == 1:
+        return text
+    return f"{text} ± {format(values.std(ddof=1), spec.replace('+', ''))}"
