@@ -135,6 +135,19 @@ def train(
     plan: Plan,
     seed: int,
 ) -> Nets:
+    """Trains the nets of every fold, all at once.
+
+    Args:
+      inputs: of all N rows.
+      label: `[N]` in [0, M), each of them present.
+      fold: `[N]` in [0, FOLDS).
+      model: the module of every net.
+      plan: how to train it.
+      seed: decides everything.
+
+    Raises:
+      UserError: a net whose loss is never finite.
+    """
     generator = np.random.default_rng([seed, 1])
     scored = np.repeat(np.arange(FOLDS), plan.seeds)
     stopping = (scored + 1 + np.tile(np.arange(plan.seeds), FOLDS)) % FOLDS
@@ -187,7 +200,7 @@ def train(
         best_scale = np.where(better, _SCALES[bounds.argmax(1)], best_scale)
     if not np.isfinite(best_bound).all():
         raise UserError(
-            "model: its loss is finite in no round; check its outputs and initialization"
+            "model: its loss is never finite; check its outputs and initialization"
         )
     return Nets(model, best, best_scale, log_prior, log_doubt, plan)
 

@@ -35,7 +35,7 @@ class Setting:
 
     def __str__(self) -> str:
         region = f", R={self.region} {self.padding}" if self.region > 1 else ""
-        rival = f", rival: {self.rival}" if self.map == "info_cam_plus" else ""
+        rival = f", vs {self.rival}" if self.map == "info_cam_plus" else ""
         return activation_maps.TITLES[self.map] + region + rival
 
     def maps(self, inference: Inference, labels: jnp.ndarray) -> jnp.ndarray:

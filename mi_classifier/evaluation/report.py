@@ -58,7 +58,7 @@ def print_ablation(figures: dict[str, Any]) -> None:
     ablation = figures["splits"]["validation"]["ablation"]
     table = Table(
         title=f"{figures['dataset']}: GT-known localization in %, IoU 0.5, validation",
-        caption="* the best threshold of a row",
+        caption="* the best threshold of a row; peak: the pointing game",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
@@ -66,7 +66,7 @@ def print_ablation(figures: dict[str, Any]) -> None:
     table.add_column("threshold", no_wrap=True)
     for threshold in ablation["thresholds"]:
         table.add_column(f"{threshold:g}", justify="right")
-    table.add_column("pointing", justify="right")
+    table.add_column("peak", justify="right")
     for name, row in ablation["settings"].items():
         best = max(row["gt_known"])
         cells = [f"{100 * v:.1f}{'*' if v == best else ' '}" for v in row["gt_known"]]

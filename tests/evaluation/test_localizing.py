@@ -167,7 +167,7 @@ def test_cam_alone_is_without_a_region():
     chosen = settings(CONFIG)
     assert chosen["cam"] == Setting("cam")
     assert chosen["info_cam"] == Setting("info_cam", 2)
-    assert str(chosen["info_cam_plus"]) == "infoCAM+, R=2 full, rival: region"
+    assert str(chosen["info_cam_plus"]) == "infoCAM+, R=2 full, vs region"
 
 
 def test_the_ablation_varies_one_thing_at_a_time():
@@ -223,7 +223,7 @@ def test_a_workdir_is_trained_evaluated_and_drawn(tiny_config, workdir, capsys):
     assert str(picture) in printed
     result = evaluation.evaluate(workdir, ablation=True)
     printed = capsys.readouterr().out
-    assert "rival: image" in printed and "R=2 same" in printed
+    assert "vs image" in printed and "R=2 same" in printed
     written = json.loads((workdir / "evaluation" / "ablation.json").read_text())
     rows = written["splits"]["validation"]["ablation"]["settings"]
     assert rows.keys() == result["splits"]["validation"]["ablation"]["settings"].keys()
