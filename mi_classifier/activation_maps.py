@@ -17,6 +17,8 @@ from jax.typing import ArrayLike
 from mi_classifier import information
 
 Array = jax.Array
+# Accelerators would round the factors to fewer digits.
+_einsum = functools.partial(jnp.einsum, precision="highest")
 PADDINGS = ("full", "same")
 RIVALS = ("region", "image")
 
@@ -131,14 +133,14 @@ def info_cam_plus(
     head_kernel = head_kernel - head_kernel.mean(-1, keepdims=True)
     if rival == "image":
         if logits is None:
-            logits = features.mean((1, 2)) @ head_kernel
+            logits = _einsum("bk,km->bm", features.mean((1, 2)), head_kernel)
         logits = information.as_float(logits)
         shape = (len(features), head_kernel.shape[-1])
         information.check_shape("logits", logits, shape)
         lowest = jnp.argmin(logits, -1).reshape(-1, *(1,) * (labels.ndim - 1))
         weights = _rows(head_kernel, labels) - _rows(head_kernel, lowest)
         return _sum_regions(_project(features, weights), region, padding)
-    every = jnp.einsum("bhwk,km->bmhw", features, head_kernel)
+    every = _einsum("bhwk,km->bmhw", features, head_kernel)
     every = _sum_regions(every, region, padding)
     indices = information.label_indices(labels, every.shape[1])
     own = jax.vmap(lambda maps, i: maps.at[i].get(mode="fill"))(every, indices)
@@ -182,7 +184,7 @@ def _rows(head_kernel: Array, labels: Array) -> Array:
 
 
 def _project(features: Array, weights: Array) -> Array:
-    return jnp.einsum("bhwk,b...k->b...hw", features, weights)
+    return _einsum("bhwk,b...k->b...hw", features, weights)
 
 
 def _sum_regions(maps: Array, region: int, padding: str) -> Array:

@@ -75,6 +75,13 @@ def test_each_label_of_an_image_is_a_target_once():
     np.testing.assert_array_equal(targets.truths["cells"][1, 0], (8, 0, 16, 8))
 
 
+def test_an_image_without_a_digit_has_no_target():
+    split = split_of_two()
+    split["box_label"][0], split["num_boxes"][0] = -1, 0
+    targets = find_targets(split)
+    np.testing.assert_array_equal(targets.rows, [1, 2])
+
+
 def test_with_one_label_every_image_is_a_target():
     split = {
         "label": np.array([2, 0]),
