@@ -35,7 +35,7 @@ def get_config(argument: str = "") -> ConfigDict:
             "best_by": "mutual_information",  # on validation; or "accuracy"
             "checkpoint_seconds": 10.0,  # at least, between two checkpoints
             "localization": {
-                "region": 2,  # R of infoCAM and infoCAM+
+                "region": 3,  # R of infoCAM and infoCAM+
                 "padding": "full",
                 "rival": "region",  # of infoCAM+; or "image"
                 "threshold": 0.3,

@@ -72,6 +72,8 @@ LOCALIZATION_FIELDS: dict[str, type] = {
     "rival": str,
     "threshold": float,
 }
+# What training does not depend on, and may change between it and an evaluation.
+EVALUATION_FIELDS = ("evaluation_batch_size", "localization")
 # What a config has that trains no single net, but cross-fits many.
 CROSS_FIT_FIELDS: dict[str, type] = {"method": str, "seed": int, "data": ConfigDict}
 
@@ -182,6 +184,16 @@ def differences(ours: ConfigDict, theirs: ConfigDict) -> list[str]:
     fields = sorted(a.keys() | b.keys())
     pairs = [(field, *(_shown(flat, field) for flat in (b, a))) for field in fields]
     return [f"{field} is {x} there and {y} here" for field, x, y in pairs if x != y]
+
+
+def training_differences(ours: ConfigDict, theirs: ConfigDict) -> list[str]:
+    """Returns `differences` in the fields that training depends on."""
+    return differences(_for_training(ours), _for_training(theirs))
+
+
+def _for_training(config: ConfigDict) -> ConfigDict:
+    fields = [field for field in config if field not in EVALUATION_FIELDS]
+    return ConfigDict({field: config[field] for field in fields})
 
 
 def _shown(flat: dict[str, Any], field: str) -> str:

@@ -91,6 +91,8 @@ def read_json(path: Path) -> Any:
 def check_free_for(config: ConfigDict, workdir: Path) -> None:
     """Checks that a folder is a workdir of `config`, or may become one.
 
+    How a run is evaluated may change after it was trained.
+
     Raises:
       UserError: it is that of another config, naming the fields that differ; or a
         file, or holds checkpoints of an unknown config.
@@ -101,7 +103,7 @@ def check_free_for(config: ConfigDict, workdir: Path) -> None:
         if (workdir / _CHECKPOINTS).exists():
             raise UserError(f"{workdir}: has checkpoints but no {CONFIG}")
         return
-    if differing := configs.differences(config, load_config(workdir)):
+    if differing := configs.training_differences(config, load_config(workdir)):
         raise UserError(
             f"{workdir} holds a run of another config ({'; '.join(differing)}); "
             "give another --workdir, or remove this one"
@@ -115,8 +117,9 @@ def open_for(config: ConfigDict, workdir: Path) -> None:
       UserError: as `check_free_for`, or it cannot be written to.
     """
     check_free_for(config, workdir)
-    if not (workdir / CONFIG).exists():
-        write_text(workdir / CONFIG, configs.to_json(config))
+    path = workdir / CONFIG
+    if not path.exists() or configs.differences(config, load_config(workdir)):
+        write_text(path, configs.to_json(config))
 
 
 def check_data(workdir: Path, fingerprints: dict[str, str]) -> None:

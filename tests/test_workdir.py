@@ -48,6 +48,14 @@ def test_a_workdir_of_another_config_is_refused_naming_the_fields(tmp_path):
         )
 
 
+def test_how_a_run_is_evaluated_may_change(tmp_path):
+    config = ConfigDict({"seed": 0, "localization": {"region": 2, "threshold": 0.3}})
+    workdirs.open_for(config, tmp_path)
+    config.localization.region = 3
+    workdirs.open_for(config, tmp_path)
+    assert workdirs.load_config(tmp_path).localization.region == 3
+
+
 def test_load_config_says_what_is_wrong(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         workdirs.load_config(tmp_path / "nowhere")

@@ -10,16 +10,31 @@ import flax.linen as nn
 
 from mi_classifier.errors import UserError, check_options, choose
 from mi_classifier.models.gap_cnn import GapCNN
+from mi_classifier.models.inception import InceptionV3
 from mi_classifier.models.mlp import MLP
 from mi_classifier.models.mnist_cnn import MnistCNN
 from mi_classifier.models.output import ModelOutput
+from mi_classifier.models.resnet import ResNet50
+from mi_classifier.models.vgg import VGG16GAP
 
-__all__ = ["MLP", "GapCNN", "MnistCNN", "ModelOutput", "create_model"]
+__all__ = [
+    "MLP",
+    "VGG16GAP",
+    "GapCNN",
+    "InceptionV3",
+    "MnistCNN",
+    "ModelOutput",
+    "ResNet50",
+    "create_model",
+]
 
 _MODELS: dict[str, type[nn.Module]] = {
     "gap_cnn": GapCNN,
+    "inception_v3": InceptionV3,
     "mlp": MLP,
     "mnist_cnn": MnistCNN,
+    "resnet50": ResNet50,
+    "vgg16_gap": VGG16GAP,
 }
 
 
@@ -27,7 +42,7 @@ def create_model(name: str, num_classes: int, **options: Any) -> nn.Module:
     """Creates a model by name.
 
     Args:
-      name: "gap_cnn", "mlp" or "mnist_cnn".
+      name: "mlp", "mnist_cnn", "gap_cnn", "vgg16_gap", "resnet50" or "inception_v3".
       num_classes: number of classes M, at least 1.
       **options: the model's own attributes, such as `hidden` of "mlp".
 

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 
-from mi_classifier.models.layers import convolve, max_pool
+from mi_classifier.models.layers import GAPHead, convolve, max_pool
 from mi_classifier.models.output import ModelOutput
 
 
@@ -27,7 +27,7 @@ class GapCNN(nn.Module):
         x = max_pool(x)
         for index in (2, 3, 4):
             x = _conv(x, 64, 3, f"conv{index}")
-        return ModelOutput(nn.Dense(self.num_classes, name="head")(x.mean((1, 2))), x)
+        return ModelOutput(GAPHead(self.num_classes, name="head")(x), x)
 
 
 def _conv(x: jax.Array, channels: int, size: int, name: str) -> jax.Array:

@@ -108,6 +108,8 @@ def _finished(config: ConfigDict, workdir: Path, metrics: Path) -> bool:
     log = workdir / "metrics.jsonl"
     if not log.exists() or not metrics.exists():
         return False
+    if configs.differences(config, workdirs.load_config(workdir)):
+        return False
     if log.stat().st_mtime > metrics.stat().st_mtime:
         return False
     return len(log.read_text().splitlines()) == config.num_epochs

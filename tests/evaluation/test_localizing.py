@@ -230,12 +230,12 @@ def test_a_workdir_is_trained_evaluated_and_drawn(tiny_config, workdir, capsys):
     assert str(picture) in printed
     result = evaluation.evaluate(workdir, ablation=True)
     printed = capsys.readouterr().out
-    assert "vs image" in printed and "R=2 same" in printed
+    assert "vs image" in printed and "R=3 same" in printed
     written = json.loads((workdir / "evaluation" / "ablation.json").read_text())
     rows = written["splits"]["validation"]["ablation"]["settings"]
     assert rows.keys() == result["splits"]["validation"]["ablation"]["settings"].keys()
     # What was chosen there is what was evaluated.
-    row = rows["infoCAM, R=2 full"]
+    row = rows["infoCAM, R=3 full"]
     at = written["splits"]["validation"]["ablation"]["thresholds"].index(0.3)
     validation = figures["splits"]["validation"]["localization"]["maps"]["info_cam"]
     assert row["gt_known"][at] == pytest.approx(validation["gt_known"])

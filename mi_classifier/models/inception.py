@@ -1,0 +1,188 @@
+"""Inception-V3 as torchvision has it, without its auxiliary head (Table 3)."""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mi_classifier.models.layers import GAPHead, batch_norm, check_sides
+from mi_classifier.models.output import ModelOutput
+
+_INIT = nn.initializers.truncated_normal(0.1)
+
+
+class InceptionV3(nn.Module):
+    """Inception-V3 under a global-average-pooled head, for images of 299 px.
+
+    Parameters are named as torchvision's. Inputs are normalized as for the other nets:
+    nothing is re-scaled within.
+
+    Attributes:
+      num_classes: number of classes M.
+      dropout: share of pooled features that training drops.
+      dtype: of computation, "float32" or "bfloat16"; parameters, batch statistics, head
+        and logits are float32.
+      sync_batch_norm: whether training normalizes over all devices' examples, or each
+        device over its own.
+    """
+
+    num_classes: int
+    dropout: float = 0.5
+    dtype: str = "float32"
+    sync_batch_norm: bool = False
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> ModelOutput:
+        """Maps images `[B, H, W, 3]`, sides 75 or more, to `ModelOutput`."""
+        check_sides("inception_v3", images, 75)
+        dtype = jnp.dtype(self.dtype)
+        norm = functools.partial(batch_norm, train, dtype, 1e-3, self.sync_batch_norm)
+
+        def conv(x: jax.Array, name: str, *options: object) -> jax.Array:
+            return _ConvNorm(norm, dtype, *options, name=name)(x)
+
+        x = conv(images.astype(dtype), "Conv2d_1a_3x3", 32, 3, 2)
+        x = conv(x, "Conv2d_2a_3x3", 32, 3, 1, "VALID")
+        x = conv(x, "Conv2d_2b_3x3", 64, 3)
+        x = nn.max_pool(x, (3, 3), (2, 2))
+        x = conv(x, "Conv2d_3b_1x1", 80, 1)
+        x = conv(x, "Conv2d_4a_3x3", 192, 3, 1, "VALID")
+        x = nn.max_pool(x, (3, 3), (2, 2))
+        for letter, branches in _MIXED.items():
+            x = _Mixed(branches, norm, dtype, name=f"Mixed_{letter}")(x)
+        logits = GAPHead(self.num_classes, _INIT, self.dropout, name="head")(x, train)
+        return ModelOutput(logits, x)
+
+
+class _ConvNorm(nn.Module):
+    norm: Callable[[str], nn.Module]
+    dtype: jnp.dtype
+    channels: int
+    size: int | tuple[int, int]
+    stride: int = 1
+    padding: str = "SAME"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = nn.Conv(
+            self.channels,
+            (self.size,) * 2 if isinstance(self.size, int) else self.size,
+            (self.stride,) * 2,
+            padding="VALID" if self.stride > 1 else self.padding,
+            use_bias=False,
+            dtype=self.dtype,
+            kernel_init=_INIT,
+            name="conv",
+        )(x)
+        return nn.relu(self.norm("bn")(x))
+
+
+class _Mixed(nn.Module):
+    """Branches side by side, each a sequence of convolutions and pools.
+
+    A convolution is (name, channels, size, stride), of stride 1 if not said; several
+    in the place of one are again side by side.
+    """
+
+    branches: Sequence
+    norm: Callable[[str], nn.Module]
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return jnp.concatenate([self._branch(x, b) for b in self.branches], -1)
+
+    def _branch(self, x: jax.Array, branch: Sequence) -> jax.Array:
+        for step in branch:
+            if step == "average":
+                x = nn.avg_pool(x, (3, 3), (1, 1), "SAME")
+            elif step == "maximum":
+                x = nn.max_pool(x, (3, 3), (2, 2))
+            elif isinstance(step[0], str):
+                name, *options = step
+                x = _ConvNorm(self.norm, self.dtype, *options, name=name)(x)
+            else:
+                x = jnp.concatenate([self._branch(x, (inner,)) for inner in step], -1)
+        return x
+
+
+def _five(pooled: int) -> Sequence:
+    return (
+        (("branch1x1", 64, 1),),
+        (("branch5x5_1", 48, 1), ("branch5x5_2", 64, 5)),
+        (
+            ("branch3x3dbl_1", 64, 1),
+            ("branch3x3dbl_2", 96, 3),
+            ("branch3x3dbl_3", 96, 3),
+        ),
+        ("average", ("branch_pool", pooled, 1)),
+    )
+
+
+def _six(width: int) -> Sequence:
+    row, column = (1, 7), (7, 1)
+    return (
+        (("branch1x1", 192, 1),),
+        (
+            ("branch7x7_1", width, 1),
+            ("branch7x7_2", width, row),
+            ("branch7x7_3", 192, column),
+        ),
+        (
+            ("branch7x7dbl_1", width, 1),
+            ("branch7x7dbl_2", width, column),
+            ("branch7x7dbl_3", width, row),
+            ("branch7x7dbl_4", width, column),
+            ("branch7x7dbl_5", 192, row),
+        ),
+        ("average", ("branch_pool", 192, 1)),
+    )
+
+
+_SIX_A = (
+    (("branch3x3", 384, 3, 2),),
+    (
+        ("branch3x3dbl_1", 64, 1),
+        ("branch3x3dbl_2", 96, 3),
+        ("branch3x3dbl_3", 96, 3, 2),
+    ),
+    ("maximum",),
+)
+_SEVEN_A = (
+    (("branch3x3_1", 192, 1), ("branch3x3_2", 320, 3, 2)),
+    (
+        ("branch7x7x3_1", 192, 1),
+        ("branch7x7x3_2", 192, (1, 7)),
+        ("branch7x7x3_3", 192, (7, 1)),
+        ("branch7x7x3_4", 192, 3, 2),
+    ),
+    ("maximum",),
+)
+_SEVEN = (
+    (("branch1x1", 320, 1),),
+    (
+        ("branch3x3_1", 384, 1),
+        (("branch3x3_2a", 384, (1, 3)), ("branch3x3_2b", 384, (3, 1))),
+    ),
+    (
+        ("branch3x3dbl_1", 448, 1),
+        ("branch3x3dbl_2", 384, 3),
+        (("branch3x3dbl_3a", 384, (1, 3)), ("branch3x3dbl_3b", 384, (3, 1))),
+    ),
+    ("average", ("branch_pool", 192, 1)),
+)
+_MIXED = {
+    "5b": _five(32),
+    "5c": _five(64),
+    "5d": _five(64),
+    "6a": _SIX_A,
+    "6b": _six(128),
+    "6c": _six(160),
+    "6d": _six(160),
+    "6e": _six(192),
+    "7a": _SEVEN_A,
+    "7b": _SEVEN,
+    "7c": _SEVEN,
+}

@@ -1,0 +1,141 @@
+"""ResNet50 as torchvision has it, with a fine map for localization (Section 6.1)."""
+
+import functools
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mi_classifier.models.adl import AttentionDropout
+from mi_classifier.models.layers import GAPHead, batch_norm, check_sides
+from mi_classifier.models.output import ModelOutput
+
+_BLOCKS = (3, 4, 6, 3)
+_ADL_AFTER = ((3, 1), (4, 1), (4, 3))  # (layer, block), counted from 1
+_KAIMING = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+# What torch.nn.Linear starts from: uniform within one over the root of the fan-in.
+_LINEAR = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+class ResNet50(nn.Module):
+    """Fifty layers of bottleneck blocks under a global-average-pooled head.
+
+    Parameters are named as torchvision's.
+
+    Attributes:
+      num_classes: number of classes M.
+      last_stride: of layer4; 1 gives a 14 x 14 map at 224 px, 2 is the standard.
+      dtype: of computation, "float32" or "bfloat16"; parameters, batch statistics, head
+        and logits are float32.
+      sync_batch_norm: whether training normalizes over all devices' examples, or each
+        device over its own.
+      adl: whether training has attention-based dropout, after layer3's first block and
+        layer4's first and last.
+      adl_threshold: its gamma.
+      adl_drop_rate: its probability of hiding.
+    """
+
+    num_classes: int
+    last_stride: int = 1
+    dtype: str = "float32"
+    sync_batch_norm: bool = False
+    adl: bool = False
+    adl_threshold: float = 0.9
+    adl_drop_rate: float = 0.75
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> ModelOutput:
+        """Maps images `[B, H, W, 3]`, sides 32 or more, to `ModelOutput`."""
+        check_sides("resnet50", images, 32)
+        dtype = jnp.dtype(self.dtype)
+        norm = functools.partial(batch_norm, train, dtype, 1e-5, self.sync_batch_norm)
+        x = _conv(64, 7, 2, dtype, "conv1")(images.astype(dtype))
+        x = nn.relu(norm("bn1")(x))
+        x = nn.max_pool(x, (3, 3), (2, 2), [(1, 1)] * 2)
+        for layer, blocks in enumerate(_BLOCKS, start=1):
+            stride = {1: 1, 4: self.last_stride}.get(layer, 2)
+            drops = [block for at, block in _ADL_AFTER if self.adl and at == layer]
+            x = _Layer(
+                width=64 * 2 ** (layer - 1),
+                blocks=blocks,
+                stride=stride,
+                norm=norm,
+                dtype=dtype,
+                drops=tuple(drops),
+                drop=(self.adl_threshold, self.adl_drop_rate),
+                name=f"layer{layer}",
+            )(x, train)
+        logits = GAPHead(self.num_classes, _LINEAR, name="head")(x)
+        return ModelOutput(logits, x)
+
+
+class _Layer(nn.Module):
+    """Bottleneck blocks, the first of them strided; ADL after those in `drops`."""
+
+    width: int
+    blocks: int
+    stride: int
+    norm: Callable[[str], nn.Module]
+    dtype: jnp.dtype
+    drops: tuple[int, ...]
+    drop: tuple[float, float]
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        for block in range(self.blocks):
+            stride = self.stride if block == 0 else 1
+            x = _Bottleneck(
+                self.width, stride, block == 0, self.norm, self.dtype, name=str(block)
+            )(x)
+            if block + 1 in self.drops:
+                x = AttentionDropout(*self.drop)(x, train)
+        return x
+
+
+class _Bottleneck(nn.Module):
+    width: int
+    stride: int
+    projects: bool
+    norm: Callable[[str], nn.Module]
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        conv = functools.partial(_conv, dtype=self.dtype)
+        y = nn.relu(self.norm("bn1")(conv(self.width, 1, 1, name="conv1")(x)))
+        y = conv(self.width, 3, self.stride, name="conv2")(y)
+        y = nn.relu(self.norm("bn2")(y))
+        y = self.norm("bn3")(conv(4 * self.width, 1, 1, name="conv3")(y))
+        if self.projects:
+            x = _Projection(
+                4 * self.width, self.stride, self.norm, self.dtype, name="downsample"
+            )(x)
+        return nn.relu(x + y)
+
+
+class _Projection(nn.Module):
+    channels: int
+    stride: int
+    norm: Callable[[str], nn.Module]
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = _conv(self.channels, 1, self.stride, self.dtype, "0")(x)
+        return self.norm("1")(x)
+
+
+def _conv(
+    channels: int, size: int, stride: int, dtype: jnp.dtype, name: str
+) -> nn.Conv:
+    return nn.Conv(
+        channels,
+        (size, size),
+        (stride, stride),
+        padding=[(size // 2, size // 2)] * 2,
+        use_bias=False,
+        dtype=dtype,
+        kernel_init=_KAIMING,
+        name=name,
+    )

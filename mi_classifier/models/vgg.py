@@ -1,0 +1,68 @@
+"""VGG16-GAP (Section 6.1, Figure 7): VGG16 under a global-average-pooled head."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mi_classifier.models.adl import AttentionDropout
+from mi_classifier.models.layers import GAPHead, check_sides, max_pool
+from mi_classifier.models.output import ModelOutput
+
+_STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+_KAIMING = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+class VGG16GAP(nn.Module):
+    """VGG16's convolutions without the last pool, conv6 of 1,024 channels, their mean.
+
+    Parameters are named as torchvision's, "features" and a number.
+
+    Attributes:
+      num_classes: number of classes M.
+      dtype: of computation, "float32" or "bfloat16"; parameters, head and logits are
+        float32.
+      adl: whether training has attention-based dropout, after pool3, pool4 and conv5_3.
+      adl_threshold: its gamma.
+      adl_drop_rate: its probability of hiding.
+    """
+
+    num_classes: int
+    dtype: str = "float32"
+    adl: bool = False
+    adl_threshold: float = 0.8
+    adl_drop_rate: float = 0.75
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> ModelOutput:
+        """Maps images `[B, H, W, 3]`, sides 16 or more, to `ModelOutput`."""
+        check_sides("vgg16_gap", images, 16)
+        dtype = jnp.dtype(self.dtype)
+        drop = (self.adl_threshold, self.adl_drop_rate) if self.adl else None
+        x = _Features(drop, name="features")(images.astype(dtype), train)
+        x = nn.relu(_conv(1_024, dtype, "conv6")(x))
+        logits = GAPHead(self.num_classes, nn.initializers.normal(0.01), name="head")(x)
+        return ModelOutput(logits, x)
+
+
+class _Features(nn.Module):
+    """The numbers are those of torchvision's list of layers."""
+
+    drop: tuple[float, float] | None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        index = 0
+        for stage, channels in enumerate(_STAGES, start=1):
+            for width in channels:
+                x = nn.relu(_conv(width, x.dtype, str(index))(x))
+                index += 2  # with the ReLU
+            if stage < len(_STAGES):
+                x = max_pool(x)
+                index += 1
+            if self.drop and stage >= 3:
+                x = AttentionDropout(*self.drop)(x, train)
+        return x
+
+
+def _conv(channels: int, dtype: jnp.dtype, name: str) -> nn.Conv:
+    return nn.Conv(channels, (3, 3), dtype=dtype, kernel_init=_KAIMING, name=name)

@@ -1,0 +1,167 @@
+"""VGG16-GAP, ResNet50 and Inception-V3 against PyTorch's outputs."""
+
+import functools
+import json
+import zlib
+from pathlib import Path
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from mi_classifier.models import create_model
+from mi_classifier.models.pretrained import load_pretrained
+
+REFERENCE = Path(__file__).parents[1] / "reference"
+FILES = {
+    "vgg16_gap": "vgg16_gap",
+    "resnet50": "resnet50_cam",
+    "inception_v3": "inception_v3",
+}
+HASTE = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+}
+SIDES = {"vgg16_gap": 32, "resnet50": 32, "inception_v3": 75}
+
+
+def tensor(name, shape):
+    """A tensor that its name alone decides, by the rule of the reference vectors."""
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    if name.endswith("num_batches_tracked"):
+        return np.zeros(shape, np.int64)
+    if name.endswith("running_var"):
+        values = rng.uniform(0.5, 1.5, shape)
+    elif name.endswith("running_mean"):
+        values = 0.1 * rng.standard_normal(shape)
+    elif len(shape) >= 2:
+        values = np.sqrt(2 / np.prod(shape[1:])) * rng.standard_normal(shape)
+    elif name.endswith("weight"):
+        values = rng.uniform(0.5, 1.0, shape)
+    else:
+        values = 0.1 * rng.standard_normal(shape)
+    return values.astype(np.float32)
+
+
+def shapes_of(name, **options):
+    model = create_model(name, 200, **options)
+    image = jax.ShapeDtypeStruct((1, 96, 96, 3), jnp.float32)
+    return model, jax.eval_shape(model.init, jax.random.key(0), image)
+
+
+@pytest.fixture(scope="module", params=FILES)
+def backbone(request, tmp_path_factory):
+    """A net's name, its weights by way of a file, and the reference's arrays."""
+    name = request.param
+    with np.load(REFERENCE / f"{FILES[name]}.npz") as file:
+        reference = dict(file)
+    names = reference["names"].tolist()
+    shapes = [tuple(json.loads(s)) for s in reference["shapes"].tolist()]
+    tensors = {n: tensor(n, s) for n, s in zip(names, shapes, strict=True)}
+    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    save_file(tensors, path)
+    _, shapes = shapes_of(name)
+    variables = load_pretrained(name, str(path), shapes)
+    head = {"kernel": tensors["fc.weight"].T, "bias": tensors["fc.bias"]}
+    variables["params"]["head"] = head
+    if name == "vgg16_gap":
+        kernel = tensors["conv6.weight"].transpose(2, 3, 1, 0)
+        conv6 = {"kernel": kernel, "bias": tensors["conv6.bias"]}
+        variables["params"]["conv6"] = conv6
+    return name, variables, reference, tensors
+
+
+def test_outputs_are_pytorchs(backbone):
+    name, variables, reference, _ = backbone
+    model = create_model(name, 200)
+    output = jax.jit(model.apply)(variables, reference["image"])
+    for key in ("features", "logits"):
+        ours, theirs = np.asarray(getattr(output, key)), reference[key]
+        chex.assert_shape(ours, theirs.shape)
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * theirs.max())
+    # The same in bfloat16, with float32 head and logits.
+    low = create_model(name, 200, dtype="bfloat16")
+    rounded = jax.jit(low.apply)(variables, reference["image"])
+    chex.assert_type([rounded.logits, rounded.features], [jnp.float32, jnp.bfloat16])
+    error = np.abs(rounded.logits - output.logits).max() / np.abs(output.logits).max()
+    assert error < 2e-2
+
+
+def test_parameters_are_pytorchs_tensor_by_tensor(backbone):
+    name, variables, _, tensors = backbone
+    theirs = {
+        n: t.size
+        for n, t in tensors.items()
+        if not n.startswith("AuxLogits") and not n.endswith("num_batches_tracked")
+    }
+    leaves = jax.tree.leaves(variables)
+    assert len(leaves) == len(theirs)
+    assert sum(leaf.size for leaf in leaves) == sum(theirs.values())
+    _, shapes = shapes_of(name)
+    chex.assert_trees_all_equal_shapes_and_dtypes(variables, shapes)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_gradients_reach_every_parameter(name):
+    options = {"dropout": 0.0} if name == "inception_v3" else {}
+    model = create_model(name, 3, **options)
+    side = SIDES[name]
+    images = jax.random.normal(jax.random.key(0), (4, side, side, 3))
+
+    # Compiled in haste: what it computes matters here, not how fast.
+    @functools.partial(jax.jit, compiler_options=HASTE)
+    def gradients_of(key):
+        variables = model.init(key, images)
+
+        def loss(params):
+            output, updated = model.apply(
+                variables | {"params": params},
+                images,
+                train=True,
+                mutable=["batch_stats"],
+                rngs={"dropout": key},
+            )
+            return (output.logits**2).sum(), updated
+
+        gradients, updated = jax.grad(loss, has_aux=True)(variables["params"])
+        return variables, gradients, updated
+
+    variables, gradients, updated = gradients_of(jax.random.key(1))
+    chex.assert_tree_all_finite(gradients)
+    assert all(np.any(x != 0) for x in jax.tree.leaves(gradients))
+    if name != "vgg16_gap":
+        chex.assert_trees_all_equal_shapes(
+            updated, {"batch_stats": variables["batch_stats"]}
+        )
+        moved = jax.tree.map(
+            lambda a, b: np.any(a != b),
+            updated["batch_stats"],
+            variables["batch_stats"],
+        )
+        assert all(jax.tree.leaves(moved))
+
+
+@pytest.mark.parametrize("name", ["vgg16_gap", "resnet50"])
+def test_maps_of_images_of_any_size(name):
+    for side in (64, 97, 224, 448):
+        for stride in (1, 2) if name == "resnet50" else (None,):
+            model = create_model(name, 5, **({"last_stride": stride} if stride else {}))
+            image = jax.ShapeDtypeStruct((2, side, side, 3), jnp.float32)
+            output, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), image)
+            cells = -(-side // 16) if stride == 1 else -(-side // 32)
+            cells = side // 16 if name == "vgg16_gap" else cells
+            assert output.features.shape[:3] == (2, cells, cells)
+            chex.assert_shape(output.logits, (2, 5))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_images_that_strides_leave_nothing_of_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name} needs images of"):
+        jax.eval_shape(
+            create_model(name, 3).init,
+            jax.random.key(0),
+            jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32),
+        )

@@ -1,0 +1,124 @@
+"""Pretrained weights: what fits is placed, and what does not is named."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from mi_classifier.errors import UserError
+from mi_classifier.models import create_model
+from mi_classifier.models.pretrained import load_pretrained
+
+
+@pytest.fixture(scope="module")
+def shapes():
+    image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    model = create_model("resnet50", 7)
+    return jax.eval_shape(model.init, jax.random.key(0), image)
+
+
+@pytest.fixture(scope="module")
+def tensors(shapes):
+    """Weights of a ResNet50 by PyTorch's names, all 0.5 but for the first."""
+    named = {"fc.weight": np.ones((1000, 2048), np.float32)}
+    leaves = {"kernel": "weight", "scale": "weight", "mean": "running_mean"}
+    leaves |= {"var": "running_var", "bias": "bias"}
+    for group in shapes.values():
+        for path, leaf in jax.tree_util.tree_leaves_with_path(group):
+            *modules, last = (entry.key for entry in path)
+            if modules[0] != "head":
+                shape = leaf.shape
+                if len(shape) == 4:
+                    shape = (shape[3], shape[2], shape[0], shape[1])
+                name = ".".join([*modules, leaves[last]])
+                named[name] = np.full(shape, 0.5, np.float32)
+    first = named["conv1.weight"]
+    named["conv1.weight"] = np.arange(first.size, dtype=np.float32).reshape(first.shape)
+    named["bn1.num_batches_tracked"] = np.zeros((), np.int64)
+    return named
+
+
+def save(tensors, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file(tensors, path)
+    return str(path)
+
+
+def test_what_fits_is_placed_and_the_rest_is_told(shapes, tensors, tmp_path, capsys):
+    path = save(tensors, tmp_path)
+    variables = load_pretrained("resnet50", path, shapes)
+    kernel = variables["params"]["conv1"]["kernel"]
+    np.testing.assert_array_equal(kernel, tensors["conv1.weight"].transpose(2, 3, 1, 0))
+    assert variables["params"]["head"] == shapes["params"]["head"]
+    printed = capsys.readouterr().err
+    for word in ("loaded", "265", "head left", "fc not used"):
+        assert word in printed
+
+
+def test_a_prefix_of_several_gpus_is_taken_off(shapes, tensors, tmp_path):
+    path = save({f"module.{n}": t for n, t in tensors.items()}, tmp_path)
+    load_pretrained("resnet50", path, shapes)
+
+
+def test_half_precision_is_widened(shapes, tensors, tmp_path):
+    halves = {n: t.astype(np.float16) for n, t in tensors.items()}
+    halves["conv1.weight"][:] = 2
+    variables = load_pretrained("resnet50", save(halves, tmp_path), shapes)
+    kernel = variables["params"]["conv1"]["kernel"]
+    assert kernel.dtype == jnp.float32
+    assert (kernel == 2).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"layer3.1.conv2.weight": None}, "lacks layer3.1.conv2.weight"),
+        ({"layer3.6.conv1.weight": np.zeros(3)}, "layer3.6.conv1.weight has no place"),
+        (
+            {"conv1.weight": np.zeros((64, 1, 7, 7), np.float32)},
+            r"conv1.weight has shape \(64, 1, 7, 7\), not \(64, 3, 7, 7\)",
+        ),
+        ({"bn1.bias": np.zeros((8, 8), np.float32)}, "bn1.bias has shape"),
+        (
+            {"bn1.running_var": np.full(64, np.nan, np.float32)},
+            "bn1.running_var holds values that are not finite",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named(shapes, tensors, tmp_path, change, words):
+    changed = {n: t for n, t in (tensors | change).items() if t is not None}
+    with pytest.raises(UserError, match=words):
+        load_pretrained("resnet50", save(changed, tmp_path), shapes)
+
+
+def test_another_architecture_is_refused(tensors, tmp_path):
+    image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    vgg = create_model("vgg16_gap", 7)
+    shapes = jax.eval_shape(vgg.init, jax.random.key(0), image)
+    with pytest.raises(UserError, match=r"lacks features\.0\..*, which vgg16_gap has"):
+        load_pretrained("vgg16_gap", save(tensors, tmp_path), shapes)
+
+
+def test_files_that_cannot_be_read(shapes, tensors, tmp_path, monkeypatch):
+    path = save(tensors, tmp_path)
+    with open(path, "r+b") as file:
+        file.truncate(1_000_000)
+    with pytest.raises(UserError, match="cannot be read as weights"):
+        load_pretrained("resnet50", path, shapes)
+    with pytest.raises(UserError, match="no such file"):
+        load_pretrained("resnet50", str(tmp_path / "none.safetensors"), shapes)
+    (tmp_path / "code.pth").write_bytes(b"\x80\x04cos\nsystem\n.")
+    with pytest.raises(UserError, match=r"needs PyTorch|cannot be read as weights"):
+        load_pretrained("resnet50", str(tmp_path / "code.pth"), shapes)
+
+
+def test_a_repository_is_not_fetched_where_offline_is_asked_for(
+    shapes, tmp_path, monkeypatch
+):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match="is neither a file nor"):
+        load_pretrained("resnet50", "timm/resnet50.tv_in1k", shapes)
