@@ -291,6 +291,30 @@ def box_accuracy_curve(
       ValueError: shapes or values other than said above.
     """
     boxes = boxes_at_thresholds(score_maps, thresholds)
+    return protocol_accuracy(boxes, gt_boxes, num_boxes, iou_thresholds)
+
+
+def protocol_accuracy(
+    boxes: ArrayLike,
+    gt_boxes: ArrayLike,
+    num_boxes: ArrayLike,
+    iou_thresholds: Sequence[float] = IOUS,
+) -> np.ndarray:
+    """The second half of `box_accuracy_curve`, from boxes on.
+
+    Args:
+      boxes: `[B, T, 4]` of `boxes_at_thresholds`, corners included.
+      gt_boxes: as in `box_accuracy_curve`.
+      num_boxes: as there.
+      iou_thresholds: as there.
+
+    Returns:
+      As there.
+
+    Raises:
+      ValueError: shapes do not fit.
+    """
+    boxes = np.asarray(boxes)
     gt_boxes, num_boxes = _as_truth(gt_boxes, num_boxes, len(boxes), np)
     inclusive = np.array([0, 0, 1, 1])
     overlaps = best_iou(boxes + inclusive, gt_boxes + inclusive, num_boxes)

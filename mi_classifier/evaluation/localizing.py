@@ -244,28 +244,30 @@ def _figures(
     figures = {"gt_known": localization.localization_accuracy(boxes, *truth)}
     for name, right in correct.items():
         figures[name] = localization.localization_accuracy(boxes, *truth, right)
-    if "cells" in targets.truths:
-        cells = (targets.truths["cells"], targets.num_boxes)
-        figures["cell"] = localization.localization_accuracy(boxes, *cells)
     peaks = localization.peaks_from_maps(maps, size)
     figures["pointing"] = localization.pointing_accuracy(peaks, *truth)
     figures["mean_iou"] = localization.best_iou(boxes, *truth).mean()
-    curve = _curve(maps, size, *truth)
-    figures["max_box_accuracy"] = curve[localization.IOUS.index(0.5)].max()
-    figures["max_box_accuracy_v2"] = curve.max(1).mean()
-    return figures | {"box_accuracy_curve": curve}
+    curves = _curves(maps, size, targets)
+    half = localization.IOUS.index(0.5)
+    if "cells" in curves:
+        figures["cell"] = curves["cells"][half].max()
+    figures["max_box_accuracy"] = curves["boxes"][half].max()
+    figures["max_box_accuracy_v2"] = curves["boxes"].max(1).mean()
+    return figures | {"box_accuracy_curve": curves["boxes"]}
 
 
-def _curve(
-    maps: np.ndarray, size: tuple[int, int], boxes: np.ndarray, num_boxes: np.ndarray
-) -> np.ndarray:
-    """The public evaluation's curve, a few maps at a time."""
+def _curves(
+    maps: np.ndarray, size: tuple[int, int], targets: Targets
+) -> dict[str, np.ndarray]:
+    """The public evaluation's curve for each kind of true box, a few maps at a time."""
     last = np.array([size[1], size[0]] * 2) - 1  # where its boxes end, at most
-    total = np.zeros((len(localization.IOUS), len(localization.THRESHOLDS)))
+    total = dict.fromkeys(targets.truths, 0.0)
     for start in range(0, len(maps), _CHUNK):
         some = slice(start, start + _CHUNK)
         scores = localization.score_maps(maps[some], size)
-        truth = np.minimum(boxes[some], last)
-        curve = localization.box_accuracy_curve(scores, truth, num_boxes[some])
-        total += len(scores) * curve
-    return total / len(maps)
+        boxes = localization.boxes_at_thresholds(scores)
+        for kind, truth in targets.truths.items():
+            true, count = np.minimum(truth[some], last), targets.num_boxes[some]
+            curve = localization.protocol_accuracy(boxes, true, count)
+            total[kind] += len(boxes) * curve
+    return {kind: curve / len(maps) for kind, curve in total.items()}

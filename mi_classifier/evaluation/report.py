@@ -191,7 +191,7 @@ def _localization(figures: dict[str, Any]) -> Table:
     known = [name for name in titles if name in next(iter(maps.values()))]
     caption = f"boxes at threshold {figures['threshold']:g} meet a true one at IoU 0.5"
     if "cell" in known:
-        caption += "; cell: the digit's half of the image, not its ink"
+        caption += "; cell: the digit's half of the image, at the best threshold"
     table = Table(
         title=f"test localization of {figures['num_labels']:,} labels, %",
         caption=caption,
