@@ -117,7 +117,9 @@ def our_steps(
     state = create_state(model, tx, example, prior, jax.random.key(0))
     names = tuple(map(str, range(classes)))
     dataset = Dataset("random", {}, names, preprocess=lambda x: x)
-    train_steps = make_train_steps(model, dataset, "softmax", tx, jax.random.key(1), 2)
+    train_steps = make_train_steps(
+        model, dataset, "softmax", tx, jax.random.key(1), case.microbatches
+    )
     split = parallel.replicate({"image": images, "label": labels})
 
     def run(indices: np.ndarray) -> None:
