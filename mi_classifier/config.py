@@ -105,6 +105,8 @@ def check(config: ConfigDict) -> None:
     if not config.checkpoint_seconds >= 0:
         seconds = config.checkpoint_seconds
         raise UserError(f"checkpoint_seconds: must be at least 0, not {seconds}")
+    if "pretrained" in config:
+        _check_types(config, {"pretrained": str})
     if "localization" in config:
         _check_localization(config.localization)
 

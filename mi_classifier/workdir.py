@@ -253,27 +253,27 @@ class Checkpoints:
         return {name: restored[name] for name in templates}
 
 
-def best_item(params: Any, epoch: int = 0, score: float = -np.inf) -> dict[str, Any]:
+def best_item(variables: Any, epoch: int = 0, score: float = -np.inf) -> dict[str, Any]:
     """Returns what is kept of the best epoch so far.
 
     Args:
-      params: the model's parameters after it.
+      variables: the model's parameters and batch statistics after it.
       epoch: counted from 1; 0 before the first.
       score: of the validation split, by which it is the best.
     """
     return {
-        "params": params,
+        "variables": variables,
         "epoch": jnp.int32(epoch),
         "score": jnp.float32(score),
     }
 
 
-def restore_best(workdir: Path, params: Any) -> dict[str, Any]:
+def restore_best(workdir: Path, variables: Any) -> dict[str, Any]:
     """Restores the best epoch of a run.
 
     Args:
       workdir: the run's folder.
-      params: the shapes of the model's parameters.
+      variables: the shapes of the model's.
 
     Returns:
       A `best_item`.
@@ -283,7 +283,12 @@ def restore_best(workdir: Path, params: Any) -> dict[str, Any]:
     """
     check_has_checkpoint(workdir)
     with Checkpoints(workdir) as checkpoints:
-        return checkpoints.restore(best=jax.eval_shape(best_item, params))["best"]
+        return checkpoints.restore(best=jax.eval_shape(best_item, variables))["best"]
+
+
+def has_checkpoint(workdir: Path) -> bool:
+    """Returns whether a run has got as far as a checkpoint."""
+    return any(path.name.isdigit() for path in (workdir / _CHECKPOINTS).glob("*"))
 
 
 def check_has_checkpoint(workdir: Path) -> None:
@@ -292,7 +297,7 @@ def check_has_checkpoint(workdir: Path) -> None:
     Raises:
       UserError: it has not.
     """
-    if not (workdir / _CHECKPOINTS).is_dir():
+    if not has_checkpoint(workdir):
         raise _no_checkpoint(workdir)
 
 

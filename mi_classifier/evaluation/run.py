@@ -130,8 +130,8 @@ def evaluate(
     workdirs.check_data(workdir, dataset.fingerprints())
     model = create_model(num_classes=dataset.num_classes, **config.model)
     shapes = jax.eval_shape(model.init, jax.random.key(0), dataset.example_input())
-    best = workdirs.restore_best(workdir, shapes["params"])
-    variables = {"params": best["params"]}
+    best = workdirs.restore_best(workdir, {"batch_stats": {}} | shapes)
+    variables = best["variables"]
 
     def evaluate_splits(evaluators: Sequence[Evaluator], *names: str) -> dict[str, Any]:
         evaluate_split = make_evaluation(

@@ -77,7 +77,8 @@ def load_pretrained(
         if not theirs.endswith("num_batches_tracked"):
             unused[theirs.split(".")[0]] += 1
     _print(name, path_or_repo, loaded, left, unused)
-    return traverse_util.unflatten_dict(flat | loaded)
+    placed = traverse_util.unflatten_dict(flat | loaded)
+    return {name: placed.get(name, {}) for name in variables}
 
 
 def _fit(tensor: np.ndarray, shape: tuple[int, ...], where: str) -> jnp.ndarray:

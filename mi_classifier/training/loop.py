@@ -15,6 +15,7 @@ from mi_classifier.data import Dataset, load_dataset
 from mi_classifier.errors import UserError, choose
 from mi_classifier.losses import CLASSIFICATION_LOSSES, LOSSES, MULTI_LABEL_LOSSES
 from mi_classifier.models import create_model
+from mi_classifier.models.pretrained import load_pretrained
 from mi_classifier.training.cross_fit import train_cross_fit
 from mi_classifier.training.logging import MetricsLog, ProgressBar
 from mi_classifier.training.optimizer import create_optimizer
@@ -59,13 +60,18 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
             "training examples"
         )
     num_steps = config.num_epochs * steps_per_epoch
-    optimizer = create_optimizer(config.optimizer, num_steps)
+    optimizer = create_optimizer(config.optimizer, num_steps, steps_per_epoch)
 
     init_key, run_key = jax.random.split(jax.random.key(config.seed))
     state = create_state(
         model, optimizer, dataset.example_input(), dataset.log_prior(), init_key
     )
-    best = workdirs.best_item(copy(state.params))
+    if config.get("pretrained") and not workdirs.has_checkpoint(workdir):
+        variables = load_pretrained(
+            config.model.name, config.pretrained, state.variables
+        )
+        state = state.replace(**parallel.replicate(variables))
+    best = workdirs.best_item(copy(state.variables))
 
     workdirs.open_for(config, workdir)
     workdirs.check_data(workdir, dataset.fingerprints())
@@ -131,7 +137,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
                 progress.describe(_describe(row, config.num_epochs))
                 score = np.float32(row[f"validation_{config.best_by}"])
                 if score > best["score"]:
-                    best = workdirs.best_item(copy(state.params), epoch + 1, score)
+                    best = workdirs.best_item(copy(state.variables), epoch + 1, score)
                 checkpoints.save_soon(
                     int(state.step), copy(state), best, config.checkpoint_seconds
                 )

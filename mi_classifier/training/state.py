@@ -18,19 +18,21 @@ class TrainState:
     Attributes:
       step: int32 scalar, steps taken.
       params: the model's parameters.
+      batch_stats: its batch statistics; empty without batch normalization.
       opt_state: the optimizer's state.
       log_prior: float32 `[M]`, log P(y) of the training labels.
     """
 
     step: jax.Array
     params: Any
+    batch_stats: Any
     opt_state: optax.OptState
     log_prior: jax.Array
 
     @property
     def variables(self) -> dict[str, Any]:
         """What `model.apply` takes."""
-        return {"params": self.params}
+        return {"params": self.params, "batch_stats": self.batch_stats}
 
 
 def create_state(
@@ -51,11 +53,12 @@ def create_state(
     """
 
     def init(key: jax.Array, log_prior: jax.Array) -> TrainState:
-        params = model.init(key, example_input)["params"]
+        variables = model.init(key, example_input)
         return TrainState(
             step=jnp.zeros((), jnp.int32),
-            params=params,
-            opt_state=optimizer.init(params),
+            params=variables["params"],
+            batch_stats=variables.get("batch_stats", {}),
+            opt_state=optimizer.init(variables["params"]),
             log_prior=log_prior,
         )
 

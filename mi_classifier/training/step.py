@@ -48,22 +48,33 @@ def make_train_steps(
         step_key = jax.random.fold_in(key, state.step)
         rngs = {"dropout": step_key}
 
-        def mean_loss(params: optax.Params, indices: jax.Array) -> jax.Array:
+        def mean_loss(
+            params: optax.Params, indices: jax.Array
+        ) -> tuple[jax.Array, optax.Params]:
             # An example's draw is its own, on whichever device and in whichever part.
             keys = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(indices)
             batch = jax.vmap(dataset.draw, (0, None, 0))(keys, split, indices)
             images = dataset.preprocess(batch["image"])
-            output = model.apply({"params": params}, images, train=True, rngs=rngs)
-            return example_loss(output.logits, batch["label"], state.log_prior).mean()
+            output, updated = model.apply(
+                state.variables | {"params": params},
+                images,
+                train=True,
+                rngs=rngs,
+                mutable=["batch_stats"],
+            )
+            loss = example_loss(output.logits, batch["label"], state.log_prior).mean()
+            return loss, updated.get("batch_stats", {})
 
         parts = indices.reshape(parallel.parts_per_device(microbatches), -1)
-        value, gradients = parallel.mean(
-            [jax.value_and_grad(mean_loss)(state.params, part) for part in parts]
+        gradient = jax.value_and_grad(mean_loss, has_aux=True)
+        (value, batch_stats), gradients = parallel.mean(
+            [gradient(state.params, part) for part in parts]
         )
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         return state.replace(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
+            batch_stats=batch_stats,
             opt_state=opt_state,
         ), value
 

@@ -10,6 +10,7 @@ import chex
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from mi_classifier import workdir as workdirs
 from mi_classifier.errors import UserError
@@ -215,7 +216,7 @@ def best(workdir):
 
     model = create_model("mlp", 5, hidden=(16,))
     shapes = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 2)))
-    return workdirs.restore_best(workdir, shapes["params"])
+    return workdirs.restore_best(workdir, {"batch_stats": {}} | shapes)
 
 
 @pytest.mark.parametrize(
@@ -237,3 +238,23 @@ def test_mistakes_are_named_before_anything_is_written(
     with pytest.raises(UserError, match=message):
         train(tiny_config(**change), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_training_starts_from_pretrained_weights(tiny_config, tmp_path):
+    """Loaded once: a run that goes on does not need the file."""
+    path = tmp_path / "model.safetensors"
+    generator = np.random.default_rng(0)
+    tensors = {
+        "hidden0.weight": generator.normal(size=(16, 2)).astype(np.float32),
+        "hidden0.bias": np.ones(16, np.float32),
+    }
+    save_file(tensors, path)
+    config = tiny_config(pretrained=str(path), **{"optimizer.learning_rate": 1e-9})
+    state = train(config, tmp_path / "run")
+    kernel = state.params["hidden0"]["kernel"]
+    np.testing.assert_allclose(kernel, tensors["hidden0.weight"].T, atol=1e-5)
+    path.unlink()
+    chex.assert_trees_all_equal(train(config, tmp_path / "run"), state)
+    with pytest.raises(UserError, match="pretrained: no such file"):
+        train(config, tmp_path / "other")
+    assert not (tmp_path / "other").exists()

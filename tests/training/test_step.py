@@ -1,16 +1,18 @@
 import dataclasses
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from mi_classifier import parallel
 from mi_classifier.data import Dataset
 from mi_classifier.data.dataset import draw_stored
 from mi_classifier.losses import CLASSIFICATION_LOSSES
-from mi_classifier.models import create_model
+from mi_classifier.models import ModelOutput, create_model
 from mi_classifier.training.state import create_state
 from mi_classifier.training.step import copy, make_train_steps
 
@@ -134,3 +136,39 @@ def test_every_example_is_drawn_anew_in_every_step():
     indices = np.tile(np.arange(4), (3, 1))
     _, losses = steps(state, split, parallel.split_indices(indices))
     assert len(np.unique(losses)) == 3
+
+
+class Normed(nn.Module):
+    """A net with batch statistics."""
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(images)
+        return ModelOutput(nn.Dense(3, name="head")(x), x)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_batch_statistics_are_the_mean_of_the_parts(parts):
+    generator = np.random.default_rng(0)
+    split = {
+        "image": generator.normal(3, 2, (8, 4)).astype(np.float32),
+        "label": generator.integers(0, 3, 8).astype(np.int32),
+    }
+    optimizer = optax.sgd(0.1)
+    state = create_state(
+        Normed(),
+        optimizer,
+        jnp.zeros((1, 4)),
+        np.log(np.full(3, 1 / 3)),
+        jax.random.key(0),
+    )
+    steps = make_train_steps(
+        Normed(), DOUBLED, "softmax", optimizer, jax.random.key(1), parts
+    )
+    state, _ = steps(state, split, parallel.split_indices(np.arange(8)[None]))
+    stats = state.variables["batch_stats"]["BatchNorm_0"]
+    halves = 2 * split["image"].reshape(parts, -1, 4)
+    np.testing.assert_allclose(stats["mean"], 0.1 * halves.mean(1).mean(0), rtol=1e-4)
+    np.testing.assert_allclose(
+        stats["var"], 0.9 + 0.1 * halves.var(1).mean(0), rtol=1e-4
+    )
