@@ -29,6 +29,7 @@ METHODS = ("nearest", "linear", "cubic", "lanczos3", "lanczos5")
 THRESHOLDS = tuple(np.arange(0, 1, 0.01).tolist())
 IOUS = (0.3, 0.5, 0.7)
 _CHUNK = 64  # maps that are at the size of the image at once
+_ROUNDING = 1e-5  # by which scaled maps may leave [0, 1]
 _CROP_EVERY = 8  # cutoffs: cropping costs a little too
 
 
@@ -251,12 +252,12 @@ def boxes_at_thresholds(
     def trace(scores: np.ndarray) -> np.ndarray:
         if np.isnan(scores).any():
             return np.zeros((len(thresholds), 4), np.int32)
-        if scores.min() < 0 or scores.max() > 1:
+        if scores.min() < -_ROUNDING or scores.max() > 1 + _ROUNDING:
             raise ValueError(
                 "score maps must lie in [0, 1], found "
                 f"[{scores.min():g}, {scores.max():g}]; scale them with score_maps"
             )
-        return _trace((scores * 255).astype(np.uint8), thresholds)
+        return _trace((scores.clip(0, 1) * 255).astype(np.uint8), thresholds)
 
     return np.array([trace(scores) for scores in maps], np.int32).reshape(
         len(maps), len(thresholds), 4

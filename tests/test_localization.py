@@ -280,6 +280,12 @@ def test_score_maps_fill_the_range():
     np.testing.assert_array_equal(maps.max((1, 2)), 1)
 
 
+def test_rounding_may_leave_the_range_of_scores():
+    m = score_maps(blobs(2, 9), 18)
+    wider = np.where(m == 1, np.float32(1 + 1e-6), np.where(m == 0, -1e-6, m))
+    np.testing.assert_array_equal(boxes_at_thresholds(wider), boxes_at_thresholds(m))
+
+
 def test_the_curve_counts_several_true_boxes():
     m = np.zeros((2, 10, 10))
     m[:, 2:5, 2:5] = 1

@@ -3,7 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mi_classifier.data import double_mnist, gaussian_mixture, mnist, mnist_channel
+from mi_classifier.data import (
+    double_mnist,
+    gaussian_mixture,
+    generated,
+    mnist,
+    mnist_channel,
+)
 from mi_classifier.data.dataset import Dataset, Split, normalize
 from mi_classifier.errors import check_options, choose
 
@@ -12,6 +18,7 @@ __all__ = ["Dataset", "Split", "load_dataset", "normalize"]
 _LOADERS: dict[str, Callable[..., Dataset]] = {
     "double_mnist": double_mnist.load,
     "gaussian_mixture": gaussian_mixture.load,
+    "generated": generated.load,
     "mnist": mnist.load,
     "mnist_channel": mnist_channel.load,
 }

@@ -107,15 +107,20 @@ def shift(key: jax.Array, image: jax.Array, most: int) -> jax.Array:
     return jax.lax.dynamic_slice(padded, (*start, 0), image.shape)
 
 
-def normalize(images: jax.Array, mean: float, deviation: float) -> jax.Array:
+def normalize(
+    images: jax.Array,
+    mean: float | tuple[float, ...],
+    deviation: float | tuple[float, ...],
+) -> jax.Array:
     """Scales uint8 images to [0, 1], then to zero mean and unit deviation.
 
     Args:
-      images: uint8, any shape.
-      mean: of the pixels, in [0, 1].
-      deviation: standard deviation of the pixels, in [0, 1].
+      images: uint8 `[..., C]`.
+      mean: of the pixels, in [0, 1]; one, or one a channel.
+      deviation: standard deviation of the pixels, in [0, 1]; one, or one a channel.
 
     Returns:
       float32, the same shape.
     """
-    return (images.astype(jnp.float32) / 255 - mean) / deviation
+    scaled = images.astype(jnp.float32) / 255
+    return (scaled - jnp.asarray(mean)) / jnp.asarray(deviation)

@@ -1,0 +1,75 @@
+"""What the experiments on weakly supervised localization share (Section 6.1)."""
+
+from ml_collections import ConfigDict
+
+# By backbone: learning rate of `full_rate`, modules that have it, those that ADL
+# follows are the model's; by backbone and data: batch size and region.
+_OPTIMIZERS = {
+    "vgg16_gap": {"learning_rate": 0.01, "full_rate": ("conv6", "head")},
+    "resnet50": {"learning_rate": 0.1, "full_rate": ("layer4", "head")},
+}
+_BATCH_SIZE = {
+    ("vgg16_gap", "cub200"): 30,
+    ("vgg16_gap", "tiny_imagenet"): 1_280,
+    ("resnet50", "cub200"): 128,
+    ("resnet50", "tiny_imagenet"): 640,
+}
+_REGION = {
+    ("vgg16_gap", "cub200"): 5,
+    ("vgg16_gap", "tiny_imagenet"): 3,
+    ("resnet50", "cub200"): 4,
+    ("resnet50", "tiny_imagenet"): 3,
+}
+# Pixels of a side: as stored, and as trained on and evaluated.
+_SIDES = {"cub200": (256, 224), "tiny_imagenet": (64, 64)}
+
+
+def localization(backbone: str, data: str, adl: bool) -> ConfigDict:
+    """Returns the config of a cell of Tables 4, 6 and 7.
+
+    Args:
+      backbone: "vgg16_gap" or "resnet50".
+      data: "cub200" or "tiny_imagenet".
+      adl: whether training has attention-based dropout.
+    """
+    stored_side, side = _SIDES[data]
+    return ConfigDict(
+        {
+            "seed": 0,
+            "data": {
+                "name": "generated",  # of the same shapes
+                "num_classes": 200,
+                "num_images": 1_280,
+                "stored_side": stored_side,
+                "side": side,
+                "seed": 0,
+            },
+            "model": {"name": backbone, "adl": adl, "dtype": "float32"},
+            "pretrained": "",  # a file, or such as "timm/vgg16.tv_in1k"
+            "loss": "softmax",
+            "optimizer": {
+                "name": "sgd",
+                "momentum": 0.9,
+                "nesterov": True,
+                "weight_decay": 1e-4,
+                "schedule": "step",
+                "decay_epochs": 60,
+                "decay_rate": 0.1,
+                "backbone_rate": 0.1,  # of the learning rate; 0 freezes
+                **_OPTIMIZERS[backbone],
+            },
+            "batch_size": _BATCH_SIZE[backbone, data],
+            "microbatches": 1,
+            "num_epochs": 200,
+            "steps_per_call": 1,  # compiled into one call
+            "evaluation_batch_size": 64,
+            "best_by": "accuracy",  # on validation; or "mutual_information"
+            "checkpoint_seconds": 60.0,  # at least, between two checkpoints
+            "localization": {
+                "region": _REGION[backbone, data],  # R of infoCAM and infoCAM+
+                "padding": "full",
+                "rival": "region",  # of infoCAM+; or "image"
+                "threshold": 0.2,
+            },
+        }
+    )

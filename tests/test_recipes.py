@@ -1,0 +1,40 @@
+"""The configs of the localization experiments say what the paper's program does."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from mi_classifier import config as configs
+from mi_classifier.models import create_model
+from mi_classifier.training.loop import check_config
+from mi_classifier.training.optimizer import create_optimizer
+
+REPOSITORY = Path(__file__).parents[1]
+ROWS = {
+    "cub_vgg": ("vgg16_gap", 0.01, 30, 5, 224),
+    "cub_resnet": ("resnet50", 0.1, 128, 4, 224),
+    "tiny_imagenet_vgg": ("vgg16_gap", 0.01, 1_280, 3, 64),
+    "tiny_imagenet_resnet": ("resnet50", 0.1, 640, 3, 64),
+}
+
+
+@pytest.mark.parametrize("words", ["", ":adl"])
+@pytest.mark.parametrize("name", ROWS)
+def test_the_configs_fit_their_models(name, words):
+    config = configs.load(f"{REPOSITORY}/configs/{name}.py{words}")
+    check_config(config)
+    backbone, rate, batch_size, region, side = ROWS[name]
+    assert config.model.name == backbone
+    assert config.model.adl == bool(words)
+    assert config.optimizer.learning_rate == rate
+    assert config.batch_size == batch_size
+    assert config.localization.region == region
+    model = create_model(num_classes=200, **config.model)
+    image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+    params = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
+    optimizer = create_optimizer(config.optimizer, 100, 10)
+    jax.eval_shape(
+        optimizer.update, params, jax.eval_shape(optimizer.init, params), params
+    )
