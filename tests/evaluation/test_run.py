@@ -7,6 +7,7 @@ import pytest
 from scipy.special import logsumexp
 
 from mi_classifier import evaluation, parallel
+from mi_classifier import workdir as workdirs
 from mi_classifier.data import load_dataset
 from mi_classifier.errors import UserError
 from mi_classifier.evaluation import report
@@ -139,3 +140,9 @@ def test_table_of_many_classes_shows_the_lowest(capsys):
     report.print_tables(figures | {"class_names": names})
     printed = capsys.readouterr().out
     assert "class0 " in printed and "class19" in printed and "class25" not in printed
+
+
+def test_an_ablation_needs_boxes(tiny_config, tmp_path):
+    workdirs.open_for(tiny_config(), tmp_path)
+    with pytest.raises(UserError, match="--ablation: gaussian_mixture has no boxes"):
+        evaluation.evaluate(tmp_path, ablation=True)

@@ -223,6 +223,7 @@ def best(workdir):
     ("change", "message"),
     [
         ({"loss": "sofmax"}, "loss: unknown value 'sofmax', did you mean 'softmax'"),
+        ({"loss": "sigmoid"}, "loss: an example .* has one label; use softmax or pc_"),
         ({"best_by": "loss"}, "best_by: unknown value"),
         ({"num_epochs": 0}, "num_epochs: must be at least 1"),
         ({"steps_per_call": 0}, "steps_per_call: must be at least 1"),
@@ -237,6 +238,26 @@ def test_mistakes_are_named_before_anything_is_written(
 ):
     with pytest.raises(UserError, match=message):
         train(tiny_config(**change), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"loss": "softmax"}, "has any number of labels; use sigmoid or pc_sigmoid"),
+        ({"localization.region": 0}, "localization.region: must be at least 1"),
+        ({"localization.padding": "valid"}, "localization.padding: unknown value"),
+        ({"localization.rival": "class"}, "localization.rival: unknown value"),
+        (
+            {"localization.threshold": 1.0},
+            r"localization.threshold: must be in \[0, 1\)",
+        ),
+        ({"data.seed": -1}, "data.seed: must be at least 0"),
+    ],
+)
+def test_mistakes_in_localization_are_named(tiny_config, tmp_path, change, message):
+    with pytest.raises(UserError, match=message):
+        train(tiny_config("double_mnist", **change), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
