@@ -25,7 +25,6 @@ HASTE = {
     "xla_backend_optimization_level": 0,
     "xla_llvm_disable_expensive_passes": True,
 }
-SIDES = {"vgg16_gap": 32, "resnet50": 32, "inception_v3": 75}
 
 
 def tensor(name, shape):
@@ -104,12 +103,10 @@ def test_parameters_are_pytorchs_tensor_by_tensor(backbone):
     chex.assert_trees_all_equal_shapes_and_dtypes(variables, shapes)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", ["vgg16_gap", "resnet50"])
 def test_gradients_reach_every_parameter(name):
-    options = {"dropout": 0.0} if name == "inception_v3" else {}
-    model = create_model(name, 3, **options)
-    side = SIDES[name]
-    images = jax.random.normal(jax.random.key(0), (4, side, side, 3))
+    model = create_model(name, 3)
+    images = jax.random.normal(jax.random.key(0), (4, 32, 32, 3))
 
     # Compiled in haste: what it computes matters here, not how fast.
     @functools.partial(jax.jit, compiler_options=HASTE)
@@ -146,7 +143,7 @@ def test_gradients_reach_every_parameter(name):
 
 @pytest.mark.parametrize("name", ["vgg16_gap", "resnet50"])
 def test_maps_of_images_of_any_size(name):
-    for side in (64, 97, 224, 448):
+    for side in (97, 448):
         for stride in (1, 2) if name == "resnet50" else (None,):
             model = create_model(name, 5, **({"last_stride": stride} if stride else {}))
             image = jax.ShapeDtypeStruct((2, side, side, 3), jnp.float32)
