@@ -2,8 +2,7 @@
 
 from ml_collections import ConfigDict
 
-# By backbone: learning rate of `full_rate`, modules that have it, those that ADL
-# follows are the model's; by backbone and data: batch size and region.
+# By backbone: the learning rate, and the modules that have it in full.
 _OPTIMIZERS = {
     "vgg16_gap": {"learning_rate": 0.01, "full_rate": ("conv6", "head")},
     "resnet50": {"learning_rate": 0.1, "full_rate": ("layer4", "head")},
