@@ -1,4 +1,4 @@
-"""What the experiments on weakly supervised localization share (Section 6.1)."""
+"""What the experiments on large images share (Section 6.1, Table 3)."""
 
 from ml_collections import ConfigDict
 
@@ -31,18 +31,10 @@ def localization(backbone: str, data: str, adl: bool) -> ConfigDict:
       data: "cub200" or "tiny_imagenet".
       adl: whether training has attention-based dropout.
     """
-    stored_side, side = _SIDES[data]
     return ConfigDict(
         {
             "seed": 0,
-            "data": {
-                "name": "generated",  # of the same shapes
-                "num_classes": 200,
-                "num_images": 1_280,
-                "stored_side": stored_side,
-                "side": side,
-                "seed": 0,
-            },
+            "data": _data(*_SIDES[data]),
             "model": {"name": backbone, "adl": adl, "dtype": "float32"},
             "pretrained": "",  # a file, or such as "timm/vgg16.tv_in1k"
             "loss": "softmax",
@@ -72,3 +64,52 @@ def localization(backbone: str, data: str, adl: bool) -> ConfigDict:
             },
         }
     )
+
+
+def inception(loss: str) -> ConfigDict:
+    """Returns the config of a cell of Table 3 on CUB-200-2011.
+
+    Args:
+      loss: "softmax" or "pc_softmax".
+    """
+    side = 299
+    return ConfigDict(
+        {
+            "seed": 0,
+            "data": _data(side, side, "inception"),
+            "model": {"name": "inception_v3", "frozen": True, "dtype": "float32"},
+            "pretrained": "",  # a file, or such as "timm/inception_v3.tv_in1k"
+            "loss": loss,
+            "optimizer": {
+                "name": "sgd",
+                "learning_rate": 0.01,
+                "momentum": 0.9,
+                "schedule": "step",
+                "decay_epochs": 10,
+                "decay_rate": 0.1,
+                "full_rate": ("head",),
+                "backbone_rate": 0.0,
+            },
+            "batch_size": 64,
+            "microbatches": 1,
+            "num_epochs": 30,
+            "steps_per_call": 1,
+            "evaluation_batch_size": 64,
+            "best_by": "accuracy",
+            "checkpoint_seconds": 60.0,
+        }
+    )
+
+
+def _data(
+    stored_side: int, side: int, normalization: str = "imagenet"
+) -> dict[str, object]:
+    return {
+        "name": "generated",  # of the same shapes
+        "num_classes": 200,
+        "num_images": 1_280,
+        "stored_side": stored_side,
+        "side": side,
+        "normalization": normalization,
+        "seed": 0,
+    }

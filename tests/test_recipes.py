@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import chex
 import jax
 import jax.numpy as jnp
 import pytest
@@ -38,3 +39,20 @@ def test_the_configs_fit_their_models(name):
     jax.eval_shape(
         optimizer.update, params, jax.eval_shape(optimizer.init, params), params
     )
+
+
+@pytest.mark.parametrize(("words", "loss"), [("", "softmax"), (":pc_softmax",) * 2])
+def test_the_head_alone_is_trained_for_table_3(words, loss):
+    config = configs.load(f"{REPOSITORY}/configs/cub_inception.py{words}")
+    check_config(config)
+    assert config.loss == loss.removeprefix(":")
+    model = create_model(num_classes=200, **config.model)
+    image = jax.ShapeDtypeStruct((1, 299, 299, 3), jnp.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
+    some = {"head": shapes["head"], "Conv2d_1a_3x3": shapes["Conv2d_1a_3x3"]}
+    params = jax.tree.map(lambda s: jnp.ones(s.shape), some)
+    optimizer = create_optimizer(config.optimizer, 2_810, 93)
+    state = optimizer.init(params)
+    updates, _ = optimizer.update(params, state, params)
+    chex.assert_trees_all_close(updates["head"]["bias"], jnp.full(200, -0.01))
+    assert not any(map(jnp.any, jax.tree.leaves(updates["Conv2d_1a_3x3"])))

@@ -4,26 +4,23 @@ A class is a color and the direction of a grating; an object of it is an ellipse
 somewhere on a background of blurred noise, and its box is known.
 """
 
-import functools
-
 import numpy as np
 from scipy import ndimage
 
-from mi_classifier.data.dataset import Dataset, Split, draw_stored, normalize
-from mi_classifier.data.images import (
-    IMAGENET_DEVIATION,
-    IMAGENET_MEAN,
-    center_crop,
-    center_crop_boxes,
-    random_crop_and_flip,
-)
+from mi_classifier.data.dataset import Dataset, Split
+from mi_classifier.data.images import center_crop, center_crop_boxes, image_dataset
 from mi_classifier.errors import UserError
 
 _DIRECTIONS = 10
 
 
 def load(
-    num_classes: int, num_images: int, stored_side: int, side: int, seed: int
+    num_classes: int,
+    num_images: int,
+    stored_side: int,
+    side: int,
+    normalization: str,
+    seed: int,
 ) -> Dataset:
     """Generates a data set of colored images.
 
@@ -33,6 +30,7 @@ def load(
       stored_side: of the images as stored, in pixels.
       side: of the random crops of training, flipped or not, and of the middle of the
         image that is evaluated.
+      normalization: a name among `images.NORMALIZATIONS`.
       seed: decides everything.
 
     Returns:
@@ -55,20 +53,9 @@ def load(
             images = np.ascontiguousarray(center_crop(split["image"], side))
             split = split | {"image": images, "boxes": boxes.astype(np.float32)}
         splits[name] = split
-    return Dataset(
-        name=f"generated, {num_classes} classes, {side} px",
-        splits=splits,
-        class_names=tuple(f"class {c}" for c in range(num_classes)),
-        preprocess=functools.partial(
-            normalize, mean=IMAGENET_MEAN, deviation=IMAGENET_DEVIATION
-        ),
-        draw=functools.partial(_draw, side),
-    )
-
-
-def _draw(side: int, key: object, split: Split, index: object) -> dict:
-    example = draw_stored(key, split, index)
-    return example | {"image": random_crop_and_flip(key, example["image"], side)}
+    name = f"generated, {num_classes} classes, {side} px"
+    names = [f"class {c}" for c in range(num_classes)]
+    return image_dataset(name, splits, names, side, normalization)
 
 
 def _generate(

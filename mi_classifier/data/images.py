@@ -1,12 +1,21 @@
 """What happens to images on the device: crop, flip, normalization; boxes follow."""
 
+import functools
+from collections.abc import Mapping, Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Of ImageNet's pixels in [0, 1], by channel.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+from mi_classifier.data.dataset import Dataset, Split, draw_stored, normalize
+from mi_classifier.errors import choose
+
+# By name the mean and deviation of pixels in [0, 1] that pretrained nets expect:
+# ImageNet's own, and those of the Inception nets.
+NORMALIZATIONS = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "inception": ((0.5,) * 3, (0.5,) * 3),
+}
 
 
 def random_crop_and_flip(key: jax.Array, image: jax.Array, side: int) -> jax.Array:
@@ -42,3 +51,40 @@ def center_crop_boxes(
     """
     top, left = ((length - side) // 2 for length in size)
     return np.clip(boxes - np.array([left, top, left, top]), 0, side)
+
+
+def image_dataset(
+    name: str,
+    splits: Mapping[str, Split],
+    class_names: Sequence[str],
+    side: int,
+    normalization: str,
+) -> Dataset:
+    """A data set whose training images are cropped at random and mirrored.
+
+    Args:
+      name: what to call it in a table.
+      splits: uint8 images `[N, H, W, 3]`; all but "train" at the size evaluated.
+      class_names: M names.
+      side: of the training crops, in pixels.
+      normalization: a name among `NORMALIZATIONS`.
+
+    Raises:
+      UserError: an unknown normalization.
+    """
+    choose(normalization, NORMALIZATIONS, "data.normalization")
+    mean, deviation = NORMALIZATIONS[normalization]
+    return Dataset(
+        name=name,
+        splits=splits,
+        class_names=tuple(class_names),
+        preprocess=functools.partial(normalize, mean=mean, deviation=deviation),
+        draw=functools.partial(_draw, side),
+    )
+
+
+def _draw(
+    side: int, key: jax.Array, split: Split, index: jax.Array
+) -> dict[str, jax.Array]:
+    example = draw_stored(key, split, index)
+    return example | {"image": random_crop_and_flip(key, example["image"], side)}

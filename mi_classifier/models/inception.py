@@ -16,8 +16,8 @@ _INIT = nn.initializers.truncated_normal(0.1)
 class InceptionV3(nn.Module):
     """Inception-V3 under a global-average-pooled head, for images of 299 px.
 
-    Parameters are named as torchvision's. Inputs are normalized as for the other nets:
-    nothing is re-scaled within.
+    Parameters are named as torchvision's. Nothing is re-scaled within: published
+    weights expect pixels in [-1, 1] (`data.images.NORMALIZATIONS["inception"]`).
 
     Attributes:
       num_classes: number of classes M.
@@ -26,19 +26,23 @@ class InceptionV3(nn.Module):
         and logits are float32.
       sync_batch_norm: whether training normalizes over all devices' examples, or each
         device over its own.
+      frozen: whether training, too, has the backbone as in evaluation, and leaves it
+        without a gradient: the head alone is trained.
     """
 
     num_classes: int
     dropout: float = 0.5
     dtype: str = "float32"
     sync_batch_norm: bool = False
+    frozen: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> ModelOutput:
         """Maps images `[B, H, W, 3]`, sides 75 or more, to `ModelOutput`."""
         check_sides("inception_v3", images, 75)
         dtype = jnp.dtype(self.dtype)
-        norm = functools.partial(batch_norm, train, dtype, 1e-3, self.sync_batch_norm)
+        moves = train and not self.frozen
+        norm = functools.partial(batch_norm, moves, dtype, 1e-3, self.sync_batch_norm)
 
         def conv(x: jax.Array, name: str, *options: object) -> jax.Array:
             return _ConvNorm(norm, dtype, *options, name=name)(x)
@@ -52,6 +56,8 @@ class InceptionV3(nn.Module):
         x = nn.max_pool(x, (3, 3), (2, 2))
         for letter, branches in _MIXED.items():
             x = _Mixed(branches, norm, dtype, name=f"Mixed_{letter}")(x)
+        if self.frozen:
+            x = jax.lax.stop_gradient(x)
         logits = GAPHead(self.num_classes, _INIT, self.dropout, name="head")(x, train)
         return ModelOutput(logits, x)
 

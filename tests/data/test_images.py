@@ -19,6 +19,7 @@ SMALL = {
     "num_images": 24,
     "stored_side": 40,
     "side": 32,
+    "normalization": "imagenet",
     "seed": 0,
 }
 
@@ -83,7 +84,28 @@ def test_the_seed_decides_what_is_generated():
     assert one.fingerprints()["test"] != other.fingerprints()["test"]
 
 
-@pytest.mark.parametrize("change", [{"side": 64}, {"side": 8}, {"num_classes": 1}])
+@pytest.mark.parametrize(
+    ("name", "black", "white"),
+    [
+        ("imagenet", (-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225), None),
+        ("inception", (-1, -1, -1), (1, 1, 1)),
+    ],
+)
+def test_pixels_reach_nets_as_those_were_trained(name, black, white):
+    dataset = load_dataset(SMALL | {"normalization": name})
+    images = np.stack(
+        [np.zeros((1, 1, 3), np.uint8), np.full((1, 1, 3), 255, np.uint8)]
+    )
+    zero, full = np.asarray(dataset.preprocess(images))[:, 0, 0]
+    np.testing.assert_allclose(zero, black, rtol=1e-6)
+    if white:
+        np.testing.assert_allclose(full, white, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"side": 64}, {"side": 8}, {"num_classes": 1}, {"normalization": "cifar"}],
+)
 def test_numbers_out_of_range_are_refused(change):
     with pytest.raises(UserError, match="data"):
         load_dataset(SMALL | change)

@@ -103,10 +103,12 @@ def test_parameters_are_pytorchs_tensor_by_tensor(backbone):
     chex.assert_trees_all_equal_shapes_and_dtypes(variables, shapes)
 
 
-@pytest.mark.parametrize("name", ["vgg16_gap", "resnet50"])
-def test_gradients_reach_every_parameter(name):
+@pytest.mark.parametrize(
+    ("name", "side"), [("vgg16_gap", 32), ("resnet50", 32), ("inception_v3", 75)]
+)
+def test_gradients_reach_every_parameter(name, side):
     model = create_model(name, 3)
-    images = jax.random.normal(jax.random.key(0), (4, 32, 32, 3))
+    images = jax.random.normal(jax.random.key(0), (4, side, side, 3))
 
     # Compiled in haste: what it computes matters here, not how fast.
     @functools.partial(jax.jit, compiler_options=HASTE)
@@ -139,6 +141,27 @@ def test_gradients_reach_every_parameter(name):
             variables["batch_stats"],
         )
         assert all(jax.tree.leaves(moved))
+
+
+def test_a_frozen_backbone_trains_as_it_evaluates():
+    """By the programs alone: the same features, and no convolution's gradient."""
+    model = create_model("inception_v3", 3, frozen=True, dropout=0.0)
+    image = jax.ShapeDtypeStruct((2, 75, 75, 3), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), image)
+
+    def logits(params, stats, images, train):
+        both = {"params": params, "batch_stats": stats}
+        return model.apply(both, images, train=train, mutable="batch_stats")[0].logits
+
+    def program(function, train):
+        arguments = (variables["params"], variables["batch_stats"], image)
+        return str(jax.make_jaxpr(functools.partial(function, train=train))(*arguments))
+
+    training = program(logits, train=True)
+    assert training == program(logits, train=False)
+    gradient = jax.grad(lambda *args, train: logits(*args, train).sum())
+    convolutions = program(gradient, train=True).count("conv_general_dilated")
+    assert convolutions == training.count("conv_general_dilated") == 94
 
 
 @pytest.mark.parametrize("name", ["vgg16_gap", "resnet50"])
