@@ -206,6 +206,7 @@ def measure(case: Case, rounds: int) -> dict[str, object]:
             context.Process(target=worker, args=(side, case, rounds, child))
         )
         processes[-1].start()
+        child.close()  # so that a worker that dies is noticed
         versions.append(pipes[side].recv())
     times: dict[str, list[float]] = {side: [] for side in SIDES}
     for _ in range(rounds + 1):

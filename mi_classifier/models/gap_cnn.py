@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax
 
-from mi_classifier.models.layers import GAPHead, convolve, max_pool
+from mi_classifier.models.layers import GAPHead, convolve_in_scan, max_pool
 from mi_classifier.models.output import ModelOutput
 
 
@@ -35,7 +35,7 @@ def _conv(x: jax.Array, channels: int, size: int, name: str) -> jax.Array:
         channels,
         (size, size),
         kernel_init=nn.initializers.he_normal(),
-        conv_general_dilated=convolve,
+        conv_general_dilated=convolve_in_scan,
         name=name,
     )
     return nn.relu(layer(x))

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mi_classifier.models.layers import GAPHead, batch_norm, check_sides
+from mi_classifier.models.layers import BatchNorm, GAPHead, check_sides, convolve
 from mi_classifier.models.output import ModelOutput
 
 _INIT = nn.initializers.truncated_normal(0.1)
@@ -42,7 +42,7 @@ class InceptionV3(nn.Module):
         check_sides("inception_v3", images, 75)
         dtype = jnp.dtype(self.dtype)
         moves = train and not self.frozen
-        norm = functools.partial(batch_norm, moves, dtype, 1e-3, self.sync_batch_norm)
+        norm = functools.partial(BatchNorm, moves, dtype, 1e-3, self.sync_batch_norm)
 
         def conv(x: jax.Array, name: str, *options: object) -> jax.Array:
             return _ConvNorm(norm, dtype, *options, name=name)(x)
@@ -63,7 +63,7 @@ class InceptionV3(nn.Module):
 
 
 class _ConvNorm(nn.Module):
-    norm: Callable[[str], nn.Module]
+    norm: Callable[..., nn.Module]
     dtype: jnp.dtype
     channels: int
     size: int | tuple[int, int]
@@ -80,9 +80,10 @@ class _ConvNorm(nn.Module):
             use_bias=False,
             dtype=self.dtype,
             kernel_init=_INIT,
+            conv_general_dilated=convolve,
             name="conv",
         )(x)
-        return nn.relu(self.norm("bn")(x))
+        return nn.relu(self.norm(name="bn")(x))
 
 
 class _Mixed(nn.Module):
@@ -93,7 +94,7 @@ class _Mixed(nn.Module):
     """
 
     branches: Sequence
-    norm: Callable[[str], nn.Module]
+    norm: Callable[..., nn.Module]
     dtype: jnp.dtype
 
     @nn.compact

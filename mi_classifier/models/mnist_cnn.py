@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mi_classifier.models.layers import convolve, max_pool
+from mi_classifier.models.layers import convolve_in_scan, max_pool
 from mi_classifier.models.output import ModelOutput
 
 
@@ -33,7 +33,7 @@ class MnistCNN(nn.Module):
                 channels,
                 (5, 5),
                 padding="VALID",
-                conv_general_dilated=convolve,
+                conv_general_dilated=convolve_in_scan,
                 name=f"conv{index}",
             )(x)
             x = max_pool(nn.relu(x))

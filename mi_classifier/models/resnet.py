@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mi_classifier.models.adl import AttentionDropout
-from mi_classifier.models.layers import GAPHead, batch_norm, check_sides
+from mi_classifier.models.layers import BatchNorm, GAPHead, check_sides, convolve
 from mi_classifier.models.output import ModelOutput
 
 _BLOCKS = (3, 4, 6, 3)
@@ -49,9 +49,9 @@ class ResNet50(nn.Module):
         """Maps images `[B, H, W, 3]`, sides 32 or more, to `ModelOutput`."""
         check_sides("resnet50", images, 32)
         dtype = jnp.dtype(self.dtype)
-        norm = functools.partial(batch_norm, train, dtype, 1e-5, self.sync_batch_norm)
+        norm = functools.partial(BatchNorm, train, dtype, 1e-5, self.sync_batch_norm)
         x = _conv(64, 7, 2, dtype, "conv1")(images.astype(dtype))
-        x = nn.relu(norm("bn1")(x))
+        x = nn.relu(norm(name="bn1")(x))
         x = nn.max_pool(x, (3, 3), (2, 2), [(1, 1)] * 2)
         for layer, blocks in enumerate(_BLOCKS, start=1):
             stride = {1: 1, 4: self.last_stride}.get(layer, 2)
@@ -76,7 +76,7 @@ class _Layer(nn.Module):
     width: int
     blocks: int
     stride: int
-    norm: Callable[[str], nn.Module]
+    norm: Callable[..., nn.Module]
     dtype: jnp.dtype
     drops: tuple[int, ...]
     drop: tuple[float, float]
@@ -97,16 +97,16 @@ class _Bottleneck(nn.Module):
     width: int
     stride: int
     projects: bool
-    norm: Callable[[str], nn.Module]
+    norm: Callable[..., nn.Module]
     dtype: jnp.dtype
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         conv = functools.partial(_conv, dtype=self.dtype)
-        y = nn.relu(self.norm("bn1")(conv(self.width, 1, 1, name="conv1")(x)))
+        y = nn.relu(self.norm(name="bn1")(conv(self.width, 1, 1, name="conv1")(x)))
         y = conv(self.width, 3, self.stride, name="conv2")(y)
-        y = nn.relu(self.norm("bn2")(y))
-        y = self.norm("bn3")(conv(4 * self.width, 1, 1, name="conv3")(y))
+        y = nn.relu(self.norm(name="bn2")(y))
+        y = self.norm(name="bn3")(conv(4 * self.width, 1, 1, name="conv3")(y))
         if self.projects:
             x = _Projection(
                 4 * self.width, self.stride, self.norm, self.dtype, name="downsample"
@@ -117,13 +117,13 @@ class _Bottleneck(nn.Module):
 class _Projection(nn.Module):
     channels: int
     stride: int
-    norm: Callable[[str], nn.Module]
+    norm: Callable[..., nn.Module]
     dtype: jnp.dtype
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = _conv(self.channels, 1, self.stride, self.dtype, "0")(x)
-        return self.norm("1")(x)
+        return self.norm(name="1")(x)
 
 
 def _conv(
@@ -137,5 +137,6 @@ def _conv(
         use_bias=False,
         dtype=dtype,
         kernel_init=_KAIMING,
+        conv_general_dilated=convolve,
         name=name,
     )

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from mi_classifier.models.adl import AttentionDropout
-from mi_classifier.models.layers import GAPHead, check_sides, max_pool
+from mi_classifier.models.layers import GAPHead, check_sides, convolve, max_pool
 from mi_classifier.models.output import ModelOutput
 
 _STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -65,4 +65,11 @@ class _Features(nn.Module):
 
 
 def _conv(channels: int, dtype: jnp.dtype, name: str) -> nn.Conv:
-    return nn.Conv(channels, (3, 3), dtype=dtype, kernel_init=_KAIMING, name=name)
+    return nn.Conv(
+        channels,
+        (3, 3),
+        dtype=dtype,
+        kernel_init=_KAIMING,
+        conv_general_dilated=convolve,
+        name=name,
+    )
