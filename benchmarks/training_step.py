@@ -133,6 +133,7 @@ def our_round(
 
     from mi_classifier import parallel
     from mi_classifier.data import Dataset
+    from mi_classifier.data.feed import Call
     from mi_classifier.models import create_model
     from mi_classifier.training.optimizer import create_optimizer
     from mi_classifier.training.state import create_state
@@ -172,8 +173,8 @@ def our_round(
     def train(indices: np.ndarray) -> None:
         nonlocal state
         for start in range(0, len(indices), case.steps_per_call):
-            part = parallel.split_indices(indices[start : start + case.steps_per_call])
-            state, losses = train_steps(state, split, part)
+            rows = parallel.split_indices(indices[start : start + case.steps_per_call])
+            state, losses = train_steps(state, Call(split, rows, rows))
         assert np.isfinite(losses).all()
 
     return train, version

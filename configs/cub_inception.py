@@ -1,8 +1,6 @@
 """Classification: the last layer of Inception-V3 on CUB-200-2011, Table 3.
 
-The data are generated images of the same shapes so far.
-
-configs/cub_inception.py:pc_softmax --config.pretrained=FILE
+configs/cub_inception.py:unbalanced,pc_softmax --config.pretrained=FILE
 """
 
 from ml_collections import ConfigDict
@@ -12,6 +10,11 @@ from mi_classifier.config import parse_arguments
 
 
 def get_config(argument: str = "") -> ConfigDict:
-    """Words: pc_softmax, else an ordinary softmax."""
-    words = parse_arguments(argument, loss=("softmax", "pc_softmax"))
-    return recipes.inception(words["loss"] or "softmax")
+    """Words: balanced (default) or unbalanced; softmax (default) or pc_softmax."""
+    words = parse_arguments(
+        argument,
+        classes=("balanced", "unbalanced"),
+        loss=("softmax", "pc_softmax"),
+    )
+    balanced = words["classes"] != "unbalanced"
+    return recipes.inception(balanced, words["loss"] or "softmax")

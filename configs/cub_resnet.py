@@ -1,7 +1,5 @@
 """Weakly supervised localization: ResNet50 on CUB-200-2011, Tables 4 and 6.
 
-The data are generated images of the same shapes so far.
-
 configs/cub_resnet.py:adl --config.pretrained=FILE
 """
 

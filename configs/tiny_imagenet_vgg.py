@@ -1,7 +1,5 @@
 """Weakly supervised localization: VGG16-GAP on Tiny-ImageNet, Tables 4 and 7.
 
-The data are generated images of the same shapes so far.
-
 configs/tiny_imagenet_vgg.py:adl --config.pretrained=FILE
 """
 

@@ -73,7 +73,7 @@ LOCALIZATION_FIELDS: dict[str, type] = {
     "threshold": float,
 }
 # What training does not depend on, and may change between it and an evaluation.
-EVALUATION_FIELDS = ("evaluation_batch_size", "localization")
+EVALUATION_FIELDS = ("evaluation_batch_size", "localization", "paper", "feed")
 # What a config has that trains no single net, but cross-fits many.
 CROSS_FIT_FIELDS: dict[str, type] = {"method": str, "seed": int, "data": ConfigDict}
 
@@ -105,8 +105,9 @@ def check(config: ConfigDict) -> None:
     if not config.checkpoint_seconds >= 0:
         seconds = config.checkpoint_seconds
         raise UserError(f"checkpoint_seconds: must be at least 0, not {seconds}")
-    if "pretrained" in config:
-        _check_types(config, {"pretrained": str})
+    for field in ("pretrained", "feed"):
+        if field in config:
+            _check_types(config, {field: str})
     if "localization" in config:
         _check_localization(config.localization)
 
@@ -170,11 +171,11 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def with_absolute_paths(config: ConfigDict) -> ConfigDict:
-    """Returns a copy whose `_dir` and `path` fields mean the same from any folder."""
+    """Returns a copy whose paths mean the same from any folder."""
     config = config.copy_and_resolve_references()
     config.unlock()
     for field, value in flatten(config).items():
-        if field.endswith(("_dir", ".path")) and value:
+        if field.endswith(("_dir", ".path", "_path")) and value:
             path = str(Path(value).expanduser().absolute())
             config.update_from_flattened_dict({field: path})
     return config.lock()

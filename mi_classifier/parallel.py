@@ -5,6 +5,7 @@ batches are split along theirs. Means over examples are means over devices too, 
 two devices compute what one would.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -31,6 +32,17 @@ def num_devices() -> int:
     except (RuntimeError, AssertionError) as error:
         reason = " ".join(str(error).split()) or "check JAX_PLATFORMS"
         raise UserError(f"JAX finds no device: {reason}") from error
+
+
+def free_bytes() -> int:
+    """Returns the memory that a device has left, or on CPUs, that the machine has."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):  # not on every system
+        return 1 << 32
 
 
 def replicated() -> NamedSharding:

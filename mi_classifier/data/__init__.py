@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mi_classifier.data import (
+    cub200,
     double_mnist,
     gaussian_mixture,
-    generated,
+    image_folder,
     mnist,
     mnist_channel,
+    tiny_imagenet,
 )
 from mi_classifier.data.dataset import Dataset, Split, normalize
 from mi_classifier.errors import check_options, choose
@@ -16,11 +18,13 @@ from mi_classifier.errors import check_options, choose
 __all__ = ["Dataset", "Split", "load_dataset", "normalize"]
 
 _LOADERS: dict[str, Callable[..., Dataset]] = {
+    "cub200": cub200.load,
     "double_mnist": double_mnist.load,
     "gaussian_mixture": gaussian_mixture.load,
-    "generated": generated.load,
+    "image_folder": image_folder.load,
     "mnist": mnist.load,
     "mnist_channel": mnist_channel.load,
+    "tiny_imagenet": tiny_imagenet.load,
 }
 
 

@@ -15,6 +15,7 @@ from mi_classifier import information
 # in "draw" [N]. Where boxes are known, "boxes" [N, G, 4] and "num_boxes" [N], and for
 # multi-hot labels "box_label" [N, G].
 Split = Mapping[str, np.ndarray]
+_ROWS = 1_024  # hashed at once
 Draw = Callable[[jax.Array, Split, jax.Array], dict[str, jax.Array]]
 
 
@@ -30,8 +31,8 @@ class Dataset:
 
     Attributes:
       name: what to call it in a table.
-      splits: "train", "validation", "test", and any others; in memory, as stored
-        (uint8 images stay uint8).
+      splits: "train", "validation", "test", and any others; as stored (uint8 images
+        stay uint8), in memory or mapped from disk.
       class_names: M names, in the order of the labels.
       preprocess: a pure function from a batch of stored images to the net's input,
         compiled into the step.
@@ -82,8 +83,11 @@ class Dataset:
         for name, split in self.splits.items():
             digest = hashlib.sha256()
             for key in sorted(split):
-                digest.update(f"{key}{split[key].shape}{split[key].dtype}".encode())
-                digest.update(np.ascontiguousarray(split[key]))
+                array = split[key]
+                digest.update(f"{key}{array.shape}{array.dtype}".encode())
+                # A part at a time, for arrays may be mapped from disk.
+                for start in range(0, len(array), _ROWS):
+                    digest.update(np.ascontiguousarray(array[start : start + _ROWS]))
             hashes[name] = digest.hexdigest()
         return hashes
 

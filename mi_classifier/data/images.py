@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mi_classifier.data.dataset import Dataset, Split, draw_stored, normalize
-from mi_classifier.errors import choose
+from mi_classifier.errors import UserError, choose
 
 # By name the mean and deviation of pixels in [0, 1] that pretrained nets expect:
 # ImageNet's own, and those of the Inception nets.
@@ -53,6 +53,16 @@ def center_crop_boxes(
     return np.clip(boxes - np.array([left, top, left, top]), 0, side)
 
 
+def check_sides(stored_side: int, side: int) -> None:
+    """Checks the sizes of images as stored and as trained on.
+
+    Raises:
+      UserError: images that are cropped to more than they are, or too small.
+    """
+    if not 16 <= side <= stored_side:
+        raise UserError(f"data.side: must be in [16, {stored_side}], not {side}")
+
+
 def image_dataset(
     name: str,
     splits: Mapping[str, Split],
@@ -60,13 +70,16 @@ def image_dataset(
     side: int,
     normalization: str,
 ) -> Dataset:
-    """A data set whose training images are cropped at random and mirrored.
+    """A data set of images that are cropped: at random for training, else the middle.
+
+    Training crops are mirrored in half of the draws. Boxes follow the crop, and are
+    clipped to it.
 
     Args:
       name: what to call it in a table.
-      splits: uint8 images `[N, H, W, 3]`; all but "train" at the size evaluated.
+      splits: uint8 images `[N, H, W, 3]` as stored.
       class_names: M names.
-      side: of the training crops, in pixels.
+      side: of the crops, in pixels.
       normalization: a name among `NORMALIZATIONS`.
 
     Raises:
@@ -76,11 +89,23 @@ def image_dataset(
     mean, deviation = NORMALIZATIONS[normalization]
     return Dataset(
         name=name,
-        splits=splits,
+        splits={
+            split: dict(arrays) if split == "train" else _cropped(arrays, side)
+            for split, arrays in splits.items()
+        },
         class_names=tuple(class_names),
         preprocess=functools.partial(normalize, mean=mean, deviation=deviation),
         draw=functools.partial(_draw, side),
     )
+
+
+def _cropped(split: Split, side: int) -> Split:
+    cropped = {**split, "image": center_crop(split["image"], side)}
+    if "boxes" in split:
+        size = split["image"].shape[1:3]
+        boxes = center_crop_boxes(split["boxes"], size, side)
+        cropped["boxes"] = boxes.astype(np.float32)
+    return cropped
 
 
 def _draw(

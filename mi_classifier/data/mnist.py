@@ -1,6 +1,5 @@
 """MNIST from its four idx files, and the paper's balanced and unbalanced subsets."""
 
-import contextlib
 import functools
 import io
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from mi_classifier.data import mnist_archive
+from mi_classifier.data import mnist_archive, tfds_store
 from mi_classifier.data.dataset import Dataset, Split, normalize
 from mi_classifier.data.mnist_archive import SIDE
 from mi_classifier.errors import UserError
@@ -111,8 +110,7 @@ def read(archive_dir: str = "", data_dir: str = "") -> tuple[Split, Split]:
     Raises:
       UserError: files that are missing or damaged, or no way to get them.
     """
-    root = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
-    builder = _find_or_prepare(archive_dir, root)
+    builder = _find_or_prepare(archive_dir, tfds_store.root(data_dir))
     train, test = _read_split(builder, "train"), _read_split(builder, "test")
     if (
         not archive_dir
@@ -140,67 +138,29 @@ def thin(labels: np.ndarray, most: int, balanced: bool) -> np.ndarray:
 
 def _find_or_prepare(archive_dir: str, root: Path) -> tfds.core.DatasetBuilder:
     if not archive_dir:
-        if prepared := _find_prepared(root):
+        folders = [root / "mnist_idx" / "standard" / str(MnistIdx.VERSION)]
+        folders += tfds_store.versions(root / "mnist")  # prepared elsewhere by TFDS
+        if prepared := tfds_store.find(folders, "MNIST"):
             return prepared
         archive_dir = str(root / "downloads" / "mnist")
         mnist_archive.fetch(Path(archive_dir), mnist_archive.MIRRORS)
     archive, name = mnist_archive.read(Path(archive_dir).expanduser())
     if name != "standard":
         print(f"{archive_dir}: not the standard MNIST; used as it is")
-    config = tfds.core.BuilderConfig(name=name, version=MnistIdx.VERSION)
-    folder = root / "mnist_idx" / name / str(MnistIdx.VERSION)
-    tfds.disable_progress_bar()
-    try:
-        # TFDS announces a download of unknown size on standard output.
-        with contextlib.redirect_stdout(io.StringIO()), _damage_told(folder):
-            builder = MnistIdx(
-                archive=archive,
-                config=config,
-                data_dir=root,
-                file_format="array_record",
-            )
-            builder.download_and_prepare()
-    except UserError as error:
-        if isinstance(error.__cause__, OSError):
-            message = f"data.data_dir: cannot write to {root}: {error.__cause__}"
-            raise UserError(message) from error
-        raise
-    return builder
-
-
-def _find_prepared(root: Path) -> tfds.core.DatasetBuilder | None:
-    """Finds MNIST prepared by us, or elsewhere by TFDS in array_record."""
-    folders = [root / "mnist_idx" / "standard" / str(MnistIdx.VERSION)]
-    versions = [
-        (tfds.core.Version(folder.name), folder)
-        for folder in (root / "mnist").glob("*")
-        if tfds.core.Version.is_valid(folder.name)
-    ]
-    folders += [folder for _, folder in sorted(versions, reverse=True)]
-    for folder in folders:
-        if (folder / "dataset_info.json").is_file():
-            with _damage_told(folder):
-                builder = tfds.builder_from_directory(folder)
-            if builder.info.file_format is tfds.core.FileFormat.ARRAY_RECORD:
-                return builder
-    return None
-
-
-@contextlib.contextmanager
-def _damage_told(folder: Path) -> Iterator[None]:
-    """Whatever TFDS, its record reader or Pillow raise means a damaged folder."""
-    try:
-        yield
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise UserError(
-            f"{folder}: damaged, or not MNIST; remove this folder, and it is made anew "
-            f"({reason})"
-        ) from error
+    return tfds_store.prepare(
+        lambda: MnistIdx(
+            archive=archive,
+            config=tfds_store.config(name, MnistIdx.VERSION),
+            data_dir=root,
+            file_format="array_record",
+        ),
+        root / "mnist_idx" / name / str(MnistIdx.VERSION),
+        "MNIST",
+    )
 
 
 def _read_split(builder: tfds.core.DatasetBuilder, name: str) -> Split:
-    with _damage_told(Path(builder.data_dir)):
+    with tfds_store.damage_told(Path(builder.data_dir), "MNIST"):
         source = builder.as_data_source(
             split=name, decoders={"image": tfds.decode.SkipDecoding()}
         )

@@ -125,6 +125,10 @@ class Localization:
         return {
             "num_labels": len(targets.rows),
             "threshold": self.threshold,
+            "classification": {
+                name: right.mean() if len(right) else np.nan
+                for name, right in correct.items()
+            },
             "maps": figures,
         }
 
@@ -137,25 +141,30 @@ class Ablation:
       loss: the net's training loss.
       settings: the maps to evaluate, by name.
       thresholds: of `localization.boxes_from_maps`.
+      threshold: the config's own, one of them.
+      region: the config's own.
     """
 
     loss: str
     settings: Mapping[str, Setting]
     thresholds: Sequence[float]
+    threshold: float
+    region: int
     name: str = "ablation"
 
     def measure(self, inference: Inference) -> Measures:
-        """The maps of each setting."""
-        return {"maps": _measure(inference, self.loss, self.settings)["maps"]}
+        """The maps of each setting, and whether the net decides for their label."""
+        return _measure(inference, self.loss, self.settings)
 
     def summarize(
         self, measures: dict[str, Any], split: Split, priors: Priors
     ) -> dict[str, Any]:
-        """For each setting the accuracy at each threshold, and the pointing game."""
+        """For each setting the accuracies at each threshold, and the pointing game."""
         del priors
         targets = find_targets(split)
         size = split["image"].shape[1:3]
         truth = (targets.truths["boxes"], targets.num_boxes)
+        right = measures["top1"][targets.rows, targets.columns]
         figures = {}
         console = Console(stderr=True)
         for name in track(self.settings, "ablation", console=console, transient=True):
@@ -169,9 +178,17 @@ class Ablation:
                 "gt_known": [
                     localization.localization_accuracy(b, *truth) for b in boxes
                 ],
+                "top1": [
+                    localization.localization_accuracy(b, *truth, right) for b in boxes
+                ],
                 "pointing": localization.pointing_accuracy(peaks, *truth),
             }
-        return {"thresholds": self.thresholds, "settings": figures}
+        return {
+            "thresholds": self.thresholds,
+            "threshold": self.threshold,
+            "region": self.region,
+            "settings": figures,
+        }
 
 
 def _measure(
@@ -213,14 +230,15 @@ class Targets:
 def find_targets(split: Split) -> Targets:
     """Returns what is to be found in the images of a split.
 
-    Of an image with one label all boxes are that label's. With several, each of its
-    labels is a target, once, and has the boxes that bear it.
+    Of an image with one label all boxes are that label's; an image without a box is
+    left out. With several labels, each is a target, once, and has the boxes that bear
+    it.
     """
     kinds = [name for name in ("boxes", "cells") if name in split]
     if "box_label" not in split:
-        rows = np.arange(len(split["label"]))
-        truths = {name: split[name] for name in kinds}
-        return Targets(rows, np.zeros_like(rows), truths, split["num_boxes"])
+        rows = np.flatnonzero(split["num_boxes"])
+        truths = {name: split[name][rows] for name in kinds}
+        return Targets(rows, np.zeros_like(rows), truths, split["num_boxes"][rows])
     labels = split["box_label"]
     real = np.arange(labels.shape[1]) < split["num_boxes"][:, None]
     same = (labels[:, :, None] == labels[:, None]) & real[:, None]  # [N, G, G]

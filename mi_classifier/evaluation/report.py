@@ -17,6 +17,13 @@ from mi_classifier.evaluation.evaluators import RULES
 from mi_classifier.information import NATS_PER_BIT
 
 _MOST_CLASSES = 20  # that get a row each
+# The rows of Table 8: a map, and whether it has the region.
+TABLE_8 = {
+    "neither": ("cam", False),
+    "subtraction": ("info_cam", False),
+    "region": ("cam", True),
+    "both": ("info_cam", True),
+}
 
 
 def print_tables(figures: dict[str, Any]) -> None:
@@ -46,7 +53,8 @@ def print_tables(figures: dict[str, Any]) -> None:
     console.print(table)
     console.print(_classes(splits["test"], figures["class_names"]))
     if "localization" in splits["test"]:
-        console.print(_localization(splits["test"]["localization"]))
+        localization = splits["test"]["localization"]
+        console.print(_localization(localization, figures["paper"]))
 
 
 def print_ablation(figures: dict[str, Any]) -> None:
@@ -71,7 +79,34 @@ def print_ablation(figures: dict[str, Any]) -> None:
         best = max(row["gt_known"])
         cells = [f"{100 * v:.1f}{'*' if v == best else ' '}" for v in row["gt_known"]]
         table.add_row(name, *cells, f"{100 * row['pointing']:.1f}")
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print(_table_8(ablation, figures["paper"].get("ablation", {})))
+
+
+def _table_8(ablation: dict[str, Any], paper: dict[str, Any]) -> Table:
+    """What the region and the subtraction bring, each alone, as in Table 8."""
+    threshold = ablation["threshold"]
+    column = ablation["thresholds"].index(threshold)
+    table = Table(
+        title=f"region R and subtraction, boxes at threshold {threshold:g}, %",
+        box=box.SIMPLE_HEAD,
+    )
+    names = ("R", "subtraction", "GT-known", "Top-1")
+    for name in names + (("paper's GT-known", "Top-1") if paper else ()):
+        table.add_column(name, justify="right")
+    for key, (map_name, region) in TABLE_8.items():
+        region = ablation["region"] if region else 1
+        row = next(
+            row
+            for row in ablation["settings"].values()
+            if (row["map"], row["region"]) == (map_name, region)
+        )
+        ours = (_percent(row[name][column]) for name in ("gt_known", "top1"))
+        theirs = [f"{v:.2f}" for v in paper.get(key, ())]
+        subtracts = "no" if map_name == "cam" else "yes"
+        table.add_row(str(region), subtracts, *ours, *theirs)
+    return table
 
 
 def print_estimate(figures: dict[str, Any]) -> None:
@@ -176,7 +211,7 @@ def _classes(split: dict[str, Any], class_names: Sequence[str]) -> Table:
     return table
 
 
-def _localization(figures: dict[str, Any]) -> Table:
+def _localization(figures: dict[str, Any], paper: dict[str, Any]) -> Table:
     """The rows of Tables 4, 6 and 7, and gentler rules beside them."""
     titles = {
         "gt_known": "GT-known",
@@ -184,7 +219,7 @@ def _localization(figures: dict[str, Any]) -> Table:
         "top5": "Top-5",
         "cell": "cell",
         "pointing": "pointing",
-        "max_box_accuracy": "MaxBoxAcc",
+        "max_box_accuracy": "MaxBox",
         "max_box_accuracy_v2": "V2",
     }
     maps = figures["maps"]
@@ -192,6 +227,11 @@ def _localization(figures: dict[str, Any]) -> Table:
     caption = f"boxes at threshold {figures['threshold']:g} meet a true one at IoU 0.5"
     if "cell" in known:
         caption += "; cell: the digit's half of the image, at the best threshold"
+    if "top5" in figures["classification"]:
+        ours = " / ".join(map(_percent, figures["classification"].values()))
+        caption += f"; classification, top-1 / top-5: {ours}"
+        if paper:
+            caption += ", paper's {:.2f} / {:.2f}".format(*paper["classification"])
     table = Table(
         title=f"test localization of {figures['num_labels']:,} labels, %",
         caption=caption,
@@ -202,4 +242,6 @@ def _localization(figures: dict[str, Any]) -> Table:
         table.add_column(titles[name], justify="right")
     for name, row in maps.items():
         table.add_row(TITLES[name], *(_percent(row[key]) for key in known))
+        if paper:  # GT-known and Top-1
+            table.add_row("  paper's", *(f"{value:.2f}" for value in paper[name]))
     return table

@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from mi_classifier import config as configs
 from mi_classifier import parallel
@@ -123,10 +124,14 @@ def evaluate(
         if not quiet:
             report.print_estimate(figures)
         return figures
-    if ablation and "localization" not in config:
-        raise UserError(f"--ablation: {config.data.name} has no boxes to find")
     workdirs.check_has_checkpoint(workdir)
     dataset = load_dataset(config.data)
+    names = [name for name in dataset.splits if name != "train"]
+    localizes = "localization" in config and all(
+        dataset.splits[name].get("num_boxes", np.zeros(1)).any() for name in names
+    )
+    if ablation and not localizes:
+        raise UserError(f"--ablation: {dataset.name} has no boxes to find")
     workdirs.check_data(workdir, dataset.fingerprints())
     model = create_model(num_classes=dataset.num_classes, **config.model)
     shapes = jax.eval_shape(model.init, jax.random.key(0), dataset.example_input())
@@ -143,12 +148,17 @@ def evaluate(
             "class_names": dataset.class_names,
             "epoch": int(best["epoch"]),
             "true_mutual_information": dataset.mutual_information,
+            "paper": config.get("paper", ConfigDict()).to_dict(),
             "splits": {name: evaluate_split(variables, name) for name in names},
         }
 
     if ablation:
         settings = localizing.ablation(config.localization)
-        evaluator = localizing.Ablation(config.loss, settings, ABLATION_THRESHOLDS)
+        threshold, region = config.localization.threshold, config.localization.region
+        thresholds = sorted({*ABLATION_THRESHOLDS, threshold})
+        evaluator = localizing.Ablation(
+            config.loss, settings, thresholds, threshold, region
+        )
         figures = evaluate_splits([evaluator], "validation")
         workdirs.write_text(
             folder / "ablation.json", workdirs.to_json(figures, indent=2)
@@ -157,16 +167,15 @@ def evaluate(
             report.print_ablation(figures)
         return figures
     evaluators = for_dataset(dataset, config.loss)
-    if "localization" in config:
+    if localizes:
         settings = localizing.settings(config.localization)
         threshold = config.localization.threshold
         evaluators.append(localizing.Localization(config.loss, settings, threshold))
-    names = [name for name in dataset.splits if name != "train"]
     figures = evaluate_splits(evaluators, *names)
     workdirs.write_text(folder / "metrics.json", workdirs.to_json(figures, indent=2))
     if not quiet:
         report.print_tables(figures)
-    if "localization" in config:
+    if localizes:
         path = folder / "figures" / "localization.png"
         pictures.draw_localization(
             path, model, variables, dataset, settings, config.localization.threshold

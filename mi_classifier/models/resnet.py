@@ -25,6 +25,7 @@ class ResNet50(nn.Module):
 
     Attributes:
       num_classes: number of classes M.
+      width: channels of the stem; ResNet50 has 64.
       last_stride: of layer4; 1 gives a 14 x 14 map at 224 px, 2 is the standard.
       dtype: of computation, "float32" or "bfloat16"; parameters, batch statistics, head
         and logits are float32.
@@ -37,6 +38,7 @@ class ResNet50(nn.Module):
     """
 
     num_classes: int
+    width: int = 64
     last_stride: int = 1
     dtype: str = "float32"
     sync_batch_norm: bool = False
@@ -50,14 +52,14 @@ class ResNet50(nn.Module):
         check_sides("resnet50", images, 32)
         dtype = jnp.dtype(self.dtype)
         norm = functools.partial(BatchNorm, train, dtype, 1e-5, self.sync_batch_norm)
-        x = _conv(64, 7, 2, dtype, "conv1")(images.astype(dtype))
+        x = _conv(self.width, 7, 2, dtype, "conv1")(images.astype(dtype))
         x = nn.relu(norm(name="bn1")(x))
         x = nn.max_pool(x, (3, 3), (2, 2), [(1, 1)] * 2)
         for layer, blocks in enumerate(_BLOCKS, start=1):
             stride = {1: 1, 4: self.last_stride}.get(layer, 2)
             drops = [block for at, block in _ADL_AFTER if self.adl and at == layer]
             x = _Layer(
-                width=64 * 2 ** (layer - 1),
+                width=self.width * 2 ** (layer - 1),
                 blocks=blocks,
                 stride=stride,
                 norm=norm,

@@ -8,7 +8,7 @@ from mi_classifier.models.adl import AttentionDropout
 from mi_classifier.models.layers import GAPHead, check_sides, convolve, max_pool
 from mi_classifier.models.output import ModelOutput
 
-_STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+_STAGES = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))  # channels, in widths
 _KAIMING = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
@@ -19,6 +19,7 @@ class VGG16GAP(nn.Module):
 
     Attributes:
       num_classes: number of classes M.
+      width: channels of the first stage; VGG16 has 64.
       dtype: of computation, "float32" or "bfloat16"; parameters, head and logits are
         float32.
       adl: whether training has attention-based dropout, after pool3, pool4 and conv5_3.
@@ -27,6 +28,7 @@ class VGG16GAP(nn.Module):
     """
 
     num_classes: int
+    width: int = 64
     dtype: str = "float32"
     adl: bool = False
     adl_threshold: float = 0.8
@@ -38,8 +40,8 @@ class VGG16GAP(nn.Module):
         check_sides("vgg16_gap", images, 16)
         dtype = jnp.dtype(self.dtype)
         drop = (self.adl_threshold, self.adl_drop_rate) if self.adl else None
-        x = _Features(drop, name="features")(images.astype(dtype), train)
-        x = nn.relu(_conv(1_024, dtype, "conv6")(x))
+        x = _Features(self.width, drop, name="features")(images.astype(dtype), train)
+        x = nn.relu(_conv(16 * self.width, dtype, "conv6")(x))
         logits = GAPHead(self.num_classes, nn.initializers.normal(0.01), name="head")(x)
         return ModelOutput(logits, x)
 
@@ -47,14 +49,15 @@ class VGG16GAP(nn.Module):
 class _Features(nn.Module):
     """The numbers are those of torchvision's list of layers."""
 
+    width: int
     drop: tuple[float, float] | None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         index = 0
         for stage, channels in enumerate(_STAGES, start=1):
-            for width in channels:
-                x = nn.relu(_conv(width, x.dtype, str(index))(x))
+            for widths in channels:
+                x = nn.relu(_conv(widths * self.width, x.dtype, str(index))(x))
                 index += 2  # with the ReLU
             if stage < len(_STAGES):
                 x = max_pool(x)

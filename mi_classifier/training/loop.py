@@ -12,6 +12,7 @@ from mi_classifier import config as configs
 from mi_classifier import evaluation, parallel
 from mi_classifier import workdir as workdirs
 from mi_classifier.data import Dataset, load_dataset
+from mi_classifier.data.feed import FEEDS, make_feed
 from mi_classifier.errors import UserError, choose
 from mi_classifier.losses import CLASSIFICATION_LOSSES, LOSSES, MULTI_LABEL_LOSSES
 from mi_classifier.models import create_model
@@ -86,6 +87,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
         if first_epoch:
             print(f"{workdir} goes on after epoch {first_epoch} of {config.num_epochs}")
 
+        feed = make_feed(config.get("feed", "auto"), dataset.splits["train"])
         train_steps = make_train_steps(
             model,
             dataset,
@@ -93,6 +95,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
             optimizer,
             run_key,
             config.microbatches,
+            feed.axis,
         )
         evaluate_split = evaluation.make_evaluation(
             model,
@@ -100,7 +103,6 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
             evaluation.for_dataset(dataset, config.loss),
             config.evaluation_batch_size,
         )
-        split = parallel.replicate(dict(dataset.splits["train"]))
         with (
             MetricsLog(workdir, int(state.step)) as log,
             ProgressBar(num_steps, int(state.step)) as progress,
@@ -112,13 +114,10 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
                     steps_per_epoch, config.batch_size
                 )
                 losses = []
-                for start in range(0, steps_per_epoch, config.steps_per_call):
-                    indices = batches[start : start + config.steps_per_call]
-                    state, values = train_steps(
-                        state, split, parallel.split_indices(indices)
-                    )
+                for call in feed.calls(batches, config.steps_per_call):
+                    state, values = train_steps(state, call)
                     losses.append(np.asarray(values))
-                    progress.advance(len(indices))
+                    progress.advance(len(values))
                 train_loss = float(np.concatenate(losses).mean(dtype=np.float64))
                 if not np.isfinite(train_loss):
                     raise UserError(
@@ -154,6 +153,7 @@ def check_config(config: ConfigDict) -> None:
     if "method" in config:
         return
     choose(config.loss, LOSSES, "loss")
+    choose(config.get("feed", "auto"), FEEDS, "feed")
     choose(config.best_by, ("mutual_information", "accuracy"), "best_by")
 
 

@@ -9,10 +9,11 @@ import optax
 
 from mi_classifier import parallel
 from mi_classifier.data import Dataset, Split
+from mi_classifier.data.feed import Call
 from mi_classifier.losses import LOSSES
 from mi_classifier.training.state import TrainState
 
-TrainSteps = Callable[[TrainState, Split, jax.Array], tuple[TrainState, jax.Array]]
+TrainSteps = Callable[[TrainState, Call], tuple[TrainState, jax.Array]]
 
 
 def make_train_steps(
@@ -22,6 +23,7 @@ def make_train_steps(
     optimizer: optax.GradientTransformation,
     key: jax.Array,
     microbatches: int = 1,
+    split_axis: int | None = None,
 ) -> TrainSteps:
     """Compiles the training of several batches in one call.
 
@@ -33,27 +35,31 @@ def make_train_steps(
       key: of the run; a step's own is `fold_in(key, step)`.
       microbatches: parts of a batch whose gradients are computed apart and added in a
         fixed order, whatever the number of devices.
+      split_axis: of the calls' splits, `Feed.axis`.
 
     Returns:
-      A function from the state (donated), the replicated training split and the
-      indices of its examples, `[devices, S, B / devices]`, to the state S steps later
-      and the mean loss of each batch, `[S]`.
+      A function from the state (donated) and a call of a feed to the state S steps
+      later and the mean loss of each batch, `[S]`.
     """
     example_loss = LOSSES[loss]
 
     def step(
-        state: TrainState, split: Split, indices: jax.Array, key: jax.Array
+        state: TrainState,
+        split: Split,
+        examples: tuple[jax.Array, jax.Array],
+        key: jax.Array,
     ) -> tuple[TrainState, jax.Array]:
         # One draw a step: the same on every device and for every part of the batch.
         step_key = jax.random.fold_in(key, state.step)
         rngs = {"dropout": step_key}
 
         def mean_loss(
-            params: optax.Params, indices: jax.Array
+            params: optax.Params, examples: tuple[jax.Array, jax.Array]
         ) -> tuple[jax.Array, optax.Params]:
+            rows, indices = examples
             # An example's draw is its own, on whichever device and in whichever part.
             keys = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(indices)
-            batch = jax.vmap(dataset.draw, (0, None, 0))(keys, split, indices)
+            batch = jax.vmap(dataset.draw, (0, None, 0))(keys, split, rows)
             images = dataset.preprocess(batch["image"])
             output, updated = model.apply(
                 state.variables | {"params": params},
@@ -65,7 +71,8 @@ def make_train_steps(
             loss = example_loss(output.logits, batch["label"], state.log_prior).mean()
             return loss, updated.get("batch_stats", {})
 
-        parts = indices.reshape(parallel.parts_per_device(microbatches), -1)
+        count = parallel.parts_per_device(microbatches)
+        parts = zip(*(x.reshape(count, -1) for x in examples), strict=True)
         gradient = jax.value_and_grad(mean_loss, has_aux=True)
         (value, batch_stats), gradients = parallel.mean(
             [gradient(state.params, part) for part in parts]
@@ -79,19 +86,28 @@ def make_train_steps(
         ), value
 
     def steps(
-        state: TrainState, split: Split, indices: jax.Array, key: jax.Array
+        state: TrainState,
+        split: Split,
+        rows: jax.Array,
+        indices: jax.Array,
+        key: jax.Array,
     ) -> tuple[TrainState, jax.Array]:
-        if len(indices) == 1:  # XLA's CPU convolutions are ten times slower in a loop
-            state, value = step(state, split, indices[0], key)
+        if len(rows) == 1:  # XLA's CPU convolutions are ten times slower in a loop
+            state, value = step(state, split, (rows[0], indices[0]), key)
             return state, value[None]
-        return jax.lax.scan(lambda s, i: step(s, split, i, key), state, indices)
+        return jax.lax.scan(
+            lambda s, examples: step(s, split, examples, key), state, (rows, indices)
+        )
 
     compiled = parallel.on_devices(
-        steps, in_axes=(None, None, 0, None), out_axes=(None, None), donate_argnums=(0,)
+        steps,
+        in_axes=(None, split_axis, 0, 0, None),
+        out_axes=(None, None),
+        donate_argnums=(0,),
     )
     # An argument, not a constant: runs that differ in their seed share one program.
     key = parallel.replicate(key)
-    return lambda state, split, indices: compiled(state, split, indices, key)
+    return lambda state, call: compiled(state, *call, key)
 
 
 def copy(tree: object) -> object:

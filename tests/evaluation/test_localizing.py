@@ -82,15 +82,16 @@ def test_an_image_without_a_digit_has_no_target():
     np.testing.assert_array_equal(targets.rows, [1, 2])
 
 
-def test_with_one_label_every_image_is_a_target():
+def test_with_one_label_every_image_with_a_box_is_a_target():
     split = {
-        "label": np.array([2, 0]),
-        "boxes": np.ones((2, 3, 4)),
-        "num_boxes": np.array([3, 0]),
+        "label": np.array([2, 0, 1]),
+        "boxes": np.arange(3)[:, None, None] * np.ones((3, 3, 4)),
+        "num_boxes": np.array([3, 0, 1]),
     }
     targets = find_targets(split)
-    np.testing.assert_array_equal(targets.rows, [0, 1])
-    np.testing.assert_array_equal(targets.num_boxes, [3, 0])
+    np.testing.assert_array_equal(targets.rows, [0, 2])
+    np.testing.assert_array_equal(targets.num_boxes, [3, 1])
+    np.testing.assert_array_equal(targets.truths["boxes"][:, 0, 0], [0, 2])
     assert targets.truths.keys() == {"boxes"}
 
 
@@ -200,7 +201,9 @@ def test_the_ablation_scores_as_the_evaluator_does():
     features = features_of(split, wrong={(0, 0)})
     chosen = settings(CONFIG)
     both = run(Localization("pc_sigmoid", chosen, 0.3), split, features, logits)
-    rows = run(Ablation("pc_sigmoid", chosen, (0.3, 0.6)), split, features, logits)
+    rows = run(
+        Ablation("pc_sigmoid", chosen, (0.3, 0.6), 0.3, 2), split, features, logits
+    )
     for name, figures in both["maps"].items():
         row = rows["settings"][name]
         assert row["gt_known"][0] == figures["gt_known"]

@@ -11,12 +11,18 @@ import pytest
 from mi_classifier import parallel
 from mi_classifier.data import Dataset
 from mi_classifier.data.dataset import draw_stored
+from mi_classifier.data.feed import Call
 from mi_classifier.losses import CLASSIFICATION_LOSSES
 from mi_classifier.models import ModelOutput, create_model
 from mi_classifier.training.state import create_state
 from mi_classifier.training.step import copy, make_train_steps
 
 DOUBLED = Dataset("doubled", {}, ("a", "b", "c"), preprocess=lambda x: 2 * x)
+
+
+def call(split, batches):
+    rows = parallel.split_indices(batches)
+    return Call(split, rows, rows)
 
 
 def setup(loss="pc_softmax"):
@@ -53,7 +59,7 @@ def test_steps_are_those_of_a_plain_loop():
             updates, opt_state = optimizer.update(gradients, opt_state, params)
             params = optax.apply_updates(params, updates)
             losses.append(value)
-        state, values = steps(state, split, parallel.split_indices(indices))
+        state, values = steps(state, call(split, indices))
         assert int(state.step) == 5
         chex.assert_trees_all_close(state.params, params, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(values, losses, rtol=1e-5)
@@ -62,21 +68,21 @@ def test_steps_are_those_of_a_plain_loop():
 def test_two_calls_are_one():
     split, *_, state, steps = setup()
     indices = np.random.default_rng(2).integers(0, 60, (6, 16))
-    once, _ = steps(copy(state), split, parallel.split_indices(indices))
-    half, _ = steps(state, split, parallel.split_indices(indices[:3]))
-    twice, _ = steps(half, split, parallel.split_indices(indices[3:]))
+    once, _ = steps(copy(state), call(split, indices))
+    half, _ = steps(state, call(split, indices[:3]))
+    twice, _ = steps(half, call(split, indices[3:]))
     chex.assert_trees_all_close(once, twice, rtol=1e-6)
 
 
 def test_microbatches_are_parts_of_one_mean():
     split, model, optimizer, state, steps = setup()
     indices = np.random.default_rng(3).integers(0, 60, (4, 16))
-    whole, losses = steps(copy(state), split, parallel.split_indices(indices))
+    whole, losses = steps(copy(state), call(split, indices))
     for parts in (2, 4, 16):
         in_parts = make_train_steps(
             model, DOUBLED, "pc_softmax", optimizer, jax.random.key(1), parts
         )
-        result, values = in_parts(copy(state), split, parallel.split_indices(indices))
+        result, values = in_parts(copy(state), call(split, indices))
         chex.assert_trees_all_close(result, whole, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(values, losses, rtol=1e-5)
 
@@ -84,7 +90,7 @@ def test_microbatches_are_parts_of_one_mean():
 def test_state_and_data_keep_no_device_axis():
     split, *_, state, steps = setup()
     shapes = jax.tree.map(jnp.shape, state)
-    state, values = steps(state, split, parallel.split_indices(np.zeros((2, 4), int)))
+    state, values = steps(state, call(split, np.zeros((2, 4), int)))
     assert jax.tree.map(jnp.shape, state) == shapes
     chex.assert_shape(values, (2,))
 
@@ -103,7 +109,7 @@ def test_a_draw_is_an_examples_own():
     indices = np.array([[3, 1, 3, 59]])
     params = copy(state.params)
     log_prior = jnp.copy(state.log_prior)
-    _, losses = steps(state, split, parallel.split_indices(indices))
+    _, losses = steps(state, call(split, indices))
     step_key = jax.random.fold_in(run_key, 0)
     factors = [jax.random.uniform(jax.random.fold_in(step_key, i)) for i in indices[0]]
     images = 2 * split["image"][indices[0]] * np.array(factors)[:, None]
@@ -134,7 +140,7 @@ def test_every_example_is_drawn_anew_in_every_step():
         jax.random.key(0),
     )
     indices = np.tile(np.arange(4), (3, 1))
-    _, losses = steps(state, split, parallel.split_indices(indices))
+    _, losses = steps(state, call(split, indices))
     assert len(np.unique(losses)) == 3
 
 
@@ -165,7 +171,7 @@ def test_batch_statistics_are_the_mean_of_the_parts(parts):
     steps = make_train_steps(
         Normed(), DOUBLED, "softmax", optimizer, jax.random.key(1), parts
     )
-    state, _ = steps(state, split, parallel.split_indices(np.arange(8)[None]))
+    state, _ = steps(state, call(split, np.arange(8)[None]))
     stats = state.variables["batch_stats"]["BatchNorm_0"]
     halves = 2 * split["image"].reshape(parts, -1, 4)
     np.testing.assert_allclose(stats["mean"], 0.1 * halves.mean(1).mean(0), rtol=1e-4)

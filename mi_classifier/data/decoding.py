@@ -1,0 +1,52 @@
+"""From encoded images of all kinds to uint8 RGB of one size."""
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps
+
+
+def decode(content: bytes, side: int) -> np.ndarray:
+    """Decodes an image and resizes it to a square, whatever its aspect.
+
+    It is turned as its EXIF orientation says. Gray levels become RGB, 16-bit values are
+    divided by 257, and what is transparent lies on white.
+
+    Args:
+      content: of a file in any format that Pillow reads.
+      side: of the square, in pixels; bilinear, with every pixel counted.
+
+    Returns:
+      uint8 `[side, side, 3]`.
+
+    Raises:
+      ValueError: not an image, a broken one, or one of more than 2 ** 28 pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content)) as image:
+                rgb = _to_rgb(ImageOps.exif_transpose(image))
+        if rgb.size != (side, side):
+            rgb = rgb.resize((side, side), Image.Resampling.BILINEAR)
+        return np.asarray(rgb)
+    # Pillow's plugins raise whatever their format's code raises.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, Image.UnidentifiedImageError):
+            reason = "not an image"
+        raise ValueError(reason) from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits, in Pillow's several modes
+        values = np.asarray(image).astype(np.float64)
+        return Image.fromarray((values / 257).round().astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no agreed range; store integers")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,184 @@
+"""A user's own images: `root/train/CLASS/*`, `root/val/CLASS/*`, and `boxes.csv`."""
+
+import csv
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mi_classifier.data import image_cache, splits, tfds_store
+from mi_classifier.data.dataset import Dataset
+from mi_classifier.data.image_cache import EncodedSplit
+from mi_classifier.data.images import check_sides, image_dataset
+from mi_classifier.errors import UserError
+
+_COLUMNS = ["path", "x0", "y0", "x1", "y1"]
+Boxes = Mapping[str, Sequence[tuple[float, float, float, float]]]
+
+
+def load(
+    root_dir: str,
+    stored_side: int,
+    side: int,
+    normalization: str,
+    data_dir: str = "",
+    broken: str = "stop",
+    seed: int = 0,
+) -> Dataset:
+    """Loads images from folders that are called as their classes.
+
+    `root/test/` is the test split, and `root/val/` the validation split; without the
+    former, the latter is split evenly into both, class by class. Images may lie deeper
+    in a class's folder. `root/boxes.csv`, if there is one, has a line
+    `path,x0,y0,x1,y1` for each box, with paths from the root and half-open pixels of
+    the image as it is seen, turned as its EXIF orientation says.
+
+    Args:
+      root_dir: the root.
+      stored_side: to which images are resized, whatever their aspect, in pixels.
+      side: of the random crops of training, flipped or not, and of the middle of the
+        image that is evaluated.
+      normalization: a name among `images.NORMALIZATIONS`.
+      data_dir: the folder below which decoded images are kept; "" for TFDS's default.
+      broken: what to do about images that cannot be decoded, "stop" or "skip".
+      seed: of the even split.
+
+    Returns:
+      A data set, with boxes if there is a `boxes.csv`.
+
+    Raises:
+      UserError: a folder without the layout, or a line of `boxes.csv` that cannot be.
+    """
+    check_sides(stored_side, side)
+    root = Path(root_dir)
+    if not root_dir or not root.is_dir():
+        raise UserError(f"data.root_dir: no such folder: {root_dir or '(none given)'}")
+    class_names = _folders(root / "train")
+    if len(class_names) < 2:
+        raise UserError(
+            f"data.root_dir: {root / 'train'} must hold a folder a class, two at "
+            f"least, and holds {len(class_names)}"
+        )
+    files = {
+        name: _files(root, name, class_names)
+        for name in ("train", "val", "test")
+        if (root / name).is_dir()
+    }
+    if "val" not in files:
+        raise UserError(f"data.root_dir: {root} has no folder val")
+    table = root / "boxes.csv"
+    has_boxes = table.is_file()
+
+    def make() -> image_cache.Made:
+        boxes = _read_boxes(root, table, files) if has_boxes else None
+        encoded = {
+            name: _encode(root, paths, class_names, boxes)
+            for name, paths in files.items()
+        }
+        validation = encoded.pop("val")
+        if "test" not in encoded:
+            halves = splits.halve(
+                validation.names, validation.labels, class_names, seed
+            )
+            validation, encoded["test"] = map(validation.take, halves)
+        return {**encoded, "validation": validation}, class_names
+
+    identity = {
+        "root": str(root.absolute()),
+        "files": _digest([path for paths in files.values() for path in paths], table),
+        "seed": seed,
+    }
+    folder = tfds_store.root(data_dir) / "decoded"
+    arrays, class_names = image_cache.load(folder, identity, stored_side, broken, make)
+    name = f"{root.name or root.absolute().name}, {side} px"
+    return image_dataset(name, arrays, class_names, side, normalization)
+
+
+def _folders(path: Path) -> list[str]:
+    return sorted(p.name for p in path.iterdir() if p.is_dir()) if path.is_dir() else []
+
+
+def _files(root: Path, split: str, class_names: Sequence[str]) -> list[Path]:
+    """All images of a split; what has no image's suffix is left out."""
+    if strange := [n for n in _folders(root / split) if n not in class_names]:
+        raise UserError(
+            f"data.root_dir: {root / split / strange[0]} is a class that "
+            f"{root / 'train'} lacks"
+        )
+    Image.init()
+    files = sorted(
+        path
+        for path in (root / split).rglob("*")
+        if path.suffix.lower() in Image.EXTENSION
+        and path.is_file()
+        and len(path.relative_to(root).parts) > 2
+    )
+    if not files:
+        raise UserError(f"data.root_dir: {root / split} holds no image")
+    return files
+
+
+def _encode(
+    root: Path, files: Sequence[Path], class_names: Sequence[str], boxes: Boxes | None
+) -> EncodedSplit:
+    number = {name: i for i, name in enumerate(class_names)}
+    names = [path.relative_to(root).as_posix() for path in files]
+    labels = [number[name.split("/")[1]] for name in names]
+
+    def read(indices: Sequence[int]) -> list[bytes]:
+        try:
+            return [files[i].read_bytes() for i in indices]
+        except OSError as error:
+            message = f"{error.filename}: cannot be read: {error.strerror}"
+            raise UserError(message) from error
+
+    split = EncodedSplit(names, np.array(labels, np.int32), read)
+    if boxes is None:
+        return split
+    counts = np.array([len(boxes.get(name, ())) for name in names], np.int32)
+    array = np.zeros((len(names), max(counts.max(), 1), 4), np.float32)
+    for row, name in zip(array, names, strict=True):
+        if own := boxes.get(name):
+            size = tfds_store.size_of((root / name).read_bytes(), name)
+            row[: len(own)] = [tfds_store.fractions(b, size, name) for b in own]
+    return EncodedSplit(names, split.labels, read, array, counts)
+
+
+def _read_boxes(root: Path, table: Path, files: Mapping[str, list[Path]]) -> Boxes:
+    known = {p.relative_to(root).as_posix() for paths in files.values() for p in paths}
+    boxes = defaultdict(list)
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.reader(file)
+            if (header := next(rows, [])) != _COLUMNS:
+                columns = ",".join(_COLUMNS)
+                raise UserError(
+                    f"{table}: the first line must be {columns}, not {header}"
+                )
+            for row in rows:
+                where = f"{table}, line {rows.line_num}"
+                try:
+                    name, *numbers = row
+                    x0, y0, x1, y1 = map(float, numbers)
+                except ValueError:
+                    raise UserError(f"{where}: not path,x0,y0,x1,y1: {row}") from None
+                if name not in known:
+                    raise UserError(f"{where}: {name} is no image of a split")
+                boxes[name].append((x0, y0, x1, y1))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{table}: cannot be read: {error}") from error
+    return boxes
+
+
+def _digest(files: Sequence[Path], table: Path) -> str:
+    """Of names, sizes and times of change, and of the boxes."""
+    digest = hashlib.sha256()
+    for path in files:
+        status = path.stat()
+        digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+    if table.is_file():
+        digest.update(table.read_bytes())
+    return digest.hexdigest()

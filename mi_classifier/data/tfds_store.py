@@ -1,0 +1,242 @@
+"""Data sets in TFDS's folders: prepared without TensorFlow, read without it."""
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from mi_classifier.data.image_cache import EncodedSplit
+from mi_classifier.errors import UserError
+
+
+def root(data_dir: str) -> Path:
+    """Returns the folder of all data sets: as given, or TFDS's default for ""."""
+    return Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
+
+
+def config(name: str, version: tfds.core.Version) -> tfds.core.BuilderConfig:
+    """Returns the config of a builder, which is a folder of its own."""
+    return tfds.core.BuilderConfig(name=name, version=version)
+
+
+def prepare(
+    make: Callable[[], tfds.core.DatasetBuilder], folder: Path, what: str
+) -> tfds.core.DatasetBuilder:
+    """Makes a builder and prepares its data set, unless that is done already.
+
+    Args:
+      make: makes the builder, for `file_format="array_record"`.
+      folder: where it is prepared, for messages.
+      what: the data set's name, for messages.
+
+    Raises:
+      UserError: the folder cannot be written to, or is damaged.
+    """
+    tfds.disable_progress_bar()
+    try:
+        # TFDS announces a download of unknown size on standard output.
+        with contextlib.redirect_stdout(io.StringIO()), damage_told(folder, what):
+            builder = make()
+            builder.download_and_prepare()
+    except UserError as error:
+        if isinstance(error.__cause__, OSError):
+            message = f"data.data_dir: cannot write to {folder}: {error.__cause__}"
+            raise UserError(message) from error
+        raise
+    return builder
+
+
+def find(folders: Sequence[Path], what: str) -> tfds.core.DatasetBuilder | None:
+    """Finds the first of several folders that holds a set prepared as array_record."""
+    for folder in folders:
+        if (folder / "dataset_info.json").is_file():
+            with damage_told(folder, what):
+                builder = tfds.builder_from_directory(folder)
+            if builder.info.file_format is tfds.core.FileFormat.ARRAY_RECORD:
+                return builder
+    return None
+
+
+def versions(folder: Path) -> list[Path]:
+    """Returns the folders of a data set's versions, the newest first."""
+    found = [
+        (tfds.core.Version(path.name), path)
+        for path in folder.glob("*")
+        if tfds.core.Version.is_valid(path.name)
+    ]
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+@contextlib.contextmanager
+def damage_told(folder: Path, what: str) -> Iterator[None]:
+    """Whatever TFDS, its record reader or Pillow raise means a damaged folder."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UserError(
+            f"{folder}: damaged, or not {what}; remove this folder, and it is made "
+            f"anew ({reason})"
+        ) from error
+
+
+class BoxedImage(NamedTuple):
+    """An image file, its label, and the box of its object.
+
+    Attributes:
+      name: of the file, unlike all others of its split.
+      content: of the file.
+      label: an integer.
+      box: `(x0, y0, x1, y1)`, half-open pixels.
+    """
+
+    name: str
+    content: bytes
+    label: int
+    box: tuple[float, float, float, float]
+
+
+class BoxedImages(tfds.core.GeneratorBasedBuilder):
+    """Images with a label and a box each, in the features of TFDS's CUB-200-2011.
+
+    TFDS's own builder imports TensorFlow. Examples are in the order of TFDS's hashes of
+    their names, whatever order they came in.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(
+        self,
+        *,
+        class_names: Sequence[str] = (),
+        examples: Mapping[str, Callable[[], Iterator[BoxedImage]]] | None = None,
+        counts: Mapping[str, int] | None = None,
+        **options: object,
+    ) -> None:
+        """Makes a builder; `options` are those of TFDS.
+
+        Args:
+          class_names: M names.
+          examples: for each split a function that yields its examples.
+          counts: for each split their number.
+          **options: of `tfds.core.GeneratorBasedBuilder`.
+        """
+        self._class_names, self._examples = class_names, examples or {}
+        self._counts = counts or {}
+        super().__init__(**options)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = {
+            "image": tfds.features.Image(encoding_format="jpeg"),
+            "image/filename": tfds.features.Text(),
+            "bbox": tfds.features.BBoxFeature(),
+            "label": tfds.features.ClassLabel(names=self._class_names),
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=(type(self).__doc__ or "").splitlines()[0],
+            features=tfds.features.FeaturesDict(features),
+            supervised_keys=("image", "label"),
+        )
+
+    def _split_generators(self, dl_manager: object) -> dict[str, Iterator]:
+        del dl_manager
+        return {name: self._generate_examples(name) for name in self._examples}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[str, dict]]:
+        examples = track(
+            self._examples[split](),
+            description=f"preparing {self.name}, {split}",
+            total=self._counts[split],
+            console=Console(stderr=True),
+            transient=True,
+        )
+        for name, content, label, box in examples:
+            x0, y0, x1, y1 = fractions(box, size_of(content, name), name)
+            yield (
+                name,
+                {
+                    "image": content,
+                    "image/filename": name,
+                    "bbox": tfds.features.BBox(y0, x0, y1, x1),
+                    "label": label,
+                },
+            )
+
+
+def size_of(content: bytes, name: str) -> tuple[int, int]:
+    """Returns the width and height that an image has once it is turned upright.
+
+    Raises:
+      UserError: not an image, with its name.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            return image.size[::-1] if turned else image.size
+    except Exception as error:  # Pillow's plugins raise whatever their code raises
+        raise UserError(f"{name}: not an image: {error}") from error
+
+
+def fractions(
+    box: Sequence[float], size: tuple[int, int], name: str
+) -> tuple[float, float, float, float]:
+    """Returns a box as fractions of its image, clipped to it.
+
+    Raises:
+      UserError: the box is empty or more than a pixel outside of its image.
+    """
+    width, height = size
+    x0, y0, x1, y1 = box
+    inside = -1 <= x0 < x1 <= width + 1 and -1 <= y0 < y1 <= height + 1
+    if not inside:  # a NaN is not, either
+        raise UserError(
+            f"{name}: its box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) is empty or outside of "
+            f"the image of {width} x {height} pixels"
+        )
+    xs = np.clip([x0, x1], 0, width) / width
+    ys = np.clip([y0, y1], 0, height) / height
+    return float(xs[0]), float(ys[0]), float(xs[1]), float(ys[1])
+
+
+def read_boxed_images(
+    builder: tfds.core.DatasetBuilder, split: str, what: str
+) -> EncodedSplit:
+    """Reads a split of `BoxedImages`, or of TFDS's own set of the same features.
+
+    Raises:
+      UserError: the folder is damaged, or holds other features.
+    """
+    folder = Path(builder.data_dir)
+    with damage_told(folder, what):
+        encoded = ("image", "segmentation_mask")  # TFDS's own set has both
+        skip = {
+            n: tfds.decode.SkipDecoding() for n in encoded if n in builder.info.features
+        }
+        source = builder.as_data_source(split=split, decoders=skip)
+        names, labels, boxes = [], [], []
+        for start in range(0, len(source), 256):
+            chunk = range(start, min(start + 256, len(source)))
+            for record in source.__getitems__(chunk):
+                names.append(record["image/filename"].decode())
+                labels.append(record["label"])
+                y0, x0, y1, x1 = record["bbox"]
+                boxes.append([[x0, y0, x1, y1]])
+
+    def read(indices: Sequence[int]) -> list[bytes]:
+        with damage_told(folder, what):
+            return [record["image"] for record in source.__getitems__(indices)]
+
+    ones = np.ones(len(labels), np.int32)
+    return EncodedSplit(
+        names, np.array(labels, np.int32), read, np.array(boxes, np.float32), ones
+    )
