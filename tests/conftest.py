@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mi_classifier import config as configs
+from mi_classifier import rehearsal
 
 REPOSITORY = Path(__file__).parents[1]
 REFERENCE = REPOSITORY.parent / "shared"  # the real data, where there is any
@@ -95,3 +96,13 @@ def run_script():
         return result
 
     return run
+
+
+@pytest.fixture(scope="session")
+def rehearsal_sets(tmp_path_factory):
+    """Small generated sets by layout: 4 classes, 80 images."""
+    folder = tmp_path_factory.mktemp("rehearsal")
+    names = {"cub200": "cub.tgz", "tiny_imagenet": "tiny.zip", "image_folder": "folder"}
+    for layout, name in names.items():
+        rehearsal.write(layout, folder / name, num_classes=4, num_images=80, seed=0)
+    return {layout: folder / name for layout, name in names.items()}

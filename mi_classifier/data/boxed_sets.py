@@ -114,10 +114,10 @@ def _find_or_prepare(official: Official, archive_path: str, root: Path) -> Boxed
         path = _download(official, root / "downloads" / name)
     config = _config_name(official, path)
     folder = root / name / config / str(official.builder.VERSION)
+    if found := tfds_store.find([folder], official.title):
+        return found
 
     def make() -> BoxedImages:
-        if (folder / "dataset_info.json").is_file():
-            return official.builder(**options)
         contents = official.read(path)
         for split, rows in contents.splits.items():
             if not rows:
@@ -129,14 +129,11 @@ def _find_or_prepare(official: Official, archive_path: str, root: Path) -> Boxed
                 for split, rows in contents.splits.items()
             },
             counts={split: len(rows) for split, rows in contents.splits.items()},
-            **options,
+            config=tfds_store.config(config, official.builder.VERSION),
+            data_dir=root,
+            file_format="array_record",
         )
 
-    options = {
-        "config": tfds_store.config(config, official.builder.VERSION),
-        "data_dir": root,
-        "file_format": "array_record",
-    }
     return tfds_store.prepare(make, folder, official.title)
 
 

@@ -124,6 +124,8 @@ def evaluate(
         if not quiet:
             report.print_estimate(figures)
         return figures
+    if ablation and "localization" not in config:
+        raise UserError(f"--ablation: {config.data.name} has no boxes to find")
     workdirs.check_has_checkpoint(workdir)
     dataset = load_dataset(config.data)
     names = [name for name in dataset.splits if name != "train"]

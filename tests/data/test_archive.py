@@ -1,0 +1,95 @@
+"""Archives are streamed, and what leads out of them is refused."""
+
+import io
+import tarfile
+import zipfile
+
+import pytest
+
+from mi_classifier.data.archive import read_members
+from mi_classifier.errors import UserError
+
+FILES = {"set/a.txt": b"one", "set/deep/b.txt": b"two", "set/c.bin": b"no"}
+
+
+def write_tar(path, files, mode="w:gz", links=()):
+    with tarfile.open(path, mode) as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        for name, kind in links:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "/etc/passwd"
+            archive.addfile(member)
+    return path
+
+
+def write_zip(path, files):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def write_folder(path, files):
+    for name, content in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    return path
+
+
+def texts(path):
+    return dict(read_members(path, "set", lambda name: name.endswith(".txt")))
+
+
+@pytest.mark.parametrize("write", [write_tar, write_zip, write_folder])
+def test_members_are_read_below_the_root(tmp_path, write):
+    path = write(tmp_path / "archive", FILES)
+    assert texts(path) == {"a.txt": b"one", "deep/b.txt": b"two"}
+    if path.is_dir():  # the root itself will do
+        assert texts(path / "set") == texts(path)
+
+
+@pytest.mark.parametrize("name", ["../out.txt", "/out.txt", "set/../../out.txt"])
+@pytest.mark.parametrize("write", [write_tar, write_zip])
+def test_names_that_lead_out_are_refused(tmp_path, write, name):
+    path = write(tmp_path / "archive", FILES | {name: b"bad"})
+    with pytest.raises(UserError, match=r"refused, for .* leads out of it"):
+        texts(path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_links_are_refused(tmp_path, kind):
+    path = write_tar(tmp_path / "archive", FILES, links=[("set/x.txt", kind)])
+    with pytest.raises(UserError, match=r"refused, for 'set/x.txt' is a link"):
+        texts(path)
+    zipped = tmp_path / "zipped"
+    with zipfile.ZipFile(zipped, "w") as archive:
+        member = zipfile.ZipInfo("set/x.txt")
+        member.external_attr = 0o120777 << 16
+        archive.writestr(member, "/etc/passwd")
+    with pytest.raises(UserError, match="is a link"):
+        texts(zipped)
+
+
+def test_a_bomb_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("mi_classifier.data.archive._MOST_BYTES", 1_000)
+    path = write_zip(tmp_path / "archive", {"set/a.txt": bytes(10_000)})
+    with pytest.raises(UserError, match=r"refused, for 'set/a.txt' has 10000 bytes"):
+        texts(path)
+
+
+@pytest.mark.parametrize("write", [write_tar, write_zip])
+def test_damage_is_told(tmp_path, write):
+    content = bytes(range(256)) * 40
+    path = write(tmp_path / "archive", {f"set/{i}.txt": content for i in range(9)})
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"archive: .*(truncated|damaged)"):
+        texts(path)
+    path.write_bytes(b"no archive at all")
+    with pytest.raises(UserError, match="no archive"):
+        texts(path)
+    with pytest.raises(UserError, match="no such archive or folder"):
+        texts(tmp_path / "nowhere")

@@ -1,0 +1,51 @@
+"""Feeds change where examples come from, and nothing else."""
+
+import jax
+import numpy as np
+import pytest
+
+from mi_classifier import parallel
+from mi_classifier.data.feed import DeviceFeed, StreamFeed, make_feed
+from mi_classifier.errors import UserError
+
+
+@pytest.fixture
+def split():
+    return {"image": np.arange(40).reshape(20, 2), "label": np.arange(20)}
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_both_feeds_bring_the_same_examples(split, devices, monkeypatch):
+    monkeypatch.setattr(jax, "local_device_count", lambda: devices)
+    batches = np.random.default_rng(0).permutation(20)[:20].reshape(5, 4)
+    seen = []
+    for call in StreamFeed(split).calls(batches, 2):
+        own = {
+            name: np.stack([array[d][call.rows[d]] for d in range(devices)])
+            for name, array in call.split.items()
+        }
+        np.testing.assert_array_equal(own["label"], call.indices)
+        np.testing.assert_array_equal(own["image"], split["image"][call.indices])
+        seen.append(call.indices)
+    expected = [parallel.split_indices(batches[i : i + 2]) for i in (0, 2, 4)]
+    assert len(seen) == 3
+    for ours, theirs in zip(seen, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_what_fits_is_kept_on_the_device(split, monkeypatch):
+    assert isinstance(make_feed("auto", split), DeviceFeed)
+    monkeypatch.setattr(parallel, "free_bytes", lambda: 600)
+    assert isinstance(make_feed("auto", split), StreamFeed)
+    assert isinstance(make_feed("device", split), DeviceFeed)
+    with pytest.raises(UserError, match=r"feed: .*auto"):
+        make_feed("disk", split)
+
+
+def test_calls_of_the_device_name_rows_of_one_split(split):
+    calls = list(DeviceFeed(split).calls(np.arange(20).reshape(5, 4), 3))
+    assert [call.rows.shape for call in calls] == [(1, 3, 4), (1, 2, 4)]
+    assert all(call.split is calls[0].split for call in calls)
+    np.testing.assert_array_equal(
+        calls[1].indices[0], [[12, 13, 14, 15], [16, 17, 18, 19]]
+    )
