@@ -26,7 +26,7 @@ def draw_localization(
     settings: Mapping[str, Setting],
     threshold: float,
 ) -> None:
-    """Draws the first test images, one label of each: its maps, true and found boxes.
+    """Draws some test images, one label of each: its maps, true and found boxes.
 
     Args:
       path: of the PNG file.
@@ -39,7 +39,12 @@ def draw_localization(
     Raises:
       UserError: the folder cannot be written to.
     """
-    some = {name: array[:_ROWS] for name, array in dataset.splits["test"].items()}
+    split = dataset.splits["test"]
+    with_boxes = np.unique(find_targets(split).rows)
+    # From all over the split, for its images may be in the order of their classes.
+    places = np.linspace(0, len(with_boxes) - 1, min(_ROWS, len(with_boxes)))
+    chosen_rows = with_boxes[places.astype(int)]
+    some = {name: array[chosen_rows] for name, array in split.items()}
     targets = find_targets(some)
     log_prior = jnp.asarray(dataset.log_prior())
     labels = some["box_label"] if "box_label" in some else some["label"][:, None]

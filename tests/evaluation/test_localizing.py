@@ -5,7 +5,9 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
+from mi_classifier import config as configs
 from mi_classifier import evaluation, localization
 from mi_classifier.evaluation.evaluators import Inference, Priors
 from mi_classifier.evaluation.localizing import (
@@ -18,6 +20,7 @@ from mi_classifier.evaluation.localizing import (
 )
 from mi_classifier.models import ModelOutput
 from mi_classifier.training import train
+from tests.conftest import REPOSITORY
 
 CONFIG = {"region": 2, "padding": "full", "rival": "region", "threshold": 0.3}
 
@@ -243,3 +246,34 @@ def test_a_workdir_is_trained_evaluated_and_drawn(tiny_config, workdir, capsys):
     at = written["splits"]["validation"]["ablation"]["thresholds"].index(0.3)
     validation = figures["splits"]["validation"]["localization"]["maps"]["info_cam"]
     assert row["gt_known"][at] == pytest.approx(validation["gt_known"])
+
+
+def test_a_users_own_images_from_folder_to_table_8(rehearsal_sets, tmp_path, capsys):
+    config = configs.load(f"{REPOSITORY}/configs/image_folder.py")
+    config.data.root_dir = str(rehearsal_sets["image_folder"])
+    config.data.stored_side, config.data.side = 72, 64
+    config.data.data_dir = str(tmp_path)
+    config.model = ConfigDict({"name": "gap_cnn"})
+    config.optimizer.full_rate = ("head",)
+    config.num_epochs, config.batch_size, config.feed = 1, 32, "stream"
+    paper = {"cam": (42.49, 31.38), "info_cam": (52.96, 39.79)}
+    paper |= {"info_cam_plus": (59.43, 44.40), "classification": (73.97, 91.83)}
+    ablation = {"neither": (42.49, 31.38), "subtraction": (47.59, 35.01)}
+    config.paper = ConfigDict(paper | {"ablation": ablation})
+    train(config, tmp_path / "run")
+    figures = evaluation.evaluate(tmp_path / "run")["splits"]["test"]["localization"]
+    printed = capsys.readouterr().out
+    assert "folder, 64 px" in printed and "59.43" in printed and "44.40" in printed
+    assert "paper's 73.97 / 91.83" in " ".join(printed.split())
+    assert figures["num_labels"] == 8
+    assert figures["classification"].keys() == {"top1", "top5"}
+    assert figures["classification"]["top5"] == 1  # of four classes
+    for row in figures["maps"].values():
+        assert row["top1"] <= min(row["gt_known"], figures["classification"]["top1"])
+        assert row["top5"] == row["gt_known"]
+    result = evaluation.evaluate(tmp_path / "run", ablation=True)
+    printed = capsys.readouterr().out
+    assert "region R and subtraction" in printed and "35.01" in printed
+    rows = result["splits"]["validation"]["ablation"]["settings"].values()
+    for row in rows:
+        assert (np.array(row["top1"]) <= np.array(row["gt_known"])).all()

@@ -11,7 +11,7 @@ import pytest
 from mi_classifier import parallel
 from mi_classifier.data import Dataset
 from mi_classifier.data.dataset import draw_stored
-from mi_classifier.data.feed import Call
+from mi_classifier.data.feed import Call, DeviceFeed, StreamFeed
 from mi_classifier.losses import CLASSIFICATION_LOSSES
 from mi_classifier.models import ModelOutput, create_model
 from mi_classifier.training.state import create_state
@@ -178,3 +178,32 @@ def test_batch_statistics_are_the_mean_of_the_parts(parts):
     np.testing.assert_allclose(
         stats["var"], 0.9 + 0.1 * halves.var(1).mean(0), rtol=1e-4
     )
+
+
+def test_examples_that_are_streamed_train_as_those_on_the_device():
+    split, model, optimizer, state, _ = setup()
+    drawn = dataclasses.replace(DOUBLED, draw=noisy)
+    batches = np.random.default_rng(1).integers(0, 60, (5, 16)).astype(np.int32)
+    results = []
+    for feed in (DeviceFeed(split), StreamFeed(split)):
+        steps = make_train_steps(
+            model,
+            drawn,
+            "pc_softmax",
+            optimizer,
+            jax.random.key(1),
+            split_axis=feed.axis,
+        )
+        own, losses = copy(state), []
+        for part in feed.calls(batches, 2):
+            own, values = steps(own, part)
+            losses.extend(np.asarray(values))
+        results.append((own.params, own.opt_state, np.array(losses)))
+    chex.assert_trees_all_equal(*results)
+
+
+def noisy(key, split, index):
+    """A draw that depends on the key, and so on which example it is of."""
+    example = draw_stored(key, split, index)
+    noise = jax.random.normal(key, example["image"].shape)
+    return example | {"image": example["image"] + noise}
