@@ -21,8 +21,21 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self.send_header("Content-Length", "1000")
             self.end_headers()
             self.wfile.write(body)
+        elif self.path.startswith("/slow/"):
+            self.send_part(len(self.server.requests) * 400)
         else:
             super().do_GET()
+
+    def send_part(self, end):
+        """Sends CONTENT up to `end`, from where the client wants it, and breaks off."""
+        start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(CONTENT) - start))
+        self.end_headers()
+        self.wfile.write(CONTENT[start:end])
+
+
+CONTENT = bytes(range(250)) * 4
 
 
 @pytest.fixture
@@ -43,10 +56,10 @@ def test_mirrors_are_tried_in_turn(serve, archive, tmp_path, monkeypatch):
     mnist_archive.fetch(tmp_path / "got", mirrors)
     assert len(list((tmp_path / "got").iterdir())) == 4  # and no temporary files
     assert mnist_archive.read(tmp_path / "got")[1] == "standard"
-    # A mirror that fails is asked for nothing more; what is there is not fetched again.
-    assert len(serve.requests) == 1 + 1 + 4
+    # A mirror that does not go on is left for the next; what is there is not fetched again.
+    assert len(serve.requests) == 1 + 2 + 4
     mnist_archive.fetch(tmp_path / "got", mirrors)
-    assert len(serve.requests) == 6
+    assert len(serve.requests) == 7
 
 
 def test_content_is_checked_before_it_takes_its_name(serve, archive, tmp_path):
@@ -60,4 +73,25 @@ def test_every_mirrors_answer_is_told(serve, tmp_path):
     with pytest.raises(UserError, match=r"[Nn]ot found.*broke off.*refused") as error:
         download.fetch(["a"], mirrors, tmp_path, lambda path, name: None)
     assert "\n" not in str(error.value)
-    assert list(tmp_path.iterdir()) == []
+    (part,) = tmp_path.iterdir()  # to go on from
+    assert part.name.startswith(".a.") and part.read_bytes() == b"x" * 10
+
+
+def test_what_broke_off_goes_on_from_there(serve, tmp_path, monkeypatch):
+    def check(path, name):
+        assert name == "a" and path.read_bytes() == CONTENT
+
+    mirrors = [serve.root + "slow/"]
+    monkeypatch.setattr(download, "_ATTEMPTS", 1)
+    for size in (400, 800):  # two commands that were interrupted
+        with pytest.raises(UserError, match=f"broke off after {size} of 1000 bytes"):
+            download.fetch(["a"], mirrors, tmp_path, check)
+    download.fetch(["a"], mirrors, tmp_path, check)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert len(serve.requests) == 3
+    # In one command, too.
+    (tmp_path / "a").unlink()
+    serve.requests.clear()
+    monkeypatch.setattr(download, "_ATTEMPTS", 5)
+    download.fetch(["a"], mirrors, tmp_path, check)
+    assert len(serve.requests) == 3
