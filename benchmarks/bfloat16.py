@@ -25,7 +25,7 @@ from mi_classifier.training.optimizer import create_optimizer
 from mi_classifier.training.state import create_state
 from mi_classifier.training.step import make_train_steps
 
-RATES = {"vgg16_gap": 0.02, "resnet50": 0.001}  # that the nets train at from scratch
+RATES = {"vgg16_gap": 0.02, "resnet50": 0.0001}  # that the nets train at from scratch
 IMAGES = 320
 
 

@@ -226,6 +226,8 @@ def write(
             "--num_classes must be at least 2, --num_images 20 times as many, not "
             f"{num_classes} and {num_images}"
         )
+    if seed < 0:
+        raise UserError(f"--seed: must be at least 0, not {seed}")
     if path.exists():
         raise UserError(f"--out: {path} is there already")
     if not path.parent.is_dir():

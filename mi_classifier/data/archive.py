@@ -1,14 +1,15 @@
 """Archives of images, streamed member by member; nothing is unpacked to disk."""
 
+import os
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from mi_classifier.errors import UserError
 
-_MOST_BYTES = 1 << 28  # of one member: more is no image
+_MOST_BYTES = 1 << 26  # of one member: more is no image
+_MOST_HEADER = 1 << 20  # of a tar member's own description
 
 
 def read_members(
@@ -40,21 +41,31 @@ def read_members(
             yield from _read_zip(path, root, wanted)
         else:
             yield from _read_tar(path, root, wanted)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except UserError:
+        raise
+    # Whatever the readers raise, and they raise much: ValueError, OverflowError, ...
+    except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
             f"{path}: truncated, damaged or no archive: {reason}"
         ) from error
-    except OSError as error:  # gzip's own errors, and those of the disk
-        raise UserError(f"{path}: cannot be read: {error}") from error
+
+
+def walk(folder: Path) -> list[tuple[str, Path]]:
+    """Returns all files of a folder by name, sorted; links to folders are followed."""
+    files = [
+        Path(parent) / name
+        for parent, _, names in os.walk(folder, followlinks=True)
+        for name in names
+    ]
+    return sorted((file.relative_to(folder).as_posix(), file) for file in files)
 
 
 def _read_folder(
     folder: Path, wanted: Callable[[str], bool]
 ) -> Iterator[tuple[str, bytes]]:
-    for file in sorted(folder.rglob("*")):
-        name = file.relative_to(folder).as_posix()
-        if wanted(name) and file.is_file():
+    for name, file in walk(folder):
+        if wanted(name):
             try:
                 yield name, file.read_bytes()
             except OSError as error:
@@ -64,17 +75,35 @@ def _read_folder(
 def _read_tar(
     path: Path, root: str, wanted: Callable[[str], bool]
 ) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(path, "r|*") as archive:
+    with tarfile.open(path, "r|*", tarinfo=_TarInfo) as archive:
         for member in archive:
+            archive.members = []  # or it would keep them all
             name = _below(member.name, root)
+            _check_name(path, member.name, member.isfile() or member.isdir())
             if not wanted(name) or member.isdir():
                 continue
-            _check(path, member.name, member.size, is_file=member.isfile())
+            _check_size(path, member.name, member.size)
             with archive.extractfile(member) as file:
                 content = file.read()
             if len(content) != member.size:
                 raise UserError(f"{path}: truncated in {member.name}")
             yield name, content
+
+
+class _TarInfo(tarfile.TarInfo):
+    """A member whose description cannot fill the memory."""
+
+    def _proc_pax(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        self._check_header()
+        return super()._proc_pax(archive)
+
+    def _proc_gnulong(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        self._check_header()
+        return super()._proc_gnulong(archive)
+
+    def _check_header(self) -> None:
+        if self.size > _MOST_HEADER:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
 
 
 def _read_zip(
@@ -83,14 +112,19 @@ def _read_zip(
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             name = _below(member.filename, root)
+            link = (member.external_attr >> 16) & 0o170000 == 0o120000
+            _check_name(path, member.filename, not link)
             if not wanted(name) or member.is_dir():
                 continue
-            link = (member.external_attr >> 16) & 0o170000 == 0o120000
-            _check(path, member.filename, member.file_size, is_file=not link)
-            try:
-                yield name, archive.read(member)
-            except (RuntimeError, NotImplementedError) as error:  # encrypted, unknown
-                raise UserError(f"{path}: {member.filename}: {error}") from error
+            _check_size(path, member.filename, member.file_size)
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise UserError(f"{path}: {member.filename}: compressed in a rare way")
+            with archive.open(member) as file:
+                # No more than announced, whatever it would inflate to.
+                content = file.read(member.file_size)
+                if file.read(1) or len(content) != member.file_size:
+                    raise UserError(f"{path}: {member.filename}: damaged")
+            yield name, content
 
 
 def _below(name: str, root: str) -> str:
@@ -98,11 +132,14 @@ def _below(name: str, root: str) -> str:
     return "/".join(parts[1:] if parts[:1] == (root,) else parts)
 
 
-def _check(path: Path, name: str, size: int, is_file: bool) -> None:
+def _check_name(path: Path, name: str, is_file: bool) -> None:
     pure = PurePosixPath(name)
     if pure.is_absolute() or ".." in pure.parts:
         raise UserError(f"{path}: refused, for {name!r} leads out of it")
     if not is_file:
         raise UserError(f"{path}: refused, for {name!r} is a link or no file")
+
+
+def _check_size(path: Path, name: str, size: int) -> None:
     if size > _MOST_BYTES:
         raise UserError(f"{path}: refused, for {name!r} has {size} bytes")

@@ -2,10 +2,11 @@
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mi_classifier.data import download, image_cache, splits, tfds_store
+from mi_classifier.data import archive, download, image_cache, splits, tfds_store
 from mi_classifier.data.dataset import Dataset
 from mi_classifier.data.images import check_sides, image_dataset
 from mi_classifier.data.tfds_store import BoxedImage, BoxedImages
@@ -172,9 +173,15 @@ def _download(official: Official, folder: Path) -> Path:
 def _config_name(official: Official, path: Path) -> str:
     """A name for what an archive holds, so that another one is prepared apart."""
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file())
-        listing = [f"{p.relative_to(path)} {p.stat().st_size}" for p in files]
-        return hashlib.sha256("\n".join(listing).encode()).hexdigest()[:12]
+        whole = hashlib.sha256()
+        for name, file in archive.walk(path):
+            whole.update(os.fsencode(name))
+            if file.suffix == ".txt":
+                whole.update(_digest(file, "sha256").encode())
+            else:
+                status = file.stat()
+                whole.update(f"{status.st_size} {status.st_mtime_ns}".encode())
+        return whole.hexdigest()[:12]
     if not path.is_file():
         raise UserError(f"data.archive_path: no such archive or folder: {path}")
     algorithm, digest = official.digest.split(":")

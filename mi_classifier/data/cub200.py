@@ -120,6 +120,12 @@ def read(path: Path) -> boxed_sets.Contents:
             x, y, width, height = map(float, corners[key])
         except ValueError:
             raise UserError(f"{path}: bounding_boxes.txt: no box for {name}") from None
+        if name.split("/")[0] != (class_name := classes[label][0]):
+            raise UserError(
+                f"{path}: image_class_labels.txt: {name} is of class {class_name}"
+            )
+        if any(name in split for split in splits.values()):
+            raise UserError(f"{path}: images.txt: {name} is there twice")
         split = splits["train" if training == "1" else "test"]
         split[name] = (number[label], (x, y, x + width, y + height))
     names = [name for (name,) in classes.values()]
@@ -136,6 +142,8 @@ def _table(
     """Reads lines of a key and some columns, which have just the keys given."""
     rows = {}
     for line_number, line in enumerate(texts[name].splitlines(), start=1):
+        if not line.strip():
+            continue
         key, *values = line.split()
         if len(values) != columns or key in rows:
             raise UserError(f"{path}: {name}, line {line_number}: {line!r}")

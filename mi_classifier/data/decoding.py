@@ -42,7 +42,9 @@ def decode(content: bytes, side: int) -> np.ndarray:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits, in Pillow's several modes
         values = np.asarray(image).astype(np.float64)
-        return Image.fromarray((values / 257).round().astype(np.uint8)).convert("RGB")
+        return Image.fromarray(
+            (values / 257).round().clip(0, 255).astype("u1")
+        ).convert("RGB")
     if image.mode == "F":
         raise ValueError("floating-point pixels have no agreed range; store integers")
     if image.has_transparency_data:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import http.client
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -99,7 +100,9 @@ def _append(url: str, part: Path, start: int, name: str) -> int:
         with (
             part.open("ab" if start else "wb") as file,
             wrap_file(response, length, description=name, console=console) as body,
-            contextlib.suppress(http.client.IncompleteRead, TimeoutError),
+            contextlib.suppress(
+                http.client.IncompleteRead, TimeoutError, ConnectionError, ssl.SSLError
+            ),
         ):
             while chunk := body.read(1 << 20):
                 file.write(chunk)

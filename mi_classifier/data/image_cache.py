@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
+from zipfile import BadZipFile
 
 import numpy as np
 from rich.console import Console
@@ -93,7 +94,7 @@ def load(
     try:
         done = json.loads((entry / "done.json").read_text())
         splits = {name: _read(entry, name) for name in done["splits"]}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
         raise UserError(
             f"{entry}: damaged; remove this folder, and it is made anew ({error})"
         ) from error

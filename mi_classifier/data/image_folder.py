@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mi_classifier.data import image_cache, splits, tfds_store
+from mi_classifier.data import archive, image_cache, splits, tfds_store
 from mi_classifier.data.dataset import Dataset
 from mi_classifier.data.image_cache import EncodedSplit
 from mi_classifier.data.images import check_sides, image_dataset
@@ -88,6 +89,7 @@ def load(
 
     identity = {
         "root": str(root.absolute()),
+        "classes": class_names,
         "files": _digest([path for paths in files.values() for path in paths], table),
         "seed": seed,
     }
@@ -98,7 +100,10 @@ def load(
 
 
 def _folders(path: Path) -> list[str]:
-    return sorted(p.name for p in path.iterdir() if p.is_dir()) if path.is_dir() else []
+    if not path.is_dir():
+        return []
+    folders = (p for p in path.iterdir() if p.is_dir())
+    return sorted(p.name for p in folders if not p.name.startswith("."))
 
 
 def _files(root: Path, split: str, class_names: Sequence[str]) -> list[Path]:
@@ -109,15 +114,18 @@ def _files(root: Path, split: str, class_names: Sequence[str]) -> list[Path]:
             f"{root / 'train'} lacks"
         )
     Image.init()
-    files = sorted(
+    files = [
         path
-        for path in (root / split).rglob("*")
+        for name, path in archive.walk(root / split)
         if path.suffix.lower() in Image.EXTENSION
-        and path.is_file()
-        and len(path.relative_to(root).parts) > 2
-    )
+        and "/" in name
+        and not any(part.startswith(".") for part in name.split("/"))
+    ]
     if not files:
         raise UserError(f"data.root_dir: {root / split} holds no image")
+    held = {path.relative_to(root).parts[1] for path in files}
+    if split == "train" and (empty := {*class_names} - held):
+        raise UserError(f"data.root_dir: {root / split / min(empty)} holds no image")
     return files
 
 
@@ -141,8 +149,9 @@ def _encode(
     counts = np.array([len(boxes.get(name, ())) for name in names], np.int32)
     array = np.zeros((len(names), max(counts.max(), 1), 4), np.float32)
     for row, name in zip(array, names, strict=True):
-        if own := boxes.get(name):
-            size = tfds_store.size_of((root / name).read_bytes(), name)
+        own = boxes.get(name)
+        # What is no image stops the decoding, or is skipped by it.
+        if own and (size := tfds_store.size_of((root / name).read_bytes())):
             row[: len(own)] = [tfds_store.fractions(b, size, name) for b in own]
     return EncodedSplit(names, split.labels, read, array, counts)
 
@@ -178,7 +187,8 @@ def _digest(files: Sequence[Path], table: Path) -> str:
     digest = hashlib.sha256()
     for path in files:
         status = path.stat()
-        digest.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(path))
+        digest.update(f" {status.st_size} {status.st_mtime_ns}\n".encode())
     if table.is_file():
         digest.update(table.read_bytes())
     return digest.hexdigest()

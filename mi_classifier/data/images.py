@@ -103,8 +103,12 @@ def _cropped(split: Split, side: int) -> Split:
     cropped = {**split, "image": center_crop(split["image"], side)}
     if "boxes" in split:
         size = split["image"].shape[1:3]
-        boxes = center_crop_boxes(split["boxes"], size, side)
-        cropped["boxes"] = boxes.astype(np.float32)
+        boxes = center_crop_boxes(split["boxes"], size, side).astype(np.float32)
+        # What was cropped away cannot be found: such boxes no longer count.
+        gone = (boxes[..., 2:] <= boxes[..., :2]).any(-1)
+        order = np.argsort(gone, axis=1, kind="stable")[..., None]
+        cropped["boxes"] = np.take_along_axis(boxes, order, 1)
+        cropped["num_boxes"] = np.sum(~gone, 1, dtype=np.int32)
     return cropped
 
 

@@ -92,6 +92,7 @@ def by_lists(folder: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
             if not (name := line.strip()):
                 continue
             where = f"{path}, line {number}: {name}"
+            name = name if name in index else PurePosixPath(name).name
             if name not in index:
                 raise UserError(f"{where} is none of the {len(names):,} images")
             if index[name] in seen:

@@ -1,6 +1,7 @@
 """Data sets in TFDS's folders: prepared without TensorFlow, read without it."""
 
 import contextlib
+import errno
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,9 @@ from rich.progress import track
 
 from mi_classifier.data.image_cache import EncodedSplit
 from mi_classifier.errors import UserError
+
+# A disk that is full, over quota, read-only or not ours.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def root(data_dir: str) -> Path:
@@ -46,7 +50,7 @@ def prepare(
             builder = make()
             builder.download_and_prepare()
     except UserError as error:
-        if isinstance(error.__cause__, OSError):
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _DISK:
             message = f"data.data_dir: cannot write to {folder}: {error.__cause__}"
             raise UserError(message) from error
         raise
@@ -161,7 +165,9 @@ class BoxedImages(tfds.core.GeneratorBasedBuilder):
             transient=True,
         )
         for name, content, label, box in examples:
-            x0, y0, x1, y1 = fractions(box, size_of(content, name), name)
+            x0, y0, x1, y1 = 0.0, 0.0, 1.0, 1.0
+            if size := size_of(content):  # else what decodes it will stop, or skip it
+                x0, y0, x1, y1 = fractions(box, size, name)
             yield (
                 name,
                 {
@@ -173,18 +179,16 @@ class BoxedImages(tfds.core.GeneratorBasedBuilder):
             )
 
 
-def size_of(content: bytes, name: str) -> tuple[int, int]:
-    """Returns the width and height that an image has once it is turned upright.
-
-    Raises:
-      UserError: not an image, with its name.
-    """
+def size_of(content: bytes) -> tuple[int, int] | None:
+    """Returns the width and height of an image turned upright; None of no image."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            if image.format == "TIFF":  # Pillow has turned its size already
+                turned = False
             return image.size[::-1] if turned else image.size
-    except Exception as error:  # Pillow's plugins raise whatever their code raises
-        raise UserError(f"{name}: not an image: {error}") from error
+    except Exception:  # noqa: BLE001 (Pillow's plugins raise whatever they like)
+        return None
 
 
 def fractions(
@@ -193,18 +197,19 @@ def fractions(
     """Returns a box as fractions of its image, clipped to it.
 
     Raises:
-      UserError: the box is empty or more than a pixel outside of its image.
+      UserError: the box is empty, or less than half of it is in its image.
     """
     width, height = size
     x0, y0, x1, y1 = box
-    inside = -1 <= x0 < x1 <= width + 1 and -1 <= y0 < y1 <= height + 1
+    xs, ys = np.clip([x0, x1], 0, width), np.clip([y0, y1], 0, height)
+    left = (xs[1] - xs[0]) * (ys[1] - ys[0])
+    inside = x0 < x1 and y0 < y1 and 2 * left >= (x1 - x0) * (y1 - y0)
     if not inside:  # a NaN is not, either
         raise UserError(
             f"{name}: its box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) is empty or outside of "
             f"the image of {width} x {height} pixels"
         )
-    xs = np.clip([x0, x1], 0, width) / width
-    ys = np.clip([y0, y1], 0, height) / height
+    xs, ys = xs / width, ys / height
     return float(xs[0]), float(ys[0]), float(xs[1]), float(ys[1])
 
 

@@ -1,6 +1,7 @@
 """Tiny-ImageNet from its official archive, in the paper's splits (Tables 4, 7, 8)."""
 
 import functools
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from mi_classifier.errors import UserError
 
 ROOT = "tiny-imagenet-200"
 _VALIDATION = "val/val_annotations.txt"
+_TEXTS = rf"wnids\.txt|words\.txt|{_VALIDATION}|train/(\w+)/\1_boxes\.txt"
 
 
 class TinyImagenet(BoxedImages):
@@ -84,7 +86,7 @@ def read(path: Path) -> boxed_sets.Contents:
     texts = {
         name: content.decode("utf-8", "replace")
         for name, content in archive.read_members(
-            path, ROOT, lambda name: name.endswith(".txt")
+            path, ROOT, re.compile(_TEXTS).fullmatch
         )
     }
     for name in ("wnids.txt", "words.txt", _VALIDATION):
@@ -101,11 +103,15 @@ def read(path: Path) -> boxed_sets.Contents:
             raise UserError(f"{path}: lacks {ROOT}/{text}, of a class in wnids.txt")
         for file, *box in _rows(path, texts, text, 5):
             name = f"train/{wnid}/images/{file}"
+            if name in splits["train"]:
+                raise UserError(f"{path}: {text}: {file} is there twice")
             splits["train"][name] = (number[wnid], _box(path, text, name, box))
     for file, wnid, *box in _rows(path, texts, _VALIDATION, 6):
         if wnid not in number:
             raise UserError(f"{path}: {_VALIDATION}: no class {wnid} ({file})")
         name = f"val/images/{file}"
+        if name in splits["validation"]:
+            raise UserError(f"{path}: {_VALIDATION}: {file} is there twice")
         splits["validation"][name] = (number[wnid], _box(path, _VALIDATION, name, box))
     return boxed_sets.Contents(
         _class_names(texts["words.txt"], ids), splits, functools.partial(_stream, path)
@@ -116,6 +122,8 @@ def _rows(
     path: Path, texts: Mapping[str, str], name: str, columns: int
 ) -> Iterator[list[str]]:
     for number, line in enumerate(texts[name].splitlines(), start=1):
+        if not line.strip():
+            continue
         row = line.split("\t")
         if len(row) != columns:
             raise UserError(f"{path}: {name}, line {number}: {line!r}")

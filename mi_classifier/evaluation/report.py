@@ -36,7 +36,7 @@ def print_tables(figures: dict[str, Any]) -> None:
     """
     console = Console()
     splits = figures["splits"]
-    title = f"{figures['dataset']}: {figures['loss']}, epoch {figures['epoch']}"
+    title = f"{escape(figures['dataset'])}: {figures['loss']}, epoch {figures['epoch']}"
     table = Table(
         title=title,
         caption="± one standard error; * argmax of the net's logits, as in the paper",
@@ -64,8 +64,9 @@ def print_ablation(figures: dict[str, Any]) -> None:
       figures: what `evaluate` returns of one.
     """
     ablation = figures["splits"]["validation"]["ablation"]
+    name = escape(figures["dataset"])
     table = Table(
-        title=f"{figures['dataset']}: GT-known localization in %, IoU 0.5, validation",
+        title=f"{name}: GT-known localization in %, IoU 0.5, validation",
         caption="* the best threshold of a row; peak: the pointing game",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -207,7 +208,7 @@ def _classes(split: dict[str, Any], class_names: Sequence[str]) -> Table:
         if per_label:
             cells.append(_with_error(per_label[index]))
             cells.append(_number(split["information"]["label_entropies"][index]))
-        table.add_row(class_names[index], *cells)
+        table.add_row(escape(class_names[index]), *cells)
     return table
 
 

@@ -58,11 +58,13 @@ def make_evaluation(
         split = dataset.splits[name]
         priors = Priors(training, dataset.log_prior(name))
         on_devices = parallel.replicate(priors)
-        outputs = [
-            step(variables, on_devices, batch)
-            for batch in parallel.evaluation_batches(split, batch_size)
-        ]
-        values, masks = zip(*map(parallel.merge, outputs), strict=True)
+        outputs, running = [], None
+        for batch in parallel.evaluation_batches(split, batch_size):
+            running, done = step(variables, on_devices, batch), running
+            if done is not None:  # the devices hold two batches, not the split
+                outputs.append(parallel.merge(done))
+        outputs.append(parallel.merge(running))
+        values, masks = zip(*outputs, strict=True)
         real = np.concatenate(masks) > 0
         measures = jax.tree.map(lambda *parts: np.concatenate(parts)[real], *values)
         figures = {

@@ -1,9 +1,11 @@
 """Archives are streamed, and what leads out of them is refused."""
 
+import contextlib
 import io
 import tarfile
 import zipfile
 
+import numpy as np
 import pytest
 
 from mi_classifier.data.archive import read_members
@@ -93,3 +95,45 @@ def test_damage_is_told(tmp_path, write):
         texts(path)
     with pytest.raises(UserError, match="no such archive or folder"):
         texts(tmp_path / "nowhere")
+
+
+def test_an_unwanted_member_that_leads_out_is_refused_as_well(tmp_path):
+    for write in (write_tar, write_zip):
+        path = write(tmp_path / write.__name__, FILES | {"../../cron.d/x": b"bad"})
+        with pytest.raises(UserError, match=r"leads out of it"):
+            texts(path)
+
+
+def test_a_zip_yields_no_more_than_it_announces(tmp_path):
+    path = write_zip(tmp_path / "archive", {"set/a.txt": bytes(1_000_000)})
+    forged = path.read_bytes().replace(
+        (1_000_000).to_bytes(4, "little"), (100).to_bytes(4, "little")
+    )
+    path.write_bytes(forged)
+    with pytest.raises(UserError, match=r"damaged"):
+        texts(path)
+
+
+def test_a_header_that_fills_the_memory_is_refused(tmp_path):
+    path = tmp_path / "archive"
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo("set/a.txt")
+        member.pax_headers = {"comment": "x" * 2_000_000}
+        archive.addfile(member)
+    with pytest.raises(UserError, match=r"a header of 2\d+ bytes"):
+        texts(path)
+
+
+def test_random_damage_is_always_told(tmp_path):
+    generator = np.random.default_rng(0)
+    for write in (write_tar, write_zip):
+        whole = write(
+            tmp_path / "whole", FILES | {"set/d.txt": b"x" * 999}
+        ).read_bytes()
+        for _ in range(150):
+            damaged = bytearray(whole)
+            for place in generator.integers(0, len(whole), 3):
+                damaged[place] = generator.integers(256)
+            (tmp_path / "damaged").write_bytes(damaged)
+            with contextlib.suppress(UserError):
+                texts(tmp_path / "damaged")

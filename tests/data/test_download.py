@@ -56,7 +56,7 @@ def test_mirrors_are_tried_in_turn(serve, archive, tmp_path, monkeypatch):
     mnist_archive.fetch(tmp_path / "got", mirrors)
     assert len(list((tmp_path / "got").iterdir())) == 4  # and no temporary files
     assert mnist_archive.read(tmp_path / "got")[1] == "standard"
-    # A mirror that does not go on is left for the next; what is there is not fetched again.
+    # What breaks off is tried again; what is there is not fetched again.
     assert len(serve.requests) == 1 + 2 + 4
     mnist_archive.fetch(tmp_path / "got", mirrors)
     assert len(serve.requests) == 7

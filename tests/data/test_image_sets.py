@@ -15,7 +15,14 @@ from PIL import Image
 from scipy import ndimage
 
 from mi_classifier import localization
-from mi_classifier.data import cub200, image_cache, load_dataset, tiny_imagenet
+from mi_classifier.data import (
+    cub200,
+    image_cache,
+    load_dataset,
+    tfds_store,
+    tiny_imagenet,
+)
+from mi_classifier.data.images import image_dataset
 from mi_classifier.errors import UserError
 from tests.data.test_archive import write_tar, write_zip
 
@@ -259,6 +266,11 @@ MISTAKES = {
             edit("class_labels.txt", b"5 1\n", b""),
             r"class_labels.txt: image 5 is missing",
         ),
+        (edit("class_labels.txt", b"5 1\n", b"5 2\n"), r"_000005.jpg is of class 002"),
+        (
+            edit("images.txt", b"0002_000002", b"0001_000001"),
+            r"images.txt: 001.*_000001.jpg is there twice",
+        ),
         (edit("train_test_split.txt", b"3 1\n", b"3 2\n"), r"'2' for 001"),
         (edit("boxes.txt", b"2 ", b"2 9"), r"its box .* is empty or outside of the im"),
         (edit("boxes.txt", b"2 ", b"2 x"), r"bounding_boxes.txt: no box for 001"),
@@ -396,3 +408,88 @@ def test_pixels_of_png_are_kept(tmp_path):
     options = {"stored_side": 32, "side": 32}
     splits = load("image_folder", tmp_path / "set", tmp_path, **options).splits
     np.testing.assert_array_equal(splits["train"]["image"], images[[0, 2, 1, 3]])
+
+
+def test_a_folder_that_changes_is_prepared_anew(rehearsal_sets, tmp_path):
+    """Even where no size changes."""
+    shutil.unpack_archive(rehearsal_sets["cub200"], tmp_path)
+    first = load("cub200", tmp_path / "CUB_200_2011", tmp_path)
+    path = tmp_path / "CUB_200_2011" / "bounding_boxes.txt"
+    lines = path.read_text().splitlines()
+    number, x, *rest = lines[0].split()
+    lines[0] = " ".join([number, f"{float(x) + 1:0{len(x)}.1f}"[: len(x)], *rest])
+    path.write_text("\n".join(lines) + "\n")
+    second = load("cub200", tmp_path / "CUB_200_2011", tmp_path)
+    assert first.fingerprints()["train"] != second.fingerprints()["train"]
+
+
+def test_what_is_no_image_is_named_or_skipped(rehearsal_sets, tmp_path):
+    def spoil(files):
+        return files | {n: b"<html>" for n in files if n.endswith("_000007.jpg")}
+
+    path = rewrite(rehearsal_sets["cub200"], tmp_path / "cub.tgz", spoil)
+    with pytest.raises(
+        UserError, match=r"_000007.jpg: cannot be decoded: not an image"
+    ):
+        load("cub200", path, tmp_path)
+    splits = load("cub200", path, tmp_path, broken="skip").splits
+    assert len(splits["train"]["label"]) == 39
+    root = shutil.copytree(rehearsal_sets["image_folder"], tmp_path / "images")
+    next((root / "train").rglob("*.jpg")).write_bytes(b"<html>")  # with a box
+    splits = load("image_folder", root, tmp_path, broken="skip").splits
+    assert len(splits["train"]["label"]) == 63
+
+
+def test_linked_folders_count_and_hidden_ones_do_not(rehearsal_sets, tmp_path):
+    root = shutil.copytree(rehearsal_sets["image_folder"], tmp_path / "images")
+    (root / "boxes.csv").unlink()
+    (root / "train" / "class_001").rename(tmp_path / "elsewhere")
+    (root / "train" / "class_001").symlink_to(tmp_path / "elsewhere")
+    (root / "train" / ".hidden").mkdir()
+    dataset = load("image_folder", root, tmp_path)
+    np.testing.assert_array_equal(
+        np.bincount(dataset.splits["train"]["label"]), [16] * 4
+    )
+    (root / "train" / "empty").mkdir()
+    with pytest.raises(UserError, match=r"train/empty holds no image"):
+        load("image_folder", root, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        ((0, 0, 20, 40), (0, 0, 1, 1)),
+        ((-1, 5, 10, 41), (0, 0.125, 0.5, 1)),
+        ((20, 0, 21, 40), None),
+        ((5, 5, 5, 9), None),
+        ((float("nan"), 0, 1, 1), None),
+        ((-30, 0, 20, 40), None),
+    ],
+)
+def test_boxes_are_clipped_to_their_image_and_refused_outside(box, expected):
+    if expected:
+        assert tfds_store.fractions(box, (20, 40), "x") == pytest.approx(expected)
+    else:
+        with pytest.raises(UserError, match=r"x: its box .* outside of the image"):
+            tfds_store.fractions(box, (20, 40), "x")
+
+
+@pytest.mark.parametrize("form", ["tiff", "jpeg", "png"])
+def test_the_size_is_that_of_the_image_turned_upright(form):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    Image.new("RGB", (40, 20)).save(file, form, exif=exif)
+    assert tfds_store.size_of(file.getvalue()) == (20, 40)
+
+
+def test_boxes_that_were_cropped_away_no_longer_count():
+    split = {
+        "image": np.zeros((1, 20, 20, 3), np.uint8),
+        "label": np.zeros(1, np.int32),
+        "boxes": np.array([[[0, 0, 2, 9], [4, 4, 20, 20], [0, 0, 0, 0]]], np.float32),
+        "num_boxes": np.array([2], np.int32),
+    }
+    cropped = image_dataset("", {"test": split}, ["a"], 16, "imagenet").splits["test"]
+    np.testing.assert_array_equal(cropped["num_boxes"], [1])
+    np.testing.assert_array_equal(cropped["boxes"][0, 0], [2, 2, 16, 16])
