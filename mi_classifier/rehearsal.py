@@ -111,9 +111,7 @@ def _encoded(
         itertools.repeat(side),
         itertools.repeat(seed),
     )
-    with multiprocessing.get_context("spawn").Pool(
-        len(os.sched_getaffinity(0))
-    ) as pool:
+    with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, 8)) as pool:
         yield from track(
             pool.imap(_encode, tasks, chunksize=32),
             "drawing",

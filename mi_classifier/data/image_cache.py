@@ -172,7 +172,7 @@ def _write(
 
     kept: list[int] = []
     skipped: list[str] = []
-    threads = len(os.sched_getaffinity(0))
+    threads = os.cpu_count() or 1
     with (
         path.with_suffix(".npy").open("wb") as file,
         ThreadPoolExecutor(threads) as pool,
