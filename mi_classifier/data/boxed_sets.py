@@ -203,5 +203,8 @@ def _digest(path: Path, algorithm: str) -> str:
 def _digest_lists(lists_dir: str) -> str:
     if not lists_dir:
         return ""
-    names = ("validation.txt", "test.txt")
-    return " ".join(_digest(Path(lists_dir) / name, "sha256") for name in names)
+    lists = [Path(lists_dir) / name for name in ("validation.txt", "test.txt")]
+    for path in lists:
+        if not path.is_file():
+            raise UserError(f"data.lists_dir: {path} is missing")
+    return " ".join(_digest(path, "sha256") for path in lists)

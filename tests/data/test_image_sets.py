@@ -163,6 +163,12 @@ def test_another_seed_is_another_split_and_the_same_one_the_same(loaded):
     assert first.fingerprints()["test"] != other.fingerprints()["test"]
 
 
+def test_a_list_that_is_missing_is_named(loaded, tmp_path):
+    (tmp_path / "validation.txt").write_text("a.jpg")
+    with pytest.raises(UserError, match=r"data.lists_dir: .*test.txt is missing"):
+        loaded("cub200", lists_dir=str(tmp_path))
+
+
 def test_own_lists_decide(loaded, rehearsal_sets, tmp_path):
     contents = cub200.read(rehearsal_sets["cub200"])
     names = sorted(contents.splits["test"])
