@@ -3,6 +3,7 @@
 from absl import flags
 
 from mi_classifier import cli
+from mi_classifier.errors import UserError
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "give a folder that train.py wrote, as in --workdir=runs/gmm."
@@ -10,10 +11,34 @@ _WORKDIR = flags.DEFINE_string(
 _ABLATION = flags.DEFINE_boolean(
     "ablation", False, "what each part of infoCAM brings to localization, instead."
 )
+_IMAGES = flags.DEFINE_list(
+    "images", [], "what the net says of these files and folders of images, instead."
+)
+_LABEL = flags.DEFINE_string(
+    "label", "", "with --images: the class whose maps are drawn; the likeliest."
+)
+_RIVAL = flags.DEFINE_string(
+    "rival", "", "with --label: another class; a map shows why it is not that one."
+)
+_COMPARE = flags.DEFINE_list(
+    "compare", [], "evaluated workdirs, or patterns of them, side by side, instead."
+)
 
 
 def main() -> None:
+    if not _IMAGES.value and (_LABEL.value or _RIVAL.value):
+        raise UserError("--label, --rival: give images too, --images=FILE,FOLDER")
+    if _COMPARE.value:
+        from mi_classifier.evaluation import comparison
+
+        comparison.compare(_COMPARE.value)
+        return
     workdir = cli.required(_WORKDIR)
+    if _IMAGES.value:
+        from mi_classifier.evaluation import explanation
+
+        explanation.explain(workdir, _IMAGES.value, _LABEL.value, _RIVAL.value)
+        return
 
     from mi_classifier import evaluation
 

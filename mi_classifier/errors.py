@@ -2,7 +2,7 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -32,6 +32,27 @@ def choose(name: str, choices: Iterable[str], what: str) -> str:
         f"{what}: unknown value {name!r}{nearest(name, choices)}; "
         f"choose from {', '.join(choices)}"
     )
+
+
+def choose_nearest(name: str, choices: Sequence[str], what: str) -> int:
+    """Returns the index of `name` among many choices.
+
+    Args:
+      name: the user's word.
+      choices: the words there are.
+      what: what the word stands for, for the message: "--label".
+
+    Raises:
+      UserError: naming the choices that contain it, or else the nearest.
+    """
+    if name in choices:
+        return list(choices).index(name)
+    folded = {choice.casefold(): choice for choice in choices}
+    word = name.casefold()
+    matches = [choice for key, choice in folded.items() if word in key]
+    close = difflib.get_close_matches(word, folded, n=5, cutoff=0.4)
+    matches = matches[:5] or [folded[key] for key in close] or list(choices)[:5]
+    raise UserError(f"{what}: no class {name!r}; the nearest: {', '.join(matches)}")
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

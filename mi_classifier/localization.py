@@ -36,7 +36,7 @@ _CROP_EVERY = 8  # cutoffs: cropping costs a little too
 def boxes_from_maps(
     maps: ArrayLike,
     image_size: int | tuple[int, int],
-    threshold: float = 0.2,
+    threshold: float | Sequence[float] = 0.2,
     method: str = "cubic",
 ) -> np.ndarray:
     """Bounding boxes of what stands out in maps (Sections 5.2 and 6.1).
@@ -48,25 +48,29 @@ def boxes_from_maps(
     Args:
       maps: `[B, h, w]`, real.
       image_size: (height, width) of the image in pixels, or the side of a square one.
-      threshold: share of the scaled map's maximum, in [0, 1).
+      threshold: share of the scaled map's maximum, in [0, 1); or T of them.
       method: how to resize, a name among `METHODS`, as in `jax.image.resize`.
 
     Returns:
-      float32 `[B, 4]`: the whole image for a flat map, zeros for one that is not
-      finite.
+      float32 `[B, 4]`, of T thresholds `[B, T, 4]`: the whole image for a flat map,
+      zeros for one that is not finite.
 
     Raises:
       ValueError: shapes, threshold or method other than said above.
     """
-    if not 0 <= threshold < 1:
+    thresholds = np.asarray(threshold, np.float32)
+    if thresholds.ndim > 1 or not ((thresholds >= 0) & (thresholds < 1)).all():
         raise ValueError(f"threshold must be in [0, 1), not {threshold}")
     size = _check_maps(maps, image_size, method)
+    shape = (len(maps), *thresholds.shape, 4)
+    thresholds = thresholds.reshape(-1)
     boxes = [
         _largest_component(mask)
-        for chunk in _chunks(maps)
-        for mask in np.asarray(_masks(chunk, threshold, size, method))
+        for chunk in _chunks(maps, len(thresholds))
+        for masks in np.asarray(_masks(chunk, thresholds, size, method))
+        for mask in masks
     ]
-    return np.array(boxes, np.float32).reshape(-1, 4)
+    return np.array(boxes, np.float32).reshape(shape)
 
 
 def peaks_from_maps(
@@ -339,10 +343,12 @@ def _check_maps(
     return int(size[0]), int(size[1])
 
 
-def _chunks(maps: ArrayLike) -> Iterator[ArrayLike]:
+def _chunks(maps: ArrayLike, copies: int = 1) -> Iterator[ArrayLike]:
+    """Splits maps, of each of which some copies are at the image's size at once."""
     maps = maps if isinstance(maps, jax.Array) else np.asarray(maps)
-    for start in range(0, len(maps), _CHUNK):
-        yield maps[start : start + _CHUNK]
+    step = max(_CHUNK // max(copies, 1), 1)
+    for start in range(0, len(maps), step):
+        yield maps[start : start + step]
 
 
 _jit = functools.partial(jax.jit, static_argnames=("size", "method"))
@@ -350,10 +356,12 @@ _jit = functools.partial(jax.jit, static_argnames=("size", "method"))
 
 @_jit
 def _masks(
-    maps: jax.Array, threshold: float, size: tuple[int, int], method: str
+    maps: jax.Array, thresholds: jax.Array, size: tuple[int, int], method: str
 ) -> jax.Array:
-    scaled, flat, finite = _resize(maps, size, method)
-    return (((scaled > threshold) | flat) & finite).astype(jnp.uint8)
+    """Returns what exceeds each of T thresholds, `[B, T, H, W]`."""
+    scaled, flat, finite = (x[:, None] for x in _resize(maps, size, method))
+    kept = scaled > thresholds[:, None, None]
+    return ((kept | flat) & finite).astype(jnp.uint8)
 
 
 @_jit

@@ -95,11 +95,11 @@ def load(
         "lists": _digest_lists(lists_dir),
         "seed": seed,
     }
-    arrays, class_names = image_cache.load(
-        root / "decoded", identity, stored_side, broken, make
-    )
+    cached = image_cache.load(root / "decoded", identity, stored_side, broken, make)
     name = f"{official.title}{'' if balanced else ', unbalanced'}, {side} px"
-    return image_dataset(name, arrays, class_names, side, normalization)
+    return image_dataset(
+        name, cached.splits, cached.class_names, side, normalization, cached.names
+    )
 
 
 def _find_or_prepare(official: Official, archive_path: str, root: Path) -> BoxedImages:

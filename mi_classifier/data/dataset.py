@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +43,11 @@ class Dataset:
       log_density: where the truth is known, from a batch to log p(x|y) `[B, M]`, up to
         a term of x alone.
       mutual_information: where it is known in closed form, the true I(X; Y) in nats.
+      image_names: N names of images, by split, where they have any.
+      read_image: where inputs are images, from the content of a file to one as stored;
+        a ValueError of what cannot be decoded.
+      visible: the part of an image file that an input shows, `(x0, y0, x1, y1)` as
+        fractions of its width and height.
     """
 
     name: str
@@ -53,6 +58,9 @@ class Dataset:
     training_prior: np.ndarray | None = None
     log_density: Callable[[Split], jax.Array] | None = None
     mutual_information: float | None = None
+    image_names: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    read_image: Callable[[bytes], np.ndarray] | None = None
+    visible: tuple[float, float, float, float] = (0, 0, 1, 1)
 
     @property
     def num_classes(self) -> int:

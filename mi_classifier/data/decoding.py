@@ -23,14 +23,31 @@ def decode(content: bytes, side: int) -> np.ndarray:
     Raises:
       ValueError: not an image, a broken one, or one of more than 2 ** 28 pixels.
     """
+    return _decode(content, (side, side), "RGB")
+
+
+def decode_gray(content: bytes, height: int, width: int) -> np.ndarray:
+    """Decodes an image as `decode` does, into gray levels.
+
+    Returns:
+      uint8 `[height, width, 1]`.
+
+    Raises:
+      ValueError: as `decode`.
+    """
+    return _decode(content, (width, height), "L")[..., None]
+
+
+def _decode(content: bytes, size: tuple[int, int], mode: str) -> np.ndarray:
+    """Decodes to (width, height) and one of Pillow's modes."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content)) as image:
-                rgb = _to_rgb(ImageOps.exif_transpose(image))
-        if rgb.size != (side, side):
-            rgb = rgb.resize((side, side), Image.Resampling.BILINEAR)
-        return np.asarray(rgb)
+                decoded = _to_rgb(ImageOps.exif_transpose(image)).convert(mode)
+        if decoded.size != size:
+            decoded = decoded.resize(size, Image.Resampling.BILINEAR)
+        return np.asarray(decoded)
     # Pillow's plugins raise whatever their format's code raises.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -13,6 +13,7 @@ import numpy as np
 
 from mi_classifier.data import mnist
 from mi_classifier.data.dataset import Dataset, Split, normalize, shift
+from mi_classifier.data.decoding import decode_gray
 from mi_classifier.data.mnist_archive import SIDE
 from mi_classifier.errors import UserError
 
@@ -65,6 +66,7 @@ def load(seed: int, archive_dir: str = "", data_dir: str = "") -> Dataset:
         name="double-digit MNIST",
         splits=splits,
         class_names=tuple("0123456789"),
+        read_image=functools.partial(decode_gray, height=SIDE, width=2 * SIDE),
         preprocess=functools.partial(
             normalize, mean=mnist.MEAN, deviation=mnist.DEVIATION
         ),

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -19,7 +19,7 @@ from mi_classifier.data.dataset import Split
 from mi_classifier.data.decoding import decode
 from mi_classifier.errors import UserError, choose
 
-_FORMAT = 1  # of what is below; another number has all caches made anew
+_FORMAT = 2  # of what is below; another number has all caches made anew
 _CHUNK = 256  # images in memory at once
 
 
@@ -60,13 +60,28 @@ class EncodedSplit:
 Made = tuple[Mapping[str, EncodedSplit], Sequence[str]]
 
 
+class Cached(NamedTuple):
+    """What a cache holds.
+
+    Attributes:
+      splits: of "image" uint8 `[N, side, side, 3]`, mapped from disk, "label" and,
+        where known, "boxes" in pixels and "num_boxes".
+      class_names: M names.
+      names: N names of images, by split.
+    """
+
+    splits: dict[str, Split]
+    class_names: list[str]
+    names: dict[str, np.ndarray]
+
+
 def load(
     folder: Path,
     identity: Mapping[str, Any],
     side: int,
     broken: str,
     make: Callable[[], Made],
-) -> tuple[dict[str, Split], list[str]]:
+) -> Cached:
     """Loads splits of decoded images, decoding them if that was not done before.
 
     Args:
@@ -76,10 +91,6 @@ def load(
       side: of the images, in pixels; see `decoding.decode`.
       broken: what to do about an image that cannot be decoded: "stop" or "skip".
       make: makes the encoded splits and the names of the classes.
-
-    Returns:
-      Splits of "image" uint8 `[N, side, side, 3]`, mapped from disk, "label" and, where
-      known, "boxes" in pixels and "num_boxes"; and the names of the classes.
 
     Raises:
       UserError: a broken image, a folder that cannot be written to, a full disk, or a
@@ -103,10 +114,11 @@ def load(
             print(
                 f"{name}: {len(skipped)} broken images skipped, {skipped[0]} the first"
             )
-    return splits, done["class_names"]
+    names = {name: split.pop("name") for name, split in splits.items()}
+    return Cached(splits, done["class_names"], names)
 
 
-def _read(entry: Path, name: str) -> Split:
+def _read(entry: Path, name: str) -> dict[str, np.ndarray]:
     with np.load(entry / f"{name}.npz") as file:
         arrays = dict(file)
     images = np.load(entry / f"{name}.npy", mmap_mode="r")
@@ -199,7 +211,10 @@ def _write(
         # NumPy leaves room for the number of rows, so the header's length stays.
         file.seek(0)
         _write_header(file, (len(kept), side, side, 3))
-    arrays = {"label": split.labels[kept].astype(np.int32)}
+    arrays = {
+        "label": split.labels[kept].astype(np.int32),
+        "name": np.array([split.names[i] for i in kept], str),
+    }
     if split.boxes is not None:
         arrays["boxes"] = (side * split.boxes[kept]).astype(np.float32)
         arrays["num_boxes"] = split.num_boxes[kept].astype(np.int32)

@@ -94,9 +94,11 @@ def load(
         "seed": seed,
     }
     folder = tfds_store.root(data_dir) / "decoded"
-    arrays, class_names = image_cache.load(folder, identity, stored_side, broken, make)
+    cached = image_cache.load(folder, identity, stored_side, broken, make)
     name = f"{root.name or root.absolute().name}, {side} px"
-    return image_dataset(name, arrays, class_names, side, normalization)
+    return image_dataset(
+        name, cached.splits, cached.class_names, side, normalization, cached.names
+    )
 
 
 def _folders(path: Path) -> list[str]:

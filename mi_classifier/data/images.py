@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mi_classifier.data.dataset import Dataset, Split, draw_stored, normalize
+from mi_classifier.data.decoding import decode
 from mi_classifier.errors import UserError, choose
 
 # By name the mean and deviation of pixels in [0, 1] that pretrained nets expect:
@@ -69,6 +70,7 @@ def image_dataset(
     class_names: Sequence[str],
     side: int,
     normalization: str,
+    image_names: Mapping[str, Sequence[str]] | None = None,
 ) -> Dataset:
     """A data set of images that are cropped: at random for training, else the middle.
 
@@ -77,16 +79,20 @@ def image_dataset(
 
     Args:
       name: what to call it in a table.
-      splits: uint8 images `[N, H, W, 3]` as stored.
+      splits: uint8 images `[N, S, S, 3]` as stored.
       class_names: M names.
       side: of the crops, in pixels.
       normalization: a name among `NORMALIZATIONS`.
+      image_names: N names of images, by split, where they are known.
 
     Raises:
       UserError: an unknown normalization.
     """
     choose(normalization, NORMALIZATIONS, "data.normalization")
     mean, deviation = NORMALIZATIONS[normalization]
+    stored_side = splits["test"]["image"].shape[1]
+    first = (stored_side - side) // 2
+    low, high = first / stored_side, (first + side) / stored_side
     return Dataset(
         name=name,
         splits={
@@ -96,6 +102,9 @@ def image_dataset(
         class_names=tuple(class_names),
         preprocess=functools.partial(normalize, mean=mean, deviation=deviation),
         draw=functools.partial(_draw, side),
+        image_names=image_names or {},
+        read_image=lambda content: center_crop(decode(content, stored_side), side),
+        visible=(low, low, high, high),
     )
 
 

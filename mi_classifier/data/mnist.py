@@ -13,6 +13,7 @@ from rich.progress import track
 
 from mi_classifier.data import mnist_archive, tfds_store
 from mi_classifier.data.dataset import Dataset, Split, normalize
+from mi_classifier.data.decoding import decode_gray
 from mi_classifier.data.mnist_archive import SIDE
 from mi_classifier.errors import UserError
 
@@ -100,6 +101,7 @@ def load(balanced: bool, archive_dir: str = "", data_dir: str = "") -> Dataset:
         name=f"MNIST, {'' if balanced else 'un'}balanced",
         splits=splits,
         class_names=tuple("0123456789"),
+        read_image=functools.partial(decode_gray, height=SIDE, width=SIDE),
         preprocess=functools.partial(normalize, mean=MEAN, deviation=DEVIATION),
     )
 

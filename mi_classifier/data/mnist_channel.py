@@ -13,6 +13,8 @@ import numpy as np
 from mi_classifier import information
 from mi_classifier.data import mnist
 from mi_classifier.data.dataset import Dataset, Split, draw_stored, normalize, shift
+from mi_classifier.data.decoding import decode_gray
+from mi_classifier.data.mnist_archive import SIDE
 from mi_classifier.errors import UserError
 
 _TIMES = 20  # that each test image is sent: less noise in what is measured
@@ -105,6 +107,7 @@ def load(
         ),
         splits=splits,
         class_names=tuple("0123456789"),
+        read_image=functools.partial(decode_gray, height=SIDE, width=SIDE),
         preprocess=functools.partial(
             normalize, mean=mnist.MEAN, deviation=mnist.DEVIATION
         ),

@@ -1,7 +1,8 @@
 """From a model, its variables and a split to numbers; knows nothing of training."""
 
+from mi_classifier.evaluation.evaluating import evaluate
 from mi_classifier.evaluation.evaluators import Evaluator, Priors
-from mi_classifier.evaluation.run import evaluate, for_dataset, make_evaluation
+from mi_classifier.evaluation.measuring import for_dataset, make_evaluation
 
 __all__ = [
     "Evaluator",

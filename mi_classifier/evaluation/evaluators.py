@@ -1,13 +1,14 @@
 """Evaluators: small plug-ins over one pass through a split.
 
 Each has a `measure`, compiled into the evaluation step, that turns a batch into arrays
-of one value an example; and a `summarize` that turns those of the whole split, padding
-removed, into numbers. A new question is a new class with these two. Here are those of
-one label an example; `multi_label` and `localizing` have more.
+of one value an example; a `summarize` that turns those of the whole split, padding
+removed, into numbers; and, if it has something to say of each example, `columns` of
+predictions.csv. A new question is a new class with these. Here are those of one label
+an example; `multi_label`, `calibration` and `localizing` have more.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -64,10 +65,28 @@ class Evaluator(Protocol):
     ) -> dict[str, Any]:
         """Returns numbers from the measures `[N, ...]` of the whole split."""
 
+    def columns(
+        self,
+        measures: dict[str, np.ndarray],
+        split: Split,
+        class_names: Sequence[str],
+    ) -> dict[str, Sequence[Any]]:
+        """Returns what predictions.csv says of each example: N values by column."""
+        del measures, split, class_names
+        return {}
+
 
 def paper_rule(loss: str) -> str:
     """Returns the decision rule that argmax n(x), the paper's, amounts to."""
     return "balanced" if loss.startswith("pc_") else "prior"
+
+
+def by_rule(
+    decisions: Mapping[str, Sequence[str]], loss: str
+) -> dict[str, Sequence[str]]:
+    """Returns columns of decisions: the paper's rule first, then each rule's."""
+    named = {f"{rule}_prediction": decisions[rule] for rule in RULES}
+    return {"prediction": decisions[paper_rule(loss)], **named}
 
 
 def pc_logits(logits: jax.Array, loss: str, log_prior: jax.Array) -> jax.Array:
@@ -140,7 +159,7 @@ def _accuracies_by_rule(
 
 
 @dataclasses.dataclass(frozen=True)
-class Information:
+class Information(Evaluator):
     """How many nats the inputs carry about the labels, by the net (Eq. 5).
 
     The bound is that of PC-softmax under the population's class frequencies; a net
@@ -192,9 +211,19 @@ class Information:
             figures["paper_softmax_plus_log_m"] = mean(measures["paper"])
         return figures
 
+    def columns(
+        self,
+        measures: dict[str, np.ndarray],
+        split: Split,
+        class_names: Sequence[str],
+    ) -> dict[str, Sequence[Any]]:
+        """The pointwise mutual information of the example and its label."""
+        del split, class_names
+        return {"pmi_nats": measures["pmi"]}
+
 
 @dataclasses.dataclass(frozen=True)
-class Classification:
+class Classification(Evaluator):
     """How often the net decides rightly, under both decision rules (Table 3).
 
     Attributes:
@@ -217,9 +246,20 @@ class Classification:
         figures = _accuracies_by_rule(measures, split["label"], len(priors.training))
         return figures | {"paper_rule": paper_rule(self.loss)}
 
+    def columns(
+        self,
+        measures: dict[str, np.ndarray],
+        split: Split,
+        class_names: Sequence[str],
+    ) -> dict[str, Sequence[Any]]:
+        """The class decided for: by the paper's rule, and by each."""
+        del split
+        names = np.asarray(class_names)
+        return by_rule({rule: names[measures[rule]] for rule in RULES}, self.loss)
+
 
 @dataclasses.dataclass(frozen=True)
-class Truth:
+class Truth(Evaluator):
     """What a net that knew the densities would score, on the same samples (Eq. 11).
 
     The log densities log p(x|y) stand in for the logits, which makes the bound the

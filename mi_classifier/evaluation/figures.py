@@ -118,6 +118,138 @@ def curves(
     return figure
 
 
+def reliability(bins: Sequence[Mapping[str, float]], title: str) -> Figure:
+    """Draws claimed against observed pointwise mutual information.
+
+    Args:
+      bins: of `calibration.reliability`.
+      title: above it.
+    """
+    figure, axis = _single(title)
+    claimed, observed, errors, labels = (
+        np.array([row[name] for row in bins])
+        for name in ("claimed", "observed", "standard_error", "labels")
+    )
+    ends = [min([*claimed, *observed]), max([*claimed, *observed])]
+    axis.plot(ends, ends, color="black", linewidth=1, label="as claimed", zorder=1)
+    axis.errorbar(
+        claimed,
+        observed,
+        2 * errors,
+        linestyle="none",
+        color=COLORS[0],
+        capsize=3,
+        linewidth=1,
+        label="± two standard errors",
+    )
+    axis.scatter(
+        claimed,
+        observed,
+        s=12 + 120 * labels / labels.sum(),
+        color=COLORS[0],
+        label="observed; larger: more labels",
+        zorder=3,
+    )
+    axis.set_xlabel("pointwise mutual information, claimed, nats")
+    axis.set_ylabel("observed, nats")
+    axis.legend(fontsize=8)
+    return figure
+
+
+def recall_by_frequency(
+    frequencies: Sequence[float], recall: Mapping[str, np.ndarray], title: str
+) -> Figure:
+    """Draws the recall of each class against how frequent it is in training.
+
+    Args:
+      frequencies: `[M]`, shares of the training labels.
+      recall: by decision rule, `[M]`; NaN for a class without examples.
+      title: above it.
+    """
+    figure, axis = _single(title)
+    frequencies = 100 * np.asarray(frequencies)
+    for index, (name, values) in enumerate(recall.items()):
+        axis.scatter(
+            frequencies,
+            100 * np.asarray(values, np.float64),
+            s=22,
+            facecolors="none" if index else COLORS[index],  # both are seen where equal
+            edgecolors=COLORS[index],
+            marker=MARKERS[index],
+            label=f"{name}, mean {100 * np.nanmean(values):.2f}",
+        )
+    if frequencies.min() > 0 and frequencies.max() > 3 * frequencies.min():
+        axis.set_xscale("log")
+    axis.set_xlabel("share of the training labels, %")
+    axis.set_ylabel("recall on the test split, %")
+    axis.legend(fontsize=8)
+    return figure
+
+
+def threshold_curves(
+    accuracies: Mapping[str, np.ndarray], thresholds: Sequence[float], title: str
+) -> Figure:
+    """Draws localization accuracy over thresholds.
+
+    Args:
+      accuracies: by map, `[T]`.
+      thresholds: `[T]`.
+      title: above it.
+    """
+    figure, axis = _single(title)
+    for index, (name, values) in enumerate(accuracies.items()):
+        best = int(np.argmax(values))
+        style = {"color": COLORS[index], "marker": MARKERS[index]}
+        label = f"{name}: {100 * values[best]:.1f}% at {thresholds[best]:.2f}"
+        axis.plot(
+            thresholds,
+            100 * values,
+            markevery=[best],
+            markersize=7,
+            label=label,
+            **style,
+        )
+    axis.set_xlabel("threshold, share of the map's maximum")
+    axis.set_ylabel("boxes that meet a true one at IoU 0.5, %")
+    axis.legend(fontsize=8)
+    return figure
+
+
+def training_curves(rows: Sequence[Mapping[str, float]], epoch: int) -> Figure:
+    """Draws loss, bound and accuracy over epochs.
+
+    Args:
+      rows: of metrics.jsonl, one at least.
+      epoch: the best, which is marked.
+    """
+    panels = {
+        "training loss, nats": ("train_loss", 1),
+        "bound on the validation split, nats": ("validation_mutual_information", 1),
+        "accuracy on the validation split, %": ("validation_accuracy", 100),
+    }
+    figure = Figure(figsize=(12, 3.4), layout="constrained")
+    x = [row["epoch"] for row in rows]
+    for index, (axis, (title, (name, scale))) in enumerate(
+        zip(figure.subplots(1, len(panels)), panels.items(), strict=True)
+    ):
+        values = [np.nan if row[name] is None else scale * row[name] for row in rows]
+        few = "o" if len(x) < 30 else ""
+        axis.plot(x, values, color=COLORS[index], marker=few, markersize=3)
+        axis.axvline(epoch, color="0.5", linestyle="dotted", linewidth=1)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel(f"epoch; dotted: {epoch}, the best")
+        axis.grid(alpha=0.3)
+    return figure
+
+
+def _single(title: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(5.6, 4.2), layout="constrained")
+    axis = figure.subplots()
+    axis.set_title(title, fontsize=10)
+    axis.grid(alpha=0.3)
+    return figure, axis
+
+
 @dataclasses.dataclass(frozen=True)
 class Localized:
     """An image, and where a label of it is said to be.

@@ -12,8 +12,9 @@ from rich.progress import track
 from mi_classifier import activation_maps, localization
 from mi_classifier.data import Split
 from mi_classifier.evaluation import evaluators, multi_label
-from mi_classifier.evaluation.evaluators import Inference, Measures, Priors
+from mi_classifier.evaluation.evaluators import Evaluator, Inference, Measures, Priors
 
+CORNERS = ("x0", "y0", "x1", "y1")
 _CHUNK = 512  # maps that are at the size of the image at once
 
 
@@ -82,7 +83,7 @@ def ablation(config: Mapping[str, Any]) -> dict[str, Setting]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Localization:
+class Localization(Evaluator):
     """Whether the box of each label of an image meets one of its true boxes.
 
     Attributes:
@@ -103,9 +104,14 @@ class Localization:
     def summarize(
         self, measures: dict[str, Any], split: Split, priors: Priors
     ) -> dict[str, Any]:
-        """Figures of each map; an image counts once for each of its labels."""
+        """Figures of each map; an image counts once for each of its labels.
+
+        Where no box is known, there are none.
+        """
         del priors
         targets = find_targets(split)
+        if not len(targets.rows):
+            return {"num_labels": 0, "threshold": self.threshold, "maps": {}}
         size = split["image"].shape[1:3]
         correct = {
             name: measures[name][targets.rows, targets.columns]
@@ -125,16 +131,53 @@ class Localization:
         return {
             "num_labels": len(targets.rows),
             "threshold": self.threshold,
-            "classification": {
-                name: right.mean() if len(right) else np.nan
-                for name, right in correct.items()
-            },
+            "classification": {name: right.mean() for name, right in correct.items()},
             "maps": figures,
         }
 
+    def columns(
+        self,
+        measures: dict[str, Any],
+        split: Split,
+        class_names: Sequence[str],
+    ) -> dict[str, Sequence[Any]]:
+        """The box that each map gives each label, and its IoU with the true one.
+
+        An image with several labels has columns for each of them: "label1",
+        "label1_cam_x0" and so on.
+        """
+        targets = find_targets(split, all_images=True)
+        size = split["image"].shape[1:3]
+        several = "box_label" in split
+        columns: dict[str, np.ndarray] = {}
+
+        def fill(name: str, values: np.ndarray) -> None:
+            """Gives each image the value of its target; none to those without."""
+            for slot in range(split["box_label"].shape[1] if several else 1):
+                title = f"label{slot + 1}_{name}".removesuffix("_") if several else name
+                column = columns.setdefault(title, np.full(num_images, None, object))
+                own = targets.columns == slot
+                column[targets.rows[own]] = values[own].tolist()
+
+        num_images = len(split["image"])
+        if several:
+            labels = split["box_label"][targets.rows, targets.columns]
+            fill("", np.asarray(class_names)[labels])
+        for name in self.settings:
+            maps = measures["maps"][name][targets.rows, targets.columns]
+            boxes = localization.boxes_from_maps(maps, size, self.threshold)
+            for corner, values in zip(CORNERS, boxes.T, strict=True):
+                fill(f"{name}_{corner}", values.astype(int))
+            overlaps = localization.best_iou(
+                boxes, targets.truths["boxes"], targets.num_boxes
+            )
+            known = np.where(targets.num_boxes > 0, overlaps, None)
+            fill(f"{name}_iou", known)
+        return columns
+
 
 @dataclasses.dataclass(frozen=True)
-class Ablation:
+class Ablation(Evaluator):
     """GT-known localization of many settings at many thresholds (Table 8).
 
     Attributes:
@@ -169,9 +212,8 @@ class Ablation:
         console = Console(stderr=True)
         for name in track(self.settings, "ablation", console=console, transient=True):
             maps = measures["maps"][name][targets.rows, targets.columns]
-            boxes = [
-                localization.boxes_from_maps(maps, size, t) for t in self.thresholds
-            ]
+            boxes = localization.boxes_from_maps(maps, size, self.thresholds)
+            boxes = np.moveaxis(boxes, 1, 0)
             peaks = localization.peaks_from_maps(maps, size)
             figures[name] = {
                 **dataclasses.asdict(self.settings[name]),
@@ -227,18 +269,24 @@ class Targets:
     num_boxes: np.ndarray
 
 
-def find_targets(split: Split) -> Targets:
+def find_targets(split: Split, all_images: bool = False) -> Targets:
     """Returns what is to be found in the images of a split.
 
-    Of an image with one label all boxes are that label's; an image without a box is
-    left out. With several labels, each is a target, once, and has the boxes that bear
-    it.
+    Of an image with one label all boxes are that label's. With several labels, each is
+    a target, once, and has the boxes that bear it.
+
+    Args:
+      split: with or without boxes.
+      all_images: whether labels without a true box are targets too.
     """
     kinds = [name for name in ("boxes", "cells") if name in split]
     if "box_label" not in split:
-        rows = np.flatnonzero(split["num_boxes"])
-        truths = {name: split[name][rows] for name in kinds}
-        return Targets(rows, np.zeros_like(rows), truths, split["num_boxes"][rows])
+        counts = split.get("num_boxes", np.zeros(len(split["label"]), np.int32))
+        rows = np.arange(len(counts)) if all_images else np.flatnonzero(counts)
+        none = np.zeros((len(counts), 1, 4), np.float32)
+        truths = {"boxes": none} | {name: split[name] for name in kinds}
+        truths = {name: array[rows] for name, array in truths.items()}
+        return Targets(rows, np.zeros_like(rows), truths, counts[rows])
     labels = split["box_label"]
     real = np.arange(labels.shape[1]) < split["num_boxes"][:, None]
     same = (labels[:, :, None] == labels[:, None]) & real[:, None]  # [N, G, G]

@@ -1,6 +1,7 @@
 """Evaluators of multi-hot labels: each label is a question of its own (Section 6.3)."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,9 +12,11 @@ from mi_classifier import information, losses
 from mi_classifier.data import Split
 from mi_classifier.evaluation.evaluators import (
     RULES,
+    Evaluator,
     Inference,
     Measures,
     Priors,
+    by_rule,
     mean,
     nats_and_bits,
     paper_rule,
@@ -47,7 +50,7 @@ def decide(logits: jax.Array, loss: str, log_prior: jax.Array) -> Measures:
 
 
 @dataclasses.dataclass(frozen=True)
-class MultiLabelInformation:
+class MultiLabelInformation(Evaluator):
     """How many nats the inputs carry about each label, by the net.
 
     The bound is that of PC-sigmoid under the population's frequencies; a net trained
@@ -88,9 +91,19 @@ class MultiLabelInformation:
             "loss": mean(measures["loss"]),
         }
 
+    def columns(
+        self,
+        measures: dict[str, np.ndarray],
+        split: Split,
+        class_names: Sequence[str],
+    ) -> dict[str, Sequence[Any]]:
+        """The pointwise mutual information of the example, a label on average."""
+        del split, class_names
+        return {"pmi_nats": measures["pmi"].mean(1)}
+
 
 @dataclasses.dataclass(frozen=True)
-class MultiLabelClassification:
+class MultiLabelClassification(Evaluator):
     """How often the net rightly says that a label is present or not (Table 5).
 
     Attributes:
@@ -112,6 +125,28 @@ class MultiLabelClassification:
         present = split["label"] > 0
         figures = {rule: accuracies(measures[rule], present) for rule in RULES}
         return figures | {"paper_rule": paper_rule(self.loss)}
+
+    def columns(
+        self,
+        measures: dict[str, np.ndarray],
+        split: Split,
+        class_names: Sequence[str],
+    ) -> dict[str, Sequence[Any]]:
+        """The labels decided to be present: by the paper's rule, and by each."""
+        del split
+        return by_rule(
+            {rule: join_names(measures[rule], class_names) for rule in RULES}, self.loss
+        )
+
+
+def join_names(present: np.ndarray, class_names: Sequence[str]) -> list[str]:
+    """Returns the names of the labels of each example, such as "3 7".
+
+    Args:
+      present: `[N, L]`, nonzero where an example has a label.
+      class_names: L names.
+    """
+    return [" ".join(class_names[i] for i in np.flatnonzero(row)) for row in present]
 
 
 def accuracies(decisions: np.ndarray, present: np.ndarray) -> dict[str, Any]:

@@ -1,88 +1,84 @@
 """Pictures of maps and boxes on images of a data set (Figures 2, 3, 4 and 9)."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Mapping
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import numpy as np
+from matplotlib.figure import Figure
 
 from mi_classifier import activation_maps, localization
 from mi_classifier.data import Dataset
 from mi_classifier.evaluation import figures
-from mi_classifier.evaluation.evaluators import Inference, Priors
-from mi_classifier.evaluation.localizing import Setting, find_targets
+from mi_classifier.evaluation.localizing import find_targets
 
 _ROWS = 6
 
 
-def draw_localization(
-    path: Path,
-    model: nn.Module,
-    variables: Mapping[str, Any],
-    dataset: Dataset,
-    settings: Mapping[str, Setting],
+def localized(
+    images: Iterable[np.ndarray],
+    titles: Iterable[str],
+    true_boxes: Iterable[np.ndarray],
+    maps: Mapping[str, np.ndarray],
     threshold: float,
-) -> None:
+) -> list[figures.Localized]:
+    """Returns images with their maps and boxes, ready to be drawn.
+
+    Args:
+      images: B uint8 images `[H, W, C]`.
+      titles: what is looked for in each.
+      true_boxes: `[G, 4]` of each, G any number.
+      maps: by title, `[B, h, w]`.
+      threshold: of `localization.boxes_from_maps`.
+    """
+    images = list(images)
+    size = images[0].shape[:2]
+    found = {
+        title: (
+            localization.score_maps(array, size),
+            localization.boxes_from_maps(array, size, threshold),
+        )
+        for title, array in maps.items()
+    }
+    return [
+        figures.Localized(
+            image=image,
+            title=title,
+            true_boxes=boxes,
+            found={name: (scores[i], b[i]) for name, (scores, b) in found.items()},
+        )
+        for i, (image, title, boxes) in enumerate(
+            zip(images, titles, true_boxes, strict=True)
+        )
+    ]
+
+
+def draw_test_images(
+    dataset: Dataset, maps: Mapping[str, np.ndarray], threshold: float
+) -> Figure:
     """Draws some test images, one label of each: its maps, true and found boxes.
 
     Args:
-      path: of the PNG file.
-      model: and
-      variables: the net.
-      dataset: with a "test" split that has boxes.
-      settings: the maps to draw, by a name among `activation_maps.TITLES`.
+      dataset: with a "test" split.
+      maps: of its images and labels `[N, G, h, w]`, by a name among
+        `activation_maps.TITLES`.
       threshold: of `localization.boxes_from_maps`.
-
-    Raises:
-      UserError: the folder cannot be written to.
     """
     split = dataset.splits["test"]
-    with_boxes = np.unique(find_targets(split).rows)
-    # From all over the split, for its images may be in the order of their classes.
-    places = np.linspace(0, len(with_boxes) - 1, min(_ROWS, len(with_boxes)))
-    chosen_rows = with_boxes[places.astype(int)]
-    some = {name: array[chosen_rows] for name, array in split.items()}
-    targets = find_targets(some)
-    log_prior = jnp.asarray(dataset.log_prior())
-    labels = some["box_label"] if "box_label" in some else some["label"][:, None]
-
-    @jax.jit
-    def compute(variables: Mapping[str, Any], batch: Any) -> dict[str, jax.Array]:
-        output = model.apply(variables, dataset.preprocess(batch["image"]), train=False)
-        priors = Priors(log_prior, log_prior)
-        inference = Inference(output, batch, priors, variables["params"])
-        return {
-            name: setting.maps(inference, labels) for name, setting in settings.items()
-        }
-
-    size = some["image"].shape[1:3]
-    # Of an image with several labels the first, one row an image.
+    targets = find_targets(split)
+    if not len(targets.rows):
+        targets = find_targets(split, all_images=True)
+    # Of an image with several labels the first; images from all over the split, for
+    # they may be in the order of their classes.
     _, firsts = np.unique(targets.rows, return_index=True)
-    rows, columns = targets.rows[firsts], targets.columns[firsts]
-    maps = {
-        activation_maps.TITLES[name]: np.asarray(every)[rows, columns]
-        for name, every in compute(variables, some).items()
-    }
-    found = {
-        title: (
-            localization.score_maps(chosen, size),
-            localization.boxes_from_maps(chosen, size, threshold),
-        )
-        for title, chosen in maps.items()
-    }
-    pictures = [
-        figures.Localized(
-            image=some["image"][row],
-            title=f"label {dataset.class_names[labels[row, column]]}",
-            true_boxes=targets.truths["boxes"][i][: targets.num_boxes[i]],
-            found={
-                title: (scores[k], boxes[k]) for title, (scores, boxes) in found.items()
-            },
-        )
-        for k, (i, row, column) in enumerate(zip(firsts, rows, columns, strict=True))
-    ]
-    title = f"{dataset.name}: test images, true and found boxes"
-    figures.save(figures.localization(pictures, title), path)
+    places = np.linspace(0, len(firsts) - 1, min(_ROWS, len(firsts))).astype(int)
+    chosen = firsts[places]
+    rows, columns = targets.rows[chosen], targets.columns[chosen]
+    labels = split["box_label"] if "box_label" in split else split["label"][:, None]
+    names = [dataset.class_names[label] for label in labels[rows, columns]]
+    some = localized(
+        split["image"][rows],
+        [f"label {name}" for name in names],
+        [targets.truths["boxes"][i][: targets.num_boxes[i]] for i in chosen],
+        {activation_maps.TITLES[n]: array[rows, columns] for n, array in maps.items()},
+        threshold,
+    )
+    return figures.localization(some, f"{dataset.name}: test images and their boxes")

@@ -1,248 +1,301 @@
-"""Tables on the terminal."""
+"""report.html: summary, tables, figures and a gallery, in one file without network."""
 
-import functools
-from collections.abc import Callable, Iterable, Sequence
-from operator import getitem
+import base64
+import io
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
-from rich import box
+from matplotlib.figure import Figure
+from PIL import Image
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.progress import track
 
+from mi_classifier import localization
+from mi_classifier import workdir as workdirs
 from mi_classifier.activation_maps import TITLES
-from mi_classifier.estimate import MutualInformation
+from mi_classifier.data import Dataset
+from mi_classifier.evaluation import figures as drawing
+from mi_classifier.evaluation import pictures
 from mi_classifier.evaluation.evaluators import RULES
-from mi_classifier.information import NATS_PER_BIT
+from mi_classifier.evaluation.localizing import find_targets
+from mi_classifier.evaluation.run import Run
+from mi_classifier.evaluation.table import Table
 
-_MOST_CLASSES = 20  # that get a row each
-# The rows of Table 8: a map, and whether it has the region.
-TABLE_8 = {
-    "neither": ("cam", False),
-    "subtraction": ("info_cam", False),
-    "region": ("cam", True),
-    "both": ("info_cam", True),
+# Of the figures that the report shows; of images with their maps the gallery has more.
+CAPTIONS = {
+    "training": "Training: the loss, and what the validation split says, by epoch.",
+    "calibration": "Is a pointwise mutual information of 2 nats worth 2 nats? Above "
+    "the line a class is more frequent than claimed, below it less.",
+    "recall": "Recall of each class by its share of training. The prior rule is what "
+    "an ordinary softmax decides, the balanced rule what PC-softmax does.",
+    "threshold": "Localization at every threshold, by the public WSOL evaluation; the "
+    "peak is MaxBoxAcc.",
 }
+MOST_IMAGES = 500  # in the gallery
+_MOST_PIXELS = 192  # of an image's longer side in the gallery
+_LOSSLESS = 64  # pixels of the longer side of images that are kept as they are
+_TOP = 3  # classes shown of each image
+_IOU_STEPS = 65_534  # so that one half is a step, and a hit stays one
 
 
-def print_tables(figures: dict[str, Any]) -> None:
-    """Prints an evaluation: a column for each split, then the test split by class.
-
-    Where there are boxes, also how well each map finds what they bound.
+def write(
+    run: Run,
+    figures: Mapping[str, Any],
+    tables: Sequence[Table],
+    columns: Mapping[str, Sequence[Any]],
+    measures: Mapping[str, Any],
+) -> Path:
+    """Draws the figures of an evaluation, and writes its report.
 
     Args:
+      run: the net and its data.
       figures: what `evaluate` returns.
+      tables: of `summary.evaluation_tables`.
+      columns: of the test split, `predictions.collect`.
+      measures: of the test split, by evaluator.
+
+    Returns:
+      The path of report.html.
+
+    Raises:
+      UserError: the folder cannot be written to.
     """
-    console = Console()
-    splits = figures["splits"]
-    title = f"{escape(figures['dataset'])}: {figures['loss']}, epoch {figures['epoch']}"
-    table = Table(
-        title=title,
-        caption="± one standard error; * argmax of the net's logits, as in the paper",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),  # three splits fit into 80 columns
-        pad_edge=False,
+    folder = run.workdir / "evaluation"
+    drawn = draw(run, figures, measures)
+    for name, figure in drawn.items():
+        drawing.save(figure, folder / "figures" / f"{name}.png")
+    test = figures["splits"]["test"]
+    shown = [
+        (_embed((folder / "figures" / f"{name}.png").read_bytes(), "png"), caption)
+        for name, caption in CAPTIONS.items()
+        if name in drawn
+    ]
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mi_classifier.evaluation", "assets"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
-    table.add_column("", no_wrap=True)
-    for name, split in splits.items():
-        table.add_column(f"{name}\n{split['num_examples']:,}", justify="right")
-    truth = figures["true_mutual_information"]
-    for name, cells in _rows(list(splits.values()), truth):
-        table.add_row(name, *cells)
-    console.print(table)
-    console.print(_classes(splits["test"], figures["class_names"]))
-    if "localization" in splits["test"]:
-        localization = splits["test"]["localization"]
-        console.print(_localization(localization, figures["paper"]))
-
-
-def print_ablation(figures: dict[str, Any]) -> None:
-    """Prints an ablation: a row for each setting, a column for each threshold.
-
-    Args:
-      figures: what `evaluate` returns of one.
-    """
-    ablation = figures["splits"]["validation"]["ablation"]
-    name = escape(figures["dataset"])
-    table = Table(
-        title=f"{name}: GT-known localization in %, IoU 0.5, validation",
-        caption="* the best threshold of a row; peak: the pointing game",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
+    assets = resources.files("mi_classifier.evaluation") / "assets"
+    html = environment.get_template("report.html").render(
+        title=f"{figures['dataset']}: {figures['loss']}",
+        epoch=figures["epoch"],
+        information=test["information"]["mutual_information"],
+        label_entropy=test["information"]["label_entropy"],
+        each_label=run.dataset.multi_label,
+        accuracy=test["accuracy"][test["accuracy"]["paper_rule"]],
+        num_examples=test["num_examples"],
+        tables=tables,
+        figures=shown,
+        gallery=make_gallery(run, columns, measures) if _has_images(run) else None,
+        style=(assets / "report.css").read_text(),
+        script=(assets / "report.js").read_text(),
     )
-    table.add_column("threshold", no_wrap=True)
-    for threshold in ablation["thresholds"]:
-        table.add_column(f"{threshold:g}", justify="right")
-    table.add_column("peak", justify="right")
-    for name, row in ablation["settings"].items():
-        best = max(row["gt_known"])
-        cells = [f"{100 * v:.1f}{'*' if v == best else ' '}" for v in row["gt_known"]]
-        table.add_row(name, *cells, f"{100 * row['pointing']:.1f}")
-    console = Console()
-    console.print(table)
-    console.print(_table_8(ablation, figures["paper"].get("ablation", {})))
+    path = folder / "report.html"
+    workdirs.write_text(path, html)
+    return path
 
 
-def _table_8(ablation: dict[str, Any], paper: dict[str, Any]) -> Table:
-    """What the region and the subtraction bring, each alone, as in Table 8."""
-    threshold = ablation["threshold"]
-    column = ablation["thresholds"].index(threshold)
-    table = Table(
-        title=f"region R and subtraction, boxes at threshold {threshold:g}, %",
-        box=box.SIMPLE_HEAD,
+def draw(
+    run: Run, figures: Mapping[str, Any], measures: Mapping[str, Any]
+) -> dict[str, Figure]:
+    """Returns the figures that there is something to show in, by name."""
+    test = figures["splits"]["test"]
+    title = figures["dataset"]
+    drawn = {}
+    if rows := _training_rows(run.workdir):
+        drawn["training"] = drawing.training_curves(rows, run.epoch)
+    if bins := test["calibration"]["bins"]:
+        drawn["calibration"] = drawing.reliability(bins, f"{title}: reliability")
+    recall = {f"{rule} rule": _recall(test["accuracy"][rule]) for rule in RULES}
+    drawn["recall"] = drawing.recall_by_frequency(
+        figures["class_frequencies"], recall, f"{title}: recall"
     )
-    names = ("R", "subtraction", "GT-known", "Top-1")
-    for name in names + (("paper's GT-known", "Top-1") if paper else ()):
-        table.add_column(name, justify="right")
-    for key, (map_name, region) in TABLE_8.items():
-        region = ablation["region"] if region else 1
-        row = next(
-            row
-            for row in ablation["settings"].values()
-            if (row["map"], row["region"]) == (map_name, region)
+    if "localization" not in test:
+        return drawn
+    threshold, maps = (test["localization"][name] for name in ("threshold", "maps"))
+    if maps:
+        half = localization.IOUS.index(0.5)
+        curves = {
+            TITLES[name]: np.asarray(row["box_accuracy_curve"])[half]
+            for name, row in maps.items()
+        }
+        drawn["threshold"] = drawing.threshold_curves(
+            curves, localization.THRESHOLDS, f"{title}: public WSOL evaluation"
         )
-        ours = (_percent(row[name][column]) for name in ("gt_known", "top1"))
-        theirs = [f"{v:.2f}" for v in paper.get(key, ())]
-        subtracts = "no" if map_name == "cam" else "yes"
-        table.add_row(str(region), subtracts, *ours, *theirs)
-    return table
+    drawn["localization"] = pictures.draw_test_images(
+        run.dataset, measures["localization"]["maps"], threshold
+    )
+    return drawn
 
 
-def print_estimate(figures: dict[str, Any]) -> None:
-    """Prints the estimate of a cross-fit, and the rows that surprised it most.
+def make_gallery(
+    run: Run, columns: Mapping[str, Sequence[Any]], measures: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns what the gallery shows, ready to be written as JSON.
 
-    Args:
-      figures: "estimate", the fields of a `MutualInformation`, and "most_surprising".
+    Of more than 500 test images some from all over the split. There is an item for each
+    image and label to be found in it; where there are maps, with the box at each
+    threshold, as `localization.boxes_from_maps` has it, and its IoU.
     """
-    console = Console()
-    print(MutualInformation(**figures["estimate"]))
-    if not figures["most_surprising"]:
-        return
-    table = Table(
-        title="rows whose inputs speak most against their label",
-        box=box.SIMPLE_HEAD,
-    )
-    for column in ("row", "label", "predicted", "PMI, nats"):
-        table.add_column(column, justify="right")
-    for row in figures["most_surprising"]:
-        cells = (escape(row["label"]), escape(row["predicted"]))
-        table.add_row(str(row["row"]), *cells, f"{row['pmi_nats']:.3f}")
-    console.print(table)
-
-
-def _rows(
-    splits: list[dict[str, Any]], truth: float | None
-) -> Iterable[tuple[str, list[str]]]:
-    with_truth = "truth" in splits[0]
-
-    def row(title: str, show: Callable, *path: str) -> tuple[str, list[str]]:
-        return title, [show(functools.reduce(getitem, path, s)) for s in splits]
-
-    bound = ("information", "mutual_information")
-    multi_label = "per_label" in splits[0]["information"]
-    each = " a label" if multi_label else ""
-    yield row(f"mutual information{each}, nats", _with_error, *bound)
-    yield row("  in bits", _bits_with_error, *bound)
-    if truth is not None:
-        yield "  closed-form truth", [_number(truth)] * len(splits)
-    if with_truth:
-        yield row("  Monte-Carlo truth", _with_error, "truth", "mutual_information")
-        yield row("  ours above the truth", _with_error, "truth", "error")
-    if "paper_softmax_plus_log_m" in splits[0]["information"]:
-        path = ("information", "paper_softmax_plus_log_m")
-        yield row("  paper's softmax+log M", _number, *path)
-    yield row("label entropy H(Y), nats", _number, "information", "label_entropy")
-    if not multi_label:
-        yield row("cross-entropy, nats", _number, "information", "cross_entropy")
-    yield "accuracy, micro/macro %", [""] * len(splits)
-    for rule in RULES:
-        paper = splits[0]["accuracy"]["paper_rule"] == rule
-        title = f"  {rule} rule{' *' if paper else ''}"
-        yield row(title, _micro_macro, "accuracy", rule)
-        if with_truth:
-            yield row("    true densities", _micro_macro, "truth", rule)
-        if multi_label:
-            yield row("    all labels right", _percent, "accuracy", rule, "exact")
-
-
-def _number(value: float) -> str:
-    return f"{value:.4f}"
-
-
-def _with_error(estimate: dict[str, float]) -> str:
-    return f"{estimate['nats']:.4f} ± {estimate['standard_error']:.4f}"
-
-
-def _bits_with_error(estimate: dict[str, float]) -> str:
-    error = estimate["standard_error"] / NATS_PER_BIT
-    return f"{estimate['bits']:.4f} ± {error:.4f}"
-
-
-def _micro_macro(accuracy: dict[str, float]) -> str:
-    return f"{100 * accuracy['micro']:.2f} / {100 * accuracy['macro']:.2f}"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.2f}"
-
-
-def _classes(split: dict[str, Any], class_names: Sequence[str]) -> Table:
-    accuracy, per_label = split["accuracy"], split["information"].get("per_label")
-    shares = np.stack([accuracy[rule]["per_class"] for rule in RULES], -1)
-    shown = np.arange(len(class_names))
-    title = "test accuracy by class, %"
-    if len(class_names) > _MOST_CLASSES:
-        shown = np.argsort(shares.min(-1), kind="stable")[:_MOST_CLASSES]
-        title += f", the {_MOST_CLASSES} lowest of {len(class_names)}"
-    table = Table(title=title, box=box.SIMPLE_HEAD)
-    table.add_column("class")
-    for rule in RULES:
-        table.add_column(f"{rule} rule", justify="right")
-    if per_label:
-        table.add_column("I(X; Y), nats", justify="right")
-        table.add_column("H(Y)", justify="right")
-    for index in shown:
-        cells = [_percent(x) for x in shares[index]]
-        if per_label:
-            cells.append(_with_error(per_label[index]))
-            cells.append(_number(split["information"]["label_entropies"][index]))
-        table.add_row(escape(class_names[index]), *cells)
-    return table
-
-
-def _localization(figures: dict[str, Any], paper: dict[str, Any]) -> Table:
-    """The rows of Tables 4, 6 and 7, and gentler rules beside them."""
-    titles = {
-        "gt_known": "GT-known",
-        "top1": "Top-1",
-        "top5": "Top-5",
-        "cell": "cell",
-        "pointing": "pointing",
-        "max_box_accuracy": "MaxBox",
-        "max_box_accuracy_v2": "V2",
+    dataset, split = run.dataset, run.dataset.splits["test"]
+    count = len(split["image"])
+    chosen = np.linspace(0, count - 1, min(count, MOST_IMAGES)).astype(int)
+    top = measures["calibration"]
+    images = [
+        {
+            "row": int(row),
+            "name": str(columns["image"][row]) if "image" in columns else "",
+            "source": _encode(split["image"][row]),
+            "label": str(columns["label"][row]),
+            "prediction": str(columns["prediction"][row]),
+            "pmi": _rounded(columns["pmi_nats"][row]),
+            "top": [
+                [dataset.class_names[c], _rounded(p), _rounded(s)]
+                for c, p, s in zip(
+                    top["classes"][row, :_TOP].tolist(),
+                    top["probability"][row],
+                    top["pmi"][row],
+                    strict=False,
+                )
+            ],
+        }
+        for row in chosen
+    ]
+    height, width = split["image"].shape[1:3]
+    gallery = {
+        "count": count,
+        "height": height,
+        "width": width,
+        "images": images,
+        "maps": [],
+        "thresholds": [],
+        "start": 0,
+        "items": [
+            {"image": i, "label": image["label"], "truth": [], "found": []}
+            for i, image in enumerate(images)
+        ],
     }
-    maps = figures["maps"]
-    known = [name for name in titles if name in next(iter(maps.values()))]
-    caption = f"boxes at threshold {figures['threshold']:g} meet a true one at IoU 0.5"
-    if "cell" in known:
-        caption += "; cell: the digit's half of the image, at the best threshold"
-    if "top5" in figures["classification"]:
-        ours = " / ".join(map(_percent, figures["classification"].values()))
-        caption += f"; classification, top-1 / top-5: {ours}"
-        if paper:
-            caption += ", paper's {:.2f} / {:.2f}".format(*paper["classification"])
-    table = Table(
-        title=f"test localization of {figures['num_labels']:,} labels, %",
-        caption=caption,
-        box=box.SIMPLE_HEAD,
-    )
-    table.add_column("map")
-    for name in known:
-        table.add_column(titles[name], justify="right")
-    for name, row in maps.items():
-        table.add_row(TITLES[name], *(_percent(row[key]) for key in known))
-        if paper:  # GT-known and Top-1
-            table.add_row("  paper's", *(f"{value:.2f}" for value in paper[name]))
-    return table
+    if "localization" not in measures:
+        return gallery
+    threshold = run.config.localization.threshold
+    thresholds = sorted({*np.arange(0, 1, 0.02).round(2).tolist(), threshold})
+    return gallery | {
+        "maps": [TITLES[name] for name in measures["localization"]["maps"]],
+        "thresholds": thresholds,
+        "start": thresholds.index(threshold),
+        "items": _items(dataset, chosen, thresholds, measures["localization"]),
+    }
+
+
+def _items(
+    dataset: Dataset,
+    chosen: np.ndarray,
+    thresholds: Sequence[float],
+    measures: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    split = {name: a[chosen] for name, a in dataset.splits["test"].items()}
+    size = split["image"].shape[1:3]
+    targets = find_targets(split, all_images=True)
+    labels = split["box_label"] if "box_label" in split else split["label"][:, None]
+    names = [dataset.class_names[i] for i in labels[targets.rows, targets.columns]]
+    right = measures["top1"][chosen][targets.rows, targets.columns]
+    items = [
+        {
+            "image": int(row),
+            "label": name,
+            "right": bool(correct),
+            "truth": boxes[:count].tolist(),
+            "found": [],
+        }
+        for row, name, correct, boxes, count in zip(
+            targets.rows,
+            names,
+            right,
+            targets.truths["boxes"],
+            targets.num_boxes,
+            strict=True,
+        )
+    ]
+    order = np.argsort(targets.rows, kind="stable")
+    console = Console(stderr=True)
+    for array in track(
+        measures["maps"].values(), "drawing boxes", console=console, transient=True
+    ):
+        maps = array[chosen][targets.rows, targets.columns]
+        boxes = localization.boxes_from_maps(maps, size, thresholds)
+        overlaps = localization.best_iou(
+            boxes, targets.truths["boxes"], targets.num_boxes
+        )
+        steps = np.floor(np.float64(overlaps) * _IOU_STEPS).astype("<u2")
+        values = _to_bytes(maps)
+        for i, item in enumerate(items):
+            item["found"].append(
+                {
+                    "shape": maps.shape[1:],
+                    "values": _base64(values[i].tobytes()),
+                    "boxes": _base64(boxes[i].astype("<u2").tobytes()),
+                    "iou": _base64(steps[i].tobytes()),
+                }
+            )
+    return [items[i] for i in order]
+
+
+def _recall(accuracy: Mapping[str, Any]) -> np.ndarray:
+    """Of a single label, the accuracy of a class is its recall."""
+    return np.asarray(accuracy.get("recall", accuracy["per_class"]), np.float64)
+
+
+def _has_images(run: Run) -> bool:
+    return run.dataset.read_image is not None
+
+
+def _training_rows(workdir: Path) -> list[dict[str, Any]]:
+    path = workdir / "metrics.jsonl"
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:  # that a kill cut off
+            continue
+    return rows
+
+
+def _encode(image: np.ndarray) -> str:
+    """Returns a uint8 image `[H, W, C]` as a data URL."""
+    shown = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    file = io.BytesIO()
+    if max(shown.size) <= _LOSSLESS:
+        shown.save(file, "png")
+        return _embed(file.getvalue(), "png")
+    shown.thumbnail((_MOST_PIXELS, _MOST_PIXELS))
+    shown.save(file, "jpeg", quality=75)
+    return _embed(file.getvalue(), "jpeg")
+
+
+def _to_bytes(maps: np.ndarray) -> np.ndarray:
+    """Scales each map `[B, h, w]` to 0 to 255; a flat or broken one to 0."""
+    maps = np.where(np.isfinite(maps).all((1, 2), keepdims=True), maps, 0)
+    low, high = (f(maps, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
+    scaled = (maps - low) / np.where(high > low, high - low, 1)
+    return (255 * scaled).round().astype(np.uint8)
+
+
+def _embed(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{_base64(content)}"
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _rounded(value: float) -> float | None:
+    return round(float(value), 4) if np.isfinite(value) else None

@@ -12,12 +12,12 @@ Written are TABLE.md, TABLE.json and figures.
 from collections.abc import Callable
 
 from mi_classifier import workdir as workdirs
+from mi_classifier.evaluation.table import markdown, print_table
 from mi_classifier.tables.channel import table_channel
 from mi_classifier.tables.classification import table_3
 from mi_classifier.tables.double_digits import table_5
 from mi_classifier.tables.mutual_information import table_2
 from mi_classifier.tables.reruns import Options
-from mi_classifier.tables.table import markdown, print_table
 
 TABLES: dict[str, Callable] = {
     "2": table_2,

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from mi_classifier.evaluation.table import Table, column, mean_deviation
 from mi_classifier.tables import reruns
-from mi_classifier.tables.table import Table, column, mean_deviation
 
 FLIPS = (0.0, 0.1, 0.3, 0.5, 0.7)
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from mi_classifier.evaluation.table import Table, mean_deviation
 from mi_classifier.tables import reruns
-from mi_classifier.tables.table import Table, mean_deviation
 
 # Table 3: micro and macro accuracy in percent; softmax, PC-softmax.
 PAPER_3 = {

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from mi_classifier.evaluation.table import Table, column, mean_deviation
 from mi_classifier.tables import reruns
-from mi_classifier.tables.table import Table, column, mean_deviation
 
 # Accuracy by digit in percent, and localization accuracy, by a rule not stated.
 PAPER_5 = {

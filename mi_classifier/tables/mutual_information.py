@@ -10,8 +10,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mi_classifier import workdir as workdirs
+from mi_classifier.evaluation.table import Table, column, mean_deviation
 from mi_classifier.tables import reruns
-from mi_classifier.tables.table import Table, column, mean_deviation
 
 DIMS = (1, 2, 5, 10)
 _NEIGHBORS_EXAMPLES = 20_000  # at most, for nearest neighbors

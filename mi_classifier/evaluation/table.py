@@ -1,4 +1,4 @@
-"""A table as strings, ready for the terminal and for Markdown."""
+"""A table as strings, ready for the terminal, for Markdown and for HTML."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ class Table:
 
     Attributes:
       title: above it.
-      columns: their heads.
+      columns: their heads; the first is of the rows' names.
       rows: cells, as many as columns.
       notes: below it.
     """
@@ -28,19 +28,25 @@ def print_table(table: Table) -> None:
     """Prints a table and its notes."""
     from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table as RichTable
 
     console = Console()
     shown = RichTable(
-        title=table.title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+        title=escape(table.title),
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),  # three splits fit into 80 columns
+        pad_edge=False,
     )
     for index, column in enumerate(table.columns):
-        shown.add_column(column, justify="right" if index else "left")
+        shown.add_column(
+            escape(column), justify="right" if index else "left", no_wrap=not index
+        )
     for row in table.rows:
-        shown.add_row(*row)
+        shown.add_row(*map(escape, row))
     console.print(shown)
     for note in table.notes:
-        console.print(note, highlight=False)
+        console.print(note, highlight=False, markup=False)
 
 
 def markdown(table: Table) -> str:
@@ -51,6 +57,12 @@ def markdown(table: Table) -> str:
     return "\n".join([*lines, "", *table.notes, ""])
 
 
+def percent(value: float | None) -> str:
+    """Returns a share as percent, to two digits; "" for one that is not known."""
+    known = value is not None and not np.isnan(value)
+    return f"{100 * value:.2f}" if known else ""
+
+
 def column(runs: Sequence[dict[str, Any]], name: str) -> np.ndarray:
     """Returns a figure of each run, `[S]`; NaN for one that lacks it."""
     values = [run.get(name) for run in runs]
@@ -58,8 +70,8 @@ def column(runs: Sequence[dict[str, Any]], name: str) -> np.ndarray:
 
 
 def mean_deviation(values: np.ndarray, spec: str) -> str:
-    """Returns "mean ± deviation" over seeds, each in a format; "" for NaN."""
-    if np.isnan(values).any():
+    """Returns "mean ± deviation" over seeds, each in a format; "" of none or of NaN."""
+    if not len(values) or np.isnan(values).any():
         return ""
     text = format(values.mean(), spec)
     if len(values) == 1:

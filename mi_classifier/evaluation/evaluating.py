@@ -1,0 +1,142 @@
+"""The evaluation of a workdir: tables, predictions.csv, figures, report.html."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from mi_classifier import workdir as workdirs
+from mi_classifier.errors import UserError
+from mi_classifier.estimate import MutualInformation
+from mi_classifier.evaluation import localizing, measuring, predictions, summary
+from mi_classifier.evaluation.calibration import Calibration
+from mi_classifier.evaluation.evaluators import Evaluator
+from mi_classifier.evaluation.run import Run, load_config, load_run
+from mi_classifier.evaluation.table import Table, print_table
+
+ABLATION_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+
+
+def evaluate(
+    workdir: str | Path, quiet: bool = False, ablation: bool = False
+) -> dict[str, Any]:
+    """Evaluates the best checkpoint of a workdir on every split but the training one.
+
+    Prints the tables and writes, below `evaluation/`, `predictions.csv` (the test
+    split), `figures/`, `report.html` and `metrics.json`, the latter last. A cross-fit
+    has scored every row already; what it wrote is printed.
+
+    Args:
+      workdir: a folder that `train.py` wrote; its config.json says all else.
+      quiet: whether to print nothing, and to draw no figures and no report.
+      ablation: whether to print and write, instead, what each part of infoCAM brings,
+        `evaluation/ablation.json`, on the validation split: a setting chosen by it has
+        not seen the test split.
+
+    Returns:
+      What is written: the epoch evaluated, and for each split its figures.
+
+    Raises:
+      UserError: no workdir, no checkpoint, data that cannot be read, or an ablation of
+        data without boxes.
+    """
+    workdir = Path(workdir)
+    config = load_config(workdir)
+    if "method" in config:
+        if ablation:
+            raise UserError("--ablation: a cross-fit has no boxes to find")
+        figures = workdirs.read_json(workdir / "evaluation" / "metrics.json")
+        if not quiet:
+            _print_estimate(figures)
+        return figures
+    if ablation:
+        return _ablate(workdir, config, quiet)
+    run = load_run(workdir)
+    dataset = run.dataset
+    evaluators = [
+        *measuring.for_dataset(dataset, config.loss),
+        Calibration(config.loss, dataset.multi_label),
+    ]
+    if "localization" in config:
+        settings = localizing.settings(config.localization)
+        threshold = config.localization.threshold
+        evaluators.append(localizing.Localization(config.loss, settings, threshold))
+    names = [name for name in dataset.splits if name != "train"]
+    measure_split = _measure(run, evaluators)
+    splits, measures = {}, {}
+    for name in names:
+        of_split = measure_split(run.variables, name)
+        splits[name] = measuring.summarize(dataset, evaluators, name, of_split)
+        if name == "test":
+            measures = of_split
+    figures = _figures(run, splits)
+    columns = predictions.collect(dataset, evaluators, "test", measures)
+    folder = workdir / "evaluation"
+    tables = summary.evaluation_tables(figures)
+    if not quiet:
+        _print(tables)
+    workdirs.write_text(folder / "predictions.csv", predictions.to_csv(columns))
+    if not quiet:
+        # Drawing takes a second to import, which no other command pays.
+        from mi_classifier.evaluation import report
+
+        path = report.write(run, figures, tables, columns, measures)
+        print(f"figures, predictions and report: {path}")
+    workdirs.write_text(folder / "metrics.json", workdirs.to_json(figures, indent=2))
+    return figures
+
+
+def _measure(run: Run, evaluators: Sequence[Evaluator]) -> measuring.MeasureSplit:
+    return measuring.make_measurement(
+        run.model, run.dataset, evaluators, run.config.evaluation_batch_size
+    )
+
+
+def _figures(run: Run, splits: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "dataset": run.dataset.name,
+        "loss": run.config.loss,
+        "class_names": run.dataset.class_names,
+        "class_frequencies": np.exp(run.dataset.log_prior()),
+        "epoch": run.epoch,
+        "true_mutual_information": run.dataset.mutual_information,
+        "paper": run.config.get("paper", ConfigDict()).to_dict(),
+        "splits": splits,
+    }
+
+
+def _ablate(workdir: Path, config: ConfigDict, quiet: bool) -> dict[str, Any]:
+    if "localization" not in config:
+        raise UserError(f"--ablation: {config.data.name} has no boxes to find")
+    run = load_run(workdir)
+    if not len(localizing.find_targets(run.dataset.splits["validation"]).rows):
+        raise UserError(f"--ablation: {run.dataset.name} has no boxes to find")
+    threshold, region = config.localization.threshold, config.localization.region
+    evaluator = localizing.Ablation(
+        config.loss,
+        localizing.ablation(config.localization),
+        sorted({*ABLATION_THRESHOLDS, threshold}),
+        threshold,
+        region,
+    )
+    measures = _measure(run, [evaluator])(run.variables, "validation")
+    of_split = measuring.summarize(run.dataset, [evaluator], "validation", measures)
+    figures = _figures(run, {"validation": of_split})
+    path = workdir / "evaluation" / "ablation.json"
+    workdirs.write_text(path, workdirs.to_json(figures, indent=2))
+    if not quiet:
+        _print(summary.ablation_tables(figures))
+    return figures
+
+
+def _print_estimate(figures: dict[str, Any]) -> None:
+    print(MutualInformation(**figures["estimate"]))
+    if figures["most_surprising"]:
+        print_table(summary.surprising_rows(figures))
+
+
+def _print(tables: Sequence[Table]) -> None:
+    for table in tables:
+        print_table(table)
