@@ -48,7 +48,10 @@ def prepare(
         # TFDS announces a download of unknown size on standard output.
         with contextlib.redirect_stdout(io.StringIO()), damage_told(folder, what):
             builder = make()
-            builder.download_and_prepare()
+            try:
+                builder.download_and_prepare()
+            except FileExistsError:  # another process was faster
+                builder = tfds.builder_from_directory(folder)
     except UserError as error:
         if isinstance(error.__cause__, OSError) and error.__cause__.errno in _DISK:
             message = f"data.data_dir: cannot write to {folder}: {error.__cause__}"

@@ -62,7 +62,9 @@ def _find(patterns: Sequence[str]) -> list[Path]:
         evaluated = [p for p in paths if (p / "evaluation" / "metrics.json").is_file()]
         if not evaluated:
             what = "no such workdir" if not paths else "not evaluated yet"
-            raise UserError(f"--compare: {pattern}: {what}; run evaluate.py on it first")
+            raise UserError(
+                f"--compare: {pattern}: {what}; run evaluate.py on it first"
+            )
         found |= dict.fromkeys(evaluated)
     return list(found)
 

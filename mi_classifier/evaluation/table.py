@@ -1,10 +1,12 @@
 """A table as strings, ready for the terminal, for Markdown and for HTML."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+_WIDEST = 1_000  # columns of a table in a file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +33,6 @@ def print_table(table: Table) -> None:
     from rich.markup import escape
     from rich.table import Table as RichTable
 
-    console = Console()
     shown = RichTable(
         title=escape(table.title),
         box=box.SIMPLE_HEAD,
@@ -39,12 +40,15 @@ def print_table(table: Table) -> None:
         pad_edge=False,
     )
     for index, column in enumerate(table.columns):
-        shown.add_column(
-            escape(column), justify="right" if index else "left", no_wrap=not index
-        )
+        justify = "right" if index else "left"
+        shown.add_column(escape(column), justify=justify, overflow="fold")
     for row in table.rows:
         shown.add_row(*map(escape, row))
-    console.print(shown)
+    console = Console()
+    width = console.width
+    if not console.is_terminal:  # a file has room for the whole table
+        width = max(width, Console(width=_WIDEST).measure(shown).maximum)
+    console.print(shown, width=width, crop=False)
     for note in table.notes:
         console.print(note, highlight=False, markup=False)
 
@@ -77,3 +81,11 @@ def mean_deviation(values: np.ndarray, spec: str) -> str:
     if len(values) == 1:
         return text
     return f"{text} ± {format(values.std(ddof=1), spec.replace('+', ''))}"
+
+
+def seeds_note(cells: Mapping[str, Sequence[Any]]) -> str:
+    """Returns "3 seeds a cell", or "2 to 3", and what ± is."""
+    counts = sorted({len(runs) for runs in cells.values()})
+    few = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    seeds = "seed" if few == "1" else "seeds"
+    return f"{few} {seeds} a cell; ± the standard deviation over seeds"

@@ -19,6 +19,15 @@ _ARCHIVE = flags.DEFINE_string(
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", "", "where TFDS keeps data sets; its default by default."
 )
+_SET = flags.DEFINE_multi_string(
+    "set", [], "FIELD=VALUE of every config of the table; may be given many times."
+)
+_ONLY = flags.DEFINE_list(
+    "only", [], "words that a cell must have, as in --only=cub200,vgg16_gap."
+)
+_COLLECT = flags.DEFINE_boolean(
+    "collect", False, "train nothing; take the finished runs below --workdir."
+)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -36,6 +45,9 @@ def main(arguments: Sequence[str]) -> None:
         mine=_MINE.value,
         archive_dir=_ARCHIVE.value,
         data_dir=_DATA_DIR.value,
+        changes=_SET.value,
+        only=_ONLY.value,
+        collect=_COLLECT.value,
     )
     rerun(name, options)
 

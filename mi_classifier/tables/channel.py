@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from mi_classifier.evaluation.table import Table, column, mean_deviation
 from mi_classifier.tables import reruns
@@ -21,16 +22,16 @@ def table_channel(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]
             config.data.update(flip_probability=flip, seed=seed)
             configs_of[options.root / f"flip{flip:g}" / f"seed{seed}"] = config
     cells: dict[str, Any] = {}
-    for workdir, figures in reruns.figures(configs_of, options).items():
-        test = figures["splits"]["test"]["information"]
-        flip = configs_of[workdir].data.flip_probability
-        cells.setdefault(f"{flip:g}", []).append(
-            {
-                "truth": figures["true_mutual_information"],
-                "label_entropy": test["label_entropy"],
-                **test["mutual_information"],
-            }
-        )
+    for flip, of_flip in reruns.gather(configs_of, _name_of, options).items():
+        for run in of_flip:
+            test = run.figures["splits"]["test"]["information"]
+            cells.setdefault(flip, []).append(
+                {
+                    "truth": run.figures["true_mutual_information"],
+                    "label_entropy": test["label_entropy"],
+                    **test["mutual_information"],
+                }
+            )
     rows = []
     for flip, runs in cells.items():
         truth, ours = column(runs, "truth"), column(runs, "nats")
@@ -38,11 +39,13 @@ def table_channel(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]
         row = [flip, f"{entropy.mean():.4f}", f"{truth.mean():.4f}"]
         row += [mean_deviation(ours, ".4f"), f"{error.mean():.4f}"]
         rows.append([*row, f"{(ours - truth).mean():+.4f}"])
+    seeds = min(map(len, cells.values()))
     values = {
-        name: np.stack([column(runs, key) for runs in cells.values()], 1)
+        name: np.stack([column(runs, key)[:seeds] for runs in cells.values()], 1)
         for name, key in (("truth", "truth"), ("ours", "nats"))
     }
-    figure = drawing.curves({"MNIST through a noise channel": values}, FLIPS, "P(flip)")
+    flips = [float(flip) for flip in cells]
+    figure = drawing.curves({"MNIST through a noise channel": values}, flips, "P(flip)")
     drawing.save(figure, options.root.with_name("channel.png"))
     columns = (
         "P(flip)",
@@ -54,3 +57,7 @@ def table_channel(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]
     )
     title = "MNIST labels through a symmetric channel: I(X; Y') in nats, test set"
     return [Table(title, columns, rows)], cells
+
+
+def _name_of(config: ConfigDict) -> str:
+    return f"{config.data.flip_probability:g}"

@@ -1,16 +1,21 @@
-"""The MNIST half of Table 3: classification by softmax and PC-softmax."""
+"""Table 3: classification by softmax and PC-softmax, on MNIST and CUB-200-2011."""
 
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
-from mi_classifier.evaluation.table import Table, mean_deviation
+from mi_classifier.evaluation.table import Table, mean_deviation, seeds_note
 from mi_classifier.tables import reruns
 
-# Table 3: micro and macro accuracy in percent; softmax, PC-softmax.
+# Micro and macro accuracy in percent; softmax, PC-softmax.
 PAPER_3 = {
     "balanced": {"micro": (97.95, 97.91), "macro": (97.95, 97.91)},
     "unbalanced": {"micro": (96.81, 96.86), "macro": (95.05, 96.30)},
+}
+PAPER_3_CUB = {
+    "balanced": {"micro": (89.23, 89.18), "macro": (89.21, 89.16)},
+    "unbalanced": {"micro": (89.21, 89.73), "macro": (84.63, 87.69)},
 }
 LOSSES = ("softmax", "pc_softmax")
 NAMES = {"softmax": "softmax", "pc_softmax": "PC-softmax"}
@@ -18,63 +23,95 @@ NAMES = {"softmax": "softmax", "pc_softmax": "PC-softmax"}
 
 def table_3(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
     """Accuracy on balanced and unbalanced MNIST, softmax against PC-softmax."""
-    keys = {
-        options.root / classes / loss / f"seed{seed}": (classes, loss)
+    test_sets = {"authors_test": "authors'", "test": "standard"}
+    return _table(options, "MNIST", "mnist.py", PAPER_3, test_sets)
+
+
+def table_3_cub(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
+    """The same on CUB-200-2011."""
+    test_sets = {"test": "half of the official"}
+    return _table(options, "CUB-200-2011", "cub_inception.py", PAPER_3_CUB, test_sets)
+
+
+def _table(
+    options: reruns.Options,
+    data: str,
+    file: str,
+    paper: dict[str, Any],
+    test_sets: dict[str, str],
+) -> tuple[list[Table], dict[str, Any]]:
+    """A table of a config file's runs; of `test_sets` the first is the paper's."""
+    wanted = {
+        options.root / classes / loss / f"seed{seed}": reruns.config(
+            f"{file}:{classes},{loss}", seed, options
+        )
         for seed in range(options.seeds)
-        for classes in PAPER_3
+        for classes in paper
         for loss in LOSSES
     }
-    figures = reruns.figures(
-        {
-            workdir: reruns.config(
-                f"mnist.py:{classes},{loss}", reruns.seed_of(workdir), options
-            )
-            for workdir, (classes, loss) in keys.items()
-        },
-        options,
-    )
-    cells: dict[str, Any] = {}
-    for workdir, (classes, loss) in keys.items():
-        for split in ("authors_test", "test"):
-            accuracy = figures[workdir]["splits"][split]["accuracy"]
-            cells.setdefault(f"{classes},{loss},{split}", []).append(accuracy)
-    rules = ("paper", "prior", "balanced")
-    return [_classification_table(cells, rule) for rule in rules], cells
-
-
-def _classification_table(cells: dict[str, Any], rule: str) -> Table:
-    from scipy import stats
-
+    cells = {
+        f"{name},{split}": [run.figures["splits"][split]["accuracy"] for run in runs]
+        for name, runs in reruns.gather(wanted, _name_of, options).items()
+        for split in test_sets
+    }
     titles = {
         "paper": "argmax n(x), the paper's rule",
         "prior": "the prior rule for both losses",
         "balanced": "the balanced rule for both losses",
     }
+    note = (
+        f"{seeds_note(cells)}; p of the two-sided Mann-Whitney U test between the "
+        "losses, * below 0.05."
+    )
+    tables = [
+        Table(
+            f"Table 3, {data}: accuracy in percent by {title}",
+            ("classes", "test set", "", "softmax", "PC-softmax", "p", "paper's"),
+            _rows(cells, rule, paper, test_sets),
+            (note,),
+        )
+        for rule, title in titles.items()
+    ]
+    return tables, cells
+
+
+def _name_of(config: ConfigDict) -> str:
+    return f"{'balanced' if config.data.balanced else 'unbalanced'},{config.loss}"
+
+
+def _rows(
+    cells: dict[str, Any],
+    rule: str,
+    paper: dict[str, Any],
+    test_sets: dict[str, str],
+) -> list[list[str]]:
     rows = []
-    for classes, paper in PAPER_3.items():
-        for split, title in {"authors_test": "authors'", "test": "standard"}.items():
+    for classes, published in paper.items():
+        for split, title in test_sets.items():
+            runs = [cells.get(f"{classes},{loss},{split}", []) for loss in LOSSES]
+            if not any(runs):
+                continue
             for kind in ("micro", "macro"):
                 values = [
-                    np.array([100 * _by_rule(run, rule)[kind] for run in runs])
-                    for runs in (cells[f"{classes},{loss},{split}"] for loss in LOSSES)
+                    np.array([100 * _by_rule(run, rule)[kind] for run in of_loss])
+                    for of_loss in runs
                 ]
-                p = stats.mannwhitneyu(*values, alternative="two-sided").pvalue
                 row = [classes, title, kind]
                 row += [mean_deviation(v, ".2f") for v in values]
-                row.append(f"{p:.4f}{'*' if p < 0.05 else ' '}")
-                shown = rule == "paper" and split == "authors_test"
-                published = "/".join(f"{v:.2f}" for v in paper[kind])
-                rows.append([*row, published if shown else ""])
-    note = (
-        f"{len(values[0])} seeds; ± the standard deviation over seeds; p of the "
-        "two-sided Mann-Whitney U test between the losses, * below 0.05."
-    )
-    return Table(
-        f"Table 3, MNIST: accuracy in percent by {titles[rule]}",
-        ("classes", "test set", "", "softmax", "PC-softmax", "p", "paper's"),
-        rows,
-        (note,),
-    )
+                row.append(_p_value(*values))
+                shown = rule == "paper" and split == next(iter(test_sets))
+                figures = "/".join(f"{v:.2f}" for v in published[kind])
+                rows.append([*row, figures if shown else ""])
+    return rows
+
+
+def _p_value(a: np.ndarray, b: np.ndarray) -> str:
+    from scipy import stats
+
+    if not len(a) or not len(b):
+        return ""
+    p = stats.mannwhitneyu(a, b, alternative="two-sided").pvalue
+    return f"{p:.4f}{'*' if p < 0.05 else ' '}"
 
 
 def _by_rule(accuracy: dict[str, Any], rule: str) -> dict[str, float]:

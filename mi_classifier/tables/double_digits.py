@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from mi_classifier.evaluation.table import Table, column, mean_deviation
+from mi_classifier.evaluation.table import Table, column, mean_deviation, seeds_note
 from mi_classifier.tables import reruns
 
 # Accuracy by digit in percent, and localization accuracy, by a rule not stated.
@@ -36,18 +36,21 @@ def table_5(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
         )
         for workdir, loss in keys.items()
     }
-    cells: dict[str, Any] = {}
-    for workdir, figures in reruns.figures(configs_of, options).items():
-        test = figures["splits"]["test"]
-        cells.setdefault(keys[workdir], []).append(
-            {name: test[name] for name in ("accuracy", "information", "localization")}
-        )
+    names = ("accuracy", "information", "localization")
+    runs = reruns.gather(configs_of, lambda config: config.loss, options)
+    cells = {
+        loss: [{n: run.figures["splits"]["test"][n] for n in names} for run in of_loss]
+        for loss, of_loss in runs.items()
+    }
     return [_accuracy_table(cells), _localization_table(cells)], cells
 
 
 def _accuracy_table(cells: dict[str, Any]) -> Table:
     def shares(loss: str, rule: str, kind: str = "per_class") -> np.ndarray:
-        return 100 * np.array([run["accuracy"][rule][kind] for run in cells[loss]])
+        """`[S]` of S seeds, of a digit each `[S, 10]`."""
+        shape = (0, len(PAPER_5[loss])) if kind == "per_class" else (0,)
+        runs = [run["accuracy"][rule][kind] for run in cells.get(loss, [])]
+        return 100 * np.array(runs) if runs else np.zeros(shape)
 
     values = [
         shares("sigmoid", "prior"),
@@ -76,7 +79,7 @@ def _accuracy_table(cells: dict[str, Any]) -> Table:
         "paper's",
     )
     note = (
-        f"{len(values[0])} seeds; ± the standard deviation over seeds. Decided by the "
+        f"{seeds_note(cells)}. Decided by the "
         "prior rule, the fewest errors, then by the balanced rule, the best mean of "
         "recall and specificity; * n > 0, the paper's decision."
     )
@@ -89,13 +92,13 @@ def _localization_table(cells: dict[str, Any]) -> Table:
     rows = []
     for loss, title in LOSSES.items():
         for name, map_title in TITLES.items():
-            runs = [run["localization"]["maps"][name] for run in cells[loss]]
+            runs = [r["localization"]["maps"][name] for r in cells.get(loss, [])]
             row = [f"{map_title}, {title}"]
             row += [mean_deviation(100 * column(runs, rule), ".1f") for rule in _RULES]
             published = PAPER_LOCALIZATION.get(name)
             shown = loss == "pc_sigmoid" and published is not None
             rows.append([*row, f"{published}" if shown else ""])
-    threshold = cells["sigmoid"][0]["localization"]["threshold"]
+    threshold = next(iter(cells.values()))[0]["localization"]["threshold"]
     note = (
         f"'ink': the box at threshold {threshold:g} meets the digit's tight box at IoU "
         "0.5; 'and label': its label is decided for, too; 'pointing': the map's peak "

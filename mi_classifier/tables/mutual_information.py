@@ -1,16 +1,14 @@
 """Table 2: mutual information of the Gaussian mixture, ours beside all baselines."""
 
-import json
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from mi_classifier import workdir as workdirs
-from mi_classifier.evaluation.table import Table, column, mean_deviation
+from mi_classifier.evaluation.table import Table, column, mean_deviation, seeds_note
 from mi_classifier.tables import reruns
 
 DIMS = (1, 2, 5, 10)
@@ -57,32 +55,37 @@ def table_2(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
         config.data.update(dim=dim, seed=config.seed, fresh=False)
         configs_of[workdir] = config
     started, baseline_seconds = time.monotonic(), 0.0
-    figures = reruns.figures(configs_of, options)
     cells: dict[str, Any] = {}
-    for workdir, (classes, loss, dim) in keys.items():
-        test = figures[workdir]["splits"]["test"]
-        row = {
-            "ours": test["information"]["mutual_information"]["nats"],
-            "monte_carlo": test["truth"]["mutual_information"]["nats"],
-            "accuracy": test["accuracy"][test["accuracy"]["paper_rule"]],
-            "paper": test["information"].get("paper_softmax_plus_log_m"),
-        }
-        if loss == _own(classes):
-            before = time.monotonic()
-            row |= _baselines(configs_of[workdir], workdir, options.mine)
-            baseline_seconds += time.monotonic() - before
-        cells.setdefault(f"{classes},{loss},{dim}", []).append(row)
+    for name, runs in reruns.gather(configs_of, _name_of, options).items():
+        classes, loss, _ = name.split(",")
+        for run in runs:
+            test = run.figures["splits"]["test"]
+            row = {
+                "ours": test["information"]["mutual_information"]["nats"],
+                "monte_carlo": test["truth"]["mutual_information"]["nats"],
+                "accuracy": test["accuracy"][test["accuracy"]["paper_rule"]],
+                "paper": test["information"].get("paper_softmax_plus_log_m"),
+            }
+            if loss == _own(classes):
+                before = time.monotonic()
+                row |= _baselines(run, options)
+                baseline_seconds += time.monotonic() - before
+            cells.setdefault(name, []).append(row)
     seconds = time.monotonic() - started
     _draw_table_2(options, cells, drawing)
     scored = (
-        f"{options.seeds} seeds a cell; ± the standard deviation over seeds. "
+        f"{seeds_note(cells)}. "
         "Every estimator is scored on the same held-out examples as Monte Carlo. "
         "MINE as published takes its second expectation from shuffled labels; "
         "'all pairs' sums over all labels instead."
     )
     notes = [scored]
     if options.mine:
-        nearer = [_nearer(cells[f"{c},{_own(c)},{d}"]) for c in PAPER_2 for d in DIMS]
+        nearer = [
+            _nearer(runs)
+            for _, _, runs in _own_cells(cells)
+            if all("mine" in run for run in runs)
+        ]
         notes.append(
             f"Ours is nearer to Monte Carlo than MINE in {sum(nearer)} of "
             f"{len(nearer)} cells, by the mean absolute error over seeds."
@@ -100,28 +103,39 @@ def _own(classes: str) -> str:
     return "softmax" if classes == "balanced" else "pc_softmax"
 
 
+def _name_of(config: ConfigDict) -> str:
+    classes = "balanced" if config.data.balanced else "unbalanced"
+    return f"{classes},{config.loss},{config.data.dim}"
+
+
+def _own_cells(cells: dict[str, Any]) -> Iterator[tuple[str, int, list[dict]]]:
+    """The classes, the dimension and the runs of the paper's own column."""
+    for classes in PAPER_2:
+        for dim in DIMS:
+            if runs := cells.get(f"{classes},{_own(classes)},{dim}"):
+                yield classes, dim, runs
+
+
 def _information_table(cells: dict[str, Any], notes: Sequence[str]) -> Table:
     rows = []
-    for classes, paper in PAPER_2.items():
-        for index, dim in enumerate(DIMS):
-            runs = cells[f"{classes},{_own(classes)},{dim}"]
-            row = [classes, str(dim), f"{column(runs, 'monte_carlo').mean():.4f}"]
-            row += [_above_truth(runs, "ours"), _above_truth(runs, "mine")]
-            published = (paper[_own(classes)][index], paper["mine"][index])
-            truth = paper["monte_carlo"][index]
-            rows.append([*row, ", ".join(f"{v - truth:+.2f}" for v in published)])
+    for classes, dim, runs in _own_cells(cells):
+        paper, index = PAPER_2[classes], DIMS.index(dim)
+        row = [classes, str(dim), f"{column(runs, 'monte_carlo').mean():.4f}"]
+        row += [_above_truth(runs, "ours"), _above_truth(runs, "mine")]
+        published = (paper[_own(classes)][index], paper["mine"][index])
+        truth = paper["monte_carlo"][index]
+        rows.append([*row, ", ".join(f"{v - truth:+.2f}" for v in published)])
     title = "Table 2: Monte Carlo in nats, and how far above it the estimates are"
     columns = ("classes", "D", "Monte Carlo", "ours", "MINE", "paper's net, MINE")
     return Table(title, columns, rows, notes)
 
 
 def _baseline_table(cells: dict[str, Any]) -> Table:
-    rows = []
-    for classes in PAPER_2:
-        for dim in DIMS:
-            runs = cells[f"{classes},{_own(classes)},{dim}"]
-            names = ("ours", "mine_all_pairs", "nearest_neighbors")
-            rows.append([classes, str(dim), *(_above_truth(runs, n) for n in names)])
+    names = ("ours", "mine_all_pairs", "nearest_neighbors")
+    rows = [
+        [classes, str(dim), *(_above_truth(runs, name) for name in names)]
+        for classes, dim, runs in _own_cells(cells)
+    ]
     title = "Other estimators above Monte Carlo, nats"
     columns = ("classes", "D", "ours", "MINE, all pairs", "nearest neighbors")
     return Table(title, columns, rows)
@@ -136,7 +150,9 @@ def _accuracy_table(cells: dict[str, Any]) -> Table:
     for classes, paper in PAPER_2.items():
         for loss in (loss for loss in LOSSES if loss in paper):
             for index, dim in enumerate(DIMS):
-                runs = cells[f"{classes},{loss},{dim}"]
+                runs = cells.get(f"{classes},{loss},{dim}")
+                if not runs:
+                    continue
                 micro = np.array([100 * run["accuracy"]["micro"] for run in runs])
                 macro = np.array([100 * run["accuracy"]["macro"] for run in runs])
                 bound = column(runs, "ours")
@@ -161,26 +177,25 @@ def _accuracy_table(cells: dict[str, Any]) -> Table:
     )
 
 
-def _baselines(config: ConfigDict, workdir: Path, with_mine: bool) -> dict[str, float]:
+def _baselines(run: reruns.Run, options: reruns.Options) -> dict[str, float]:
     from mi_classifier import baselines
     from mi_classifier.data import load_dataset
 
-    path = workdir / "evaluation" / "baselines.json"
-    noted = json.loads(path.read_text()) if path.exists() else {}
-    wanted = {"nearest_neighbors"} | (
-        {"mine", "mine_all_pairs"} if with_mine else set()
-    )
-    if wanted <= noted.keys():
+    path = run.workdir / "evaluation" / "baselines.json"
+    noted = workdirs.read_json(path) if path.exists() else {}
+    wanted = {"nearest_neighbors"}
+    wanted |= {"mine", "mine_all_pairs"} if options.mine else set()
+    if options.collect or wanted <= noted.keys():
         return noted
-    splits = load_dataset(config.data).splits
+    splits = load_dataset(run.config.data).splits
     names = ("train", "validation", "test")
     samples = [(splits[name]["image"], splits[name]["label"]) for name in names]
     if "nearest_neighbors" not in noted:
         x, y = (array[:_NEIGHBORS_EXAMPLES] for array in samples[2])
         noted["nearest_neighbors"] = baselines.nearest_neighbors(x, y)
-    if with_mine:
-        print(f"MINE: {workdir}", flush=True)
-        mine = baselines.mine(*samples, seed=config.seed)
+    if options.mine:
+        print(f"MINE: {run.workdir}", flush=True)
+        mine = baselines.mine(*samples, seed=run.config.seed)
         noted |= {"mine": mine.shuffled, "mine_all_pairs": mine.all_pairs}
     workdirs.write_text(path, workdirs.to_json(noted))
     return noted
@@ -203,7 +218,9 @@ def _draw_table_2(options: reruns.Options, cells: dict[str, Any], drawing: Any) 
         "nearest_neighbors": "nearest neighbors",
     }
     for classes in PAPER_2:
-        runs = [cells[f"{classes},{_own(classes)},{dim}"] for dim in DIMS]
+        runs = [cells.get(f"{classes},{_own(classes)},{dim}") for dim in DIMS]
+        if not all(runs) or len({len(of_dim) for of_dim in runs}) > 1:
+            continue  # a curve wants every point
         values = {
             label: np.stack([column(run, name) for run in runs], 1)
             for name, label in legend.items()
@@ -220,10 +237,11 @@ def _draw_table_2(options: reruns.Options, cells: dict[str, Any], drawing: Any) 
                 test["image"][some],
                 test["label"][some],
             )
-    drawing.save(
-        drawing.curves(panels, DIMS, "dimension D"),
-        options.root.with_name("2_estimates.png"),
-    )
+    if panels:
+        drawing.save(
+            drawing.curves(panels, DIMS, "dimension D"),
+            options.root.with_name("2_estimates.png"),
+        )
     drawing.save(
         drawing.mixture(samples, dataset.class_names),
         options.root.with_name("figure_8.png"),

@@ -1,19 +1,20 @@
 """The runs behind a table: a workdir for each cell and seed, trained where missing."""
 
+import ast
 import dataclasses
-import json
 import multiprocessing
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from absl import logging
 from ml_collections import ConfigDict
 
 from mi_classifier import config as configs
 from mi_classifier import workdir as workdirs
-from mi_classifier.errors import UserError
+from mi_classifier.errors import UserError, nearest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Options:
       mine: whether Table 2 runs MINE too.
       archive_dir: of MNIST's idx files, "" to download.
       data_dir: where TFDS keeps data sets, "" for its default.
+      changes: of every config, such as "num_epochs=2".
+      only: words that a cell's name must have, such as "cub200"; all cells without any.
+      collect: whether nothing is trained: finished runs beside `root`, wherever they
+        lie and whoever started them, fill the cells that their configs say.
     """
 
     root: Path
@@ -33,6 +38,24 @@ class Options:
     mine: bool = True
     archive_dir: str = ""
     data_dir: str = ""
+    changes: Sequence[str] = ()
+    only: Sequence[str] = ()
+    collect: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A finished run of a cell.
+
+    Attributes:
+      workdir: that holds it.
+      config: it was trained by.
+      figures: of its evaluation.
+    """
+
+    workdir: Path
+    config: ConfigDict
+    figures: dict[str, Any]
 
 
 def config(reference: str, seed: int, options: Options) -> ConfigDict:
@@ -46,37 +69,49 @@ def config(reference: str, seed: int, options: Options) -> ConfigDict:
     loaded = configs.load(f"configs/{reference}")
     loaded.seed = seed
     if "archive_dir" in loaded.data:
-        folders = {"archive_dir": options.archive_dir, "data_dir": options.data_dir}
-        loaded.data.update(folders)
+        loaded.data.archive_dir = options.archive_dir
+    if "data_dir" in loaded.data:
+        loaded.data.data_dir = options.data_dir
     return configs.with_absolute_paths(loaded)
 
 
-def figures(cells: Mapping[Path, ConfigDict], options: Options) -> dict[Path, Any]:
-    """Returns the evaluation of each cell's workdir; trains those that are missing.
+def gather(
+    wanted: Mapping[Path, ConfigDict],
+    name_of: Callable[[ConfigDict], str],
+    options: Options,
+) -> dict[str, list[Run]]:
+    """Returns the runs of each cell; trains those that are missing, if it may.
+
+    Args:
+      wanted: the config of each workdir.
+      name_of: from a config of the table to the name of its cell, words with commas.
+      options: see `Options`.
+
+    Returns:
+      By the cell's name, its runs by workdir, one at least.
 
     Raises:
-      UserError: a workdir of another config, or data that cannot be read.
+      UserError: a workdir of another config, a change that cannot be, data that
+        cannot be read, or no run.
     """
-    metrics = {w: w / "evaluation" / "metrics.json" for w in cells}
-    for workdir, config in cells.items():
-        workdirs.check_free_for(config, workdir)
-    compiled = options.root.parent / "compiled"
-    missing = [
-        (configs.to_json(config), workdir, compiled)
-        for workdir, config in cells.items()
-        if not _finished(config, workdir, metrics[workdir])
-    ]
-    processes = min(num_processes(), len(missing))
-    if processes > 1:
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, spawn) as pool:
-            done = pool.map(_run, *zip(*missing, strict=True))
-            for count, workdir in enumerate(done):
-                print(f"{count + 1}/{len(missing)}: {workdir}", flush=True)
+    wanted = {
+        workdir: _changed(config, options.changes)
+        for workdir, config in wanted.items()
+        if {*options.only} <= {*name_of(config).split(",")}
+    }
+    if not wanted:
+        raise UserError(f"--only: no cell has all of {', '.join(options.only)}")
+    if options.collect:
+        runs = _collect(wanted, name_of, options)
     else:
-        for count, cell in enumerate(missing):
-            print(f"{count + 1}/{len(missing)}: {_run(*cell)}", flush=True)
-    return {w: json.loads(path.read_text()) for w, path in metrics.items()}
+        _train_missing(wanted, options)
+        runs = [Run(w, c, workdirs.read_json(_metrics(w))) for w, c in wanted.items()]
+    cells: dict[str, list[Run]] = {}
+    for config in wanted.values():  # in the table's order
+        cells.setdefault(name_of(config), [])
+    for run in runs:
+        cells[name_of(run.config)].append(run)
+    return {name: of_cell for name, of_cell in cells.items() if of_cell}
 
 
 def num_processes() -> int:
@@ -91,11 +126,63 @@ def seed_of(workdir: Path) -> int:
     return int(workdir.name.removeprefix("seed"))
 
 
+def _changed(config: ConfigDict, changes: Sequence[str]) -> ConfigDict:
+    config = config.copy_and_resolve_references()
+    known = configs.flatten(config)
+    for change in changes:
+        field, equals, text = change.partition("=")
+        if not equals:
+            raise UserError(f"--set: must be FIELD=VALUE, not {change!r}")
+        if field not in known:
+            raise UserError(f"--set: no field {field!r}{nearest(field, known)}")
+        value = _parse(text, type(known[field]))
+        if value is None:
+            kind = type(known[field]).__name__
+            raise UserError(f"--set: {field} must be {kind}, not {text!r}")
+        config.update_from_flattened_dict({field: value})
+    return configs.with_absolute_paths(config)
+
+
+def _parse(text: str, kind: type) -> Any:
+    """Returns a value of a kind, or None of a text that is none."""
+    if kind is str:
+        return text
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return None
+    value = float(value) if kind is float and type(value) is int else value
+    return value if type(value) is kind else None
+
+
+def _train_missing(wanted: Mapping[Path, ConfigDict], options: Options) -> None:
+    for workdir, config in wanted.items():
+        workdirs.check_free_for(config, workdir)
+    compiled = options.root.parent / "compiled"
+    missing = [
+        (configs.to_json(config), workdir, compiled)
+        for workdir, config in wanted.items()
+        if not _finished(workdir)
+        or configs.differences(config, workdirs.load_config(workdir))
+    ]
+    processes = min(num_processes(), len(missing))
+    if processes > 1:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, spawn) as pool:
+            done = pool.map(_run, *zip(*missing, strict=True))
+            for count, workdir in enumerate(done):
+                print(f"{count + 1}/{len(missing)}: {workdir}", flush=True)
+    else:
+        for count, cell in enumerate(missing):
+            print(f"{count + 1}/{len(missing)}: {_run(*cell)}", flush=True)
+
+
 def _run(config: str, workdir: Path, compiled: Path) -> Path:
     import jax
 
     from mi_classifier import evaluation, training
 
+    logging.set_verbosity(logging.ERROR)  # in a process of its own, as `cli.run` does
     # Cells differ in numbers, seldom in programs.
     jax.config.update("jax_compilation_cache_dir", str(compiled))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -104,12 +191,53 @@ def _run(config: str, workdir: Path, compiled: Path) -> Path:
     return workdir
 
 
-def _finished(config: ConfigDict, workdir: Path, metrics: Path) -> bool:
-    log = workdir / "metrics.jsonl"
+def _collect(
+    wanted: Mapping[Path, ConfigDict],
+    name_of: Callable[[ConfigDict], str],
+    options: Options,
+) -> list[Run]:
+    """Finds finished runs of the table's kind of data, one of a cell and seed."""
+    folder = options.root.parent
+    names = {name_of(config) for config in wanted.values()}
+    data = {config.data.name for config in wanted.values()}
+    found: dict[tuple[str, int], Run] = {}
+    for workdir in _workdirs(folder):
+        config = workdirs.load_config(workdir)
+        if "method" in config or config.data.get("name") not in data:
+            continue
+        name = name_of(config)
+        if name not in names:
+            continue
+        if not _finished(workdir):
+            print(f"{workdir}: left out, not finished or not evaluated since")
+        elif other := found.get((name, config.seed)):
+            print(f"{workdir}: left out, of seed {config.seed} as {other.workdir} is")
+        else:
+            figures = workdirs.read_json(_metrics(workdir))
+            found[name, config.seed] = Run(workdir, config, figures)
+    if not found:
+        raise UserError(f"--collect: no finished run of this table below {folder}")
+    return list(found.values())
+
+
+def _workdirs(folder: Path) -> Iterator[Path]:
+    for path, folders, files in os.walk(folder):
+        folders.sort()
+        if workdirs.CONFIG in files:
+            folders.clear()
+            yield Path(path)
+
+
+def _metrics(workdir: Path) -> Path:
+    return workdir / "evaluation" / "metrics.json"
+
+
+def _finished(workdir: Path) -> bool:
+    """Whether a run has all of its epochs, and was evaluated after the last."""
+    log, metrics = workdir / "metrics.jsonl", _metrics(workdir)
     if not log.exists() or not metrics.exists():
-        return False
-    if configs.differences(config, workdirs.load_config(workdir)):
         return False
     if log.stat().st_mtime > metrics.stat().st_mtime:
         return False
-    return len(log.read_text().splitlines()) == config.num_epochs
+    num_epochs = workdirs.load_config(workdir).num_epochs
+    return len(log.read_text().splitlines()) == num_epochs

@@ -1,0 +1,218 @@
+"""Tables 4, 6, 7 and 8: CAM, infoCAM and infoCAM+ on CUB-200-2011 and Tiny-ImageNet."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mi_classifier import workdir as workdirs
+from mi_classifier.evaluation.table import Table, column, mean_deviation, seeds_note
+from mi_classifier.tables import reruns
+from mi_classifier.tables.reruns import Run
+
+_DATA = {"cub200": "CUB-200-2011", "tiny_imagenet": "Tiny-ImageNet"}
+_NETS = {"vgg16_gap": "VGG16-GAP", "resnet50": "ResNet50"}
+_FILES = {
+    ("cub200", "vgg16_gap"): "cub_vgg.py",
+    ("cub200", "resnet50"): "cub_resnet.py",
+    ("tiny_imagenet", "vgg16_gap"): "tiny_imagenet_vgg.py",
+    ("tiny_imagenet", "resnet50"): "tiny_imagenet_resnet.py",
+}
+_ADL = ("", "adl")
+# Table 8 has only these.
+_ABLATED = (("cub200", "vgg16_gap"), ("tiny_imagenet", "resnet50"))
+
+
+def table_4(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
+    """Localization on both sets."""
+    cells = _gather(options, _FILES)
+    tables = []
+    for data, data_title in _DATA.items():
+        rows = [
+            [f"{title}{', ADL' if adl else ''}", map_title, *_map_cells(runs, name)]
+            for net, title in _NETS.items()
+            for adl in _ADL
+            if (runs := cells.get(_name(data, net, adl)))
+            for name, map_title in _titles().items()
+        ]
+        title = f"Table 4: localization on {data_title} in percent"
+        columns = ("net", "map", "GT-known", "Top-1", "paper's", "p")
+        tables += [Table(title, columns, rows, _notes(cells))] if rows else []
+    return tables, _figures(cells)
+
+
+def table_6(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
+    """Classification and localization on CUB-200-2011."""
+    return _one_set(options, "6", "cub200")
+
+
+def table_7(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
+    """Classification and localization on Tiny-ImageNet."""
+    return _one_set(options, "7", "tiny_imagenet")
+
+
+def table_8(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
+    """What the region and the subtraction bring, with and without ADL."""
+    from mi_classifier.evaluation import summary
+
+    cells = _gather(options, _ABLATED)
+    rows, figures = [], {}
+    for name, runs in cells.items():
+        data, net, *adl = name.split(",")
+        ablations = [
+            summary.ablation_cells(ablation)
+            for run in runs
+            if (ablation := _ablation(run, options.collect))
+        ]
+        figures[name] = ablations
+        published = _paper(runs).get("ablation", {})
+        for kind, (map_name, has_region) in summary.TABLE_8.items():
+            row = [f"{_DATA[data]}, {_NETS[net]}{', ADL' if adl else ''}"]
+            row += ["yes" if has_region else "no"]
+            row += ["no" if map_name == "cam" else "yes"]
+            for figure in ("gt_known", "top1"):
+                values = 100 * column([a[kind] for a in ablations], figure)
+                row.append(mean_deviation(values, ".2f"))
+            rows.append([*row, _pair(published.get(kind))])
+    columns = ("", "R", "subtraction", "GT-known", "Top-1", "paper's")
+    notes = [
+        f"{seeds_note(cells)}. Ours are of the validation split, the paper's of test.",
+        "The paper captions its second half, on Tiny-ImageNet, as CUB-200-2011.",
+    ]
+    return [Table("Table 8: ablation, in percent", columns, rows, notes)], figures
+
+
+def _one_set(
+    options: reruns.Options, number: str, data: str
+) -> tuple[list[Table], dict[str, Any]]:
+    cells = _gather(options, [key for key in _FILES if key[0] == data])
+    classification, localization = [], []
+    for name, runs in cells.items():
+        _, net, *adl = name.split(",")
+        title = f"{_NETS[net]}{', ADL' if adl else ''}"
+        of_test = [run.figures["splits"]["test"] for run in runs]
+        shares = [t["localization"]["classification"] for t in of_test]
+        row = [title]
+        for top in ("top1", "top5"):
+            row.append(mean_deviation(100 * column(shares, top), ".2f"))
+        bounds = [t["information"]["mutual_information"] for t in of_test]
+        row += [_pair(_paper(runs).get("classification"))]
+        classification.append([*row, mean_deviation(column(bounds, "nats"), ".3f")])
+        for map_name, map_title in _titles().items():
+            maps = [t["localization"]["maps"][map_name] for t in of_test]
+            gentle = [
+                mean_deviation(100 * column(maps, rule), ".2f")
+                for rule in ("pointing", "max_box_accuracy")
+            ]
+            row = [title, map_title, *_map_cells(runs, map_name), *gentle]
+            localization.append(row)
+    tables = [
+        Table(
+            f"Table {number}: classification of {_DATA[data]} in percent",
+            ("net", "top-1", "top-5", "paper's", "nats"),
+            classification,
+        ),
+        Table(
+            f"Table {number}: localization on {_DATA[data]} in percent",
+            (
+                "net",
+                "map",
+                "GT-known",
+                "Top-1",
+                "paper's",
+                "p",
+                "pointing",
+                "MaxBoxAcc",
+            ),
+            localization,
+            _notes(cells),
+        ),
+    ]
+    return tables, _figures(cells)
+
+
+def _gather(
+    options: reruns.Options, pairs: Sequence[tuple[str, str]]
+) -> dict[str, list[Run]]:
+    """Runs are shared by the tables: they lie in a folder of their own."""
+    root = options.root.with_name("localization")
+    wanted = {}
+    for seed in range(options.seeds):
+        for data, net in pairs:
+            for adl in _ADL:
+                words = f":{adl}" if adl else ""
+                config = reruns.config(f"{_FILES[data, net]}{words}", seed, options)
+                folder = "_".join(filter(None, (net, adl)))
+                wanted[root / data / folder / f"seed{seed}"] = config
+    return reruns.gather(wanted, _name_of, options)
+
+
+def _name(data: str, net: str, adl: str) -> str:
+    return ",".join(filter(None, (data, net, adl)))
+
+
+def _name_of(config: ConfigDict) -> str:
+    adl = "adl" if config.model.get("adl") else ""
+    return _name(config.data.name, config.model.name, adl)
+
+
+def _titles() -> dict[str, str]:
+    from mi_classifier.activation_maps import TITLES
+
+    return TITLES
+
+
+def _map_cells(runs: Sequence[Run], name: str) -> list[str]:
+    """GT-known and Top-1 of a map, the paper's, and whether it differs from CAM."""
+    maps = [run.figures["splits"]["test"]["localization"]["maps"] for run in runs]
+    values = {
+        rule: 100 * column([m[name] for m in maps], rule)
+        for rule in ("gt_known", "top1")
+    }
+    cells = [mean_deviation(value, ".2f") for value in values.values()]
+    cells.append(_pair(_paper(runs).get(name)))
+    if name == "cam" or len(runs) < 2:
+        return [*cells, ""]
+    from scipy import stats
+
+    cam = 100 * column([m["cam"] for m in maps], "gt_known")
+    p = stats.mannwhitneyu(values["gt_known"], cam, alternative="two-sided").pvalue
+    return [*cells, f"{p:.4f}{'*' if p < 0.05 else ' '}"]
+
+
+def _paper(runs: Sequence[Run]) -> dict[str, Any]:
+    return runs[0].config.get("paper", ConfigDict()).to_dict()
+
+
+def _pair(values: Sequence[float] | None) -> str:
+    return "/".join(f"{value:.2f}" for value in values) if values else ""
+
+
+def _ablation(run: Run, collect: bool) -> dict[str, Any] | None:
+    """Reads the ablation of a run, made if it is missing and may be."""
+    from mi_classifier import evaluation
+
+    path = run.workdir / "evaluation" / "ablation.json"
+    if not path.exists():
+        if collect:
+            print(f"{run.workdir}: left out; evaluate.py --ablation was not run on it")
+            return None
+        evaluation.evaluate(run.workdir, quiet=True, ablation=True)
+    return workdirs.read_json(path)["splits"]["validation"]["ablation"]
+
+
+def _notes(cells: dict[str, list[Run]]) -> list[str]:
+    note = (
+        f"{seeds_note(cells)}; p of the two-sided Mann-Whitney U test of GT-known "
+        "against CAM's, * below 0.05. The paper's: GT-known/Top-1 of localization, "
+        "top-1/top-5 of classification."
+    )
+    return [note]
+
+
+def _figures(cells: dict[str, list[Run]]) -> dict[str, Any]:
+    names = ("localization", "information", "accuracy")
+    return {
+        name: [{n: run.figures["splits"]["test"][n] for n in names} for run in runs]
+        for name, runs in cells.items()
+    }
