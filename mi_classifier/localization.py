@@ -12,7 +12,7 @@ a miss.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 
 import cv2
@@ -64,10 +64,11 @@ def boxes_from_maps(
     size = _check_maps(maps, image_size, method)
     shape = (len(maps), *thresholds.shape, 4)
     thresholds = thresholds.reshape(-1)
+    cut = functools.partial(_masks, thresholds=thresholds, size=size, method=method)
     boxes = [
         _largest_component(mask)
-        for chunk in _chunks(maps, len(thresholds))
-        for masks in np.asarray(_masks(chunk, thresholds, size, method))
+        for chunk in _in_chunks(cut, maps, len(thresholds))
+        for masks in chunk
         for mask in masks
     ]
     return np.array(boxes, np.float32).reshape(shape)
@@ -91,7 +92,8 @@ def peaks_from_maps(
       ValueError: as there.
     """
     size = _check_maps(maps, image_size, method)
-    peaks = [np.asarray(_peaks(chunk, size, method)) for chunk in _chunks(maps)]
+    find = functools.partial(_peaks, size=size, method=method)
+    peaks = list(_in_chunks(find, maps))
     return np.concatenate(peaks) if peaks else np.zeros((0, 2), np.float32)
 
 
@@ -113,7 +115,8 @@ def score_maps(
       ValueError: as there.
     """
     size = _check_maps(maps, image_size, method)
-    scores = [np.asarray(_scores(chunk, size, method)) for chunk in _chunks(maps)]
+    scale = functools.partial(_scores, size=size, method=method)
+    scores = list(_in_chunks(scale, maps))
     return np.concatenate(scores) if scores else np.zeros((0, *size), np.float32)
 
 
@@ -343,12 +346,24 @@ def _check_maps(
     return int(size[0]), int(size[1])
 
 
-def _chunks(maps: ArrayLike, copies: int = 1) -> Iterator[ArrayLike]:
-    """Splits maps, of each of which some copies are at the image's size at once."""
-    maps = maps if isinstance(maps, jax.Array) else np.asarray(maps)
+def _in_chunks(
+    function: Callable[[np.ndarray], jax.Array], maps: ArrayLike, copies: int = 1
+) -> Iterator[np.ndarray]:
+    """Applies a function of maps to some at a time, and returns the results in turn.
+
+    Args:
+      function: compiled, from `[b, h, w]` to `[b, ...]`.
+      maps: `[B, h, w]`.
+      copies: of each map at the image's size that the function holds at once.
+    """
+    maps = np.asarray(maps)
     step = max(_CHUNK // max(copies, 1), 1)
     for start in range(0, len(maps), step):
-        yield maps[start : start + step]
+        chunk = maps[start : start + step]
+        # Of the sizes a rest may have only powers of two are compiled.
+        room = min(1 << (len(chunk) - 1).bit_length(), step)
+        padded = np.concatenate([chunk, np.repeat(chunk[-1:], room - len(chunk), 0)])
+        yield np.asarray(function(padded))[: len(chunk)]
 
 
 _jit = functools.partial(jax.jit, static_argnames=("size", "method"))

@@ -51,12 +51,14 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all, making its folder if need be.
+    """Writes a UTF-8 file whole or not at all, making its folder if need be.
 
     Raises:
       UserError: the folder cannot be written to.
     """
-    write_with(path, lambda temporary: temporary.write_text(text))
+    # Names of files are not always text: their bytes are written as they are.
+    content = text.encode("utf-8", "surrogateescape")
+    write_with(path, lambda temporary: temporary.write_bytes(content))
 
 
 def to_json(value: Any, indent: int | None = None) -> str:

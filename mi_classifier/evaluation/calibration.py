@@ -122,8 +122,8 @@ def reliability(
     pmi, prior, hits = pmi[possible], prior[possible], hits[possible]
     if not len(pmi):
         return []
-    # What is less likely than e^-20 of its frequency is all the same.
-    cells = np.floor(pmi.clip(-20, None) / _WIDTH).astype(int)
+    pmi = pmi.clip(-20, None)  # what is less frequent than that is all the same
+    cells = np.floor(pmi / _WIDTH).astype(int)
     cells -= cells.min()
     sums = np.stack(
         [

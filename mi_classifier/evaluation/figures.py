@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from mi_classifier import workdir as workdirs
 
@@ -180,6 +181,11 @@ def recall_by_frequency(
         )
     if frequencies.min() > 0 and frequencies.max() > 3 * frequencies.min():
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_locator(NullLocator())
+    else:
+        axis.set_xlim(0, 1.2 * frequencies.max())
     axis.set_xlabel("share of the training labels, %")
     axis.set_ylabel("recall on the test split, %")
     axis.legend(fontsize=8)
@@ -238,6 +244,7 @@ def training_curves(rows: Sequence[Mapping[str, float]], epoch: int) -> Figure:
         axis.axvline(epoch, color="0.5", linestyle="dotted", linewidth=1)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel(f"epoch; dotted: {epoch}, the best")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
     return figure
 

@@ -173,6 +173,9 @@ class Localization(Evaluator):
             )
             known = np.where(targets.num_boxes > 0, overlaps, None)
             fill(f"{name}_iou", known)
+        if several:  # all of the first label, then all of the second
+            ordered = sorted(columns, key=lambda title: title.partition("_")[0])
+            return {title: columns[title] for title in ordered}
         return columns
 
 

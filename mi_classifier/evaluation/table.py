@@ -45,10 +45,11 @@ def print_table(table: Table) -> None:
     for row in table.rows:
         shown.add_row(*map(escape, row))
     console = Console()
-    width = console.width
     if not console.is_terminal:  # a file has room for the whole table
-        width = max(width, Console(width=_WIDEST).measure(shown).maximum)
-    console.print(shown, width=width, crop=False)
+        needed = Console(width=_WIDEST).measure(shown).maximum
+        Console(width=max(console.width, needed)).print(shown)
+    else:
+        console.print(shown)
     for note in table.notes:
         console.print(note, highlight=False, markup=False)
 

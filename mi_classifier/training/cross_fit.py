@@ -1,9 +1,7 @@
 """A cross-fit of a user's file, from the shell."""
 
-import csv
 import dataclasses
 import hashlib
-import io
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ from mi_classifier import workdir as workdirs
 from mi_classifier.data import arrays
 from mi_classifier.errors import check_options
 from mi_classifier.estimate import CrossFit, cross_fit
+from mi_classifier.evaluation import predictions
 
 
 def train_cross_fit(config: ConfigDict, workdir: Path) -> None:
@@ -41,7 +40,14 @@ def train_cross_fit(config: ConfigDict, workdir: Path) -> None:
     fit = cross_fit(x, y, seed=config.seed)
     workdirs.open_for(config, workdir)
     workdirs.check_data(workdir, _fingerprints(x, y))
-    workdirs.write_text(metrics.with_name("predictions.csv"), _rows(fit))
+    columns = {
+        "row": range(len(fit.pmi)),
+        "label": fit.labels[fit.label],
+        "predicted": fit.predictions,
+        "pmi_nats": fit.pmi,
+    }
+    rows = predictions.to_csv(columns)
+    workdirs.write_text(metrics.with_name("predictions.csv"), rows)
     figures = {"estimate": dataclasses.asdict(fit.summary()), **_surprising(fit)}
     workdirs.write_text(metrics, workdirs.to_json(figures, indent=2))
 
@@ -51,16 +57,6 @@ def _fingerprints(x: np.ndarray, y: np.ndarray) -> dict[str, str]:
         name: hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
         for name, array in (("x", x), ("y", y))
     }
-
-
-def _rows(fit: CrossFit) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("row", "label", "predicted", "pmi_nats"))
-    labels = fit.labels[fit.label]
-    for row, pmi in enumerate(fit.pmi):
-        writer.writerow((row, labels[row], fit.predictions[row], f"{pmi:.6f}"))
-    return text.getvalue()
 
 
 def _surprising(fit: CrossFit, count: int = 10) -> dict[str, object]:

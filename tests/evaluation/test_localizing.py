@@ -5,9 +5,7 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
-from mi_classifier import config as configs
 from mi_classifier import evaluation, localization
 from mi_classifier.evaluation.evaluators import Inference, Priors
 from mi_classifier.evaluation.localizing import (
@@ -19,8 +17,6 @@ from mi_classifier.evaluation.localizing import (
     settings,
 )
 from mi_classifier.models import ModelOutput
-from mi_classifier.training import train
-from tests.conftest import REPOSITORY
 
 CONFIG = {"region": 2, "padding": "full", "rival": "region", "threshold": 0.3}
 
@@ -214,31 +210,21 @@ def test_the_ablation_scores_as_the_evaluator_does():
         assert len(row["gt_known"]) == 2
 
 
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory, archive):
-    return tmp_path_factory.mktemp("double")
-
-
-def test_a_workdir_is_trained_evaluated_and_drawn(tiny_config, workdir, capsys):
-    config = tiny_config("double_mnist", num_epochs=1)
-    train(config, workdir)
-    figures = evaluation.evaluate(workdir)
+def test_double_digits_are_evaluated_and_drawn(trained_digits, capsys):
+    figures = evaluation.evaluate(trained_digits)
     printed = capsys.readouterr().out
     for word in ("infoCAM+", "GT-known", "Top-1", "pointing", "all labels right"):
         assert word in printed
-    written = json.loads((workdir / "evaluation" / "metrics.json").read_text())
+    written = json.loads((trained_digits / "evaluation/metrics.json").read_text())
     maps = written["splits"]["test"]["localization"]["maps"]
     assert maps.keys() == {"cam", "info_cam", "info_cam_plus"}
     ours = figures["splits"]["test"]["localization"]["maps"]
     assert maps["info_cam"]["gt_known"] == pytest.approx(ours["info_cam"]["gt_known"])
     assert written["splits"]["test"]["num_examples"] == 100
-    picture = workdir / "evaluation" / "figures" / "localization.png"
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert str(picture) in printed
-    result = evaluation.evaluate(workdir, ablation=True)
+    result = evaluation.evaluate(trained_digits, ablation=True)
     printed = capsys.readouterr().out
     assert "vs image" in printed and "R=3 same" in printed
-    written = json.loads((workdir / "evaluation" / "ablation.json").read_text())
+    written = json.loads((trained_digits / "evaluation/ablation.json").read_text())
     rows = written["splits"]["validation"]["ablation"]["settings"]
     assert rows.keys() == result["splits"]["validation"]["ablation"]["settings"].keys()
     # What was chosen there is what was evaluated.
@@ -248,22 +234,10 @@ def test_a_workdir_is_trained_evaluated_and_drawn(tiny_config, workdir, capsys):
     assert row["gt_known"][at] == pytest.approx(validation["gt_known"])
 
 
-def test_a_users_own_images_from_folder_to_table_8(rehearsal_sets, tmp_path, capsys):
-    config = configs.load(f"{REPOSITORY}/configs/image_folder.py")
-    config.data.root_dir = str(rehearsal_sets["image_folder"])
-    config.data.stored_side, config.data.side = 72, 64
-    config.data.data_dir = str(tmp_path)
-    config.model = ConfigDict({"name": "gap_cnn"})
-    config.optimizer.full_rate = ("head",)
-    config.num_epochs, config.batch_size, config.feed = 1, 32, "stream"
-    paper = {"cam": (42.49, 31.38), "info_cam": (52.96, 39.79)}
-    paper |= {"info_cam_plus": (59.43, 44.40), "classification": (73.97, 91.83)}
-    ablation = {"neither": (42.49, 31.38), "subtraction": (47.59, 35.01)}
-    config.paper = ConfigDict(paper | {"ablation": ablation})
-    train(config, tmp_path / "run")
-    figures = evaluation.evaluate(tmp_path / "run")["splits"]["test"]["localization"]
+def test_a_users_own_images_to_table_8(trained_images, capsys):
+    figures = evaluation.evaluate(trained_images)["splits"]["test"]["localization"]
     printed = capsys.readouterr().out
-    assert "folder, 64 px" in printed and "59.43" in printed and "44.40" in printed
+    assert "own, 64 px" in printed and "59.43" in printed and "44.40" in printed
     assert "paper's 73.97 / 91.83" in " ".join(printed.split())
     assert figures["num_labels"] == 8
     assert figures["classification"].keys() == {"top1", "top5"}
@@ -271,9 +245,37 @@ def test_a_users_own_images_from_folder_to_table_8(rehearsal_sets, tmp_path, cap
     for row in figures["maps"].values():
         assert row["top1"] <= min(row["gt_known"], figures["classification"]["top1"])
         assert row["top5"] == row["gt_known"]
-    result = evaluation.evaluate(tmp_path / "run", ablation=True)
+    result = evaluation.evaluate(trained_images, ablation=True)
     printed = capsys.readouterr().out
     assert "region R and subtraction" in printed and "35.01" in printed
     rows = result["splits"]["validation"]["ablation"]["settings"].values()
     for row in rows:
         assert (np.array(row["top1"]) <= np.array(row["gt_known"])).all()
+
+
+def test_without_true_boxes_there_are_boxes_and_no_figures():
+    split = {
+        "image": np.zeros((3, 8, 16, 1), np.uint8),
+        "label": np.array([1, 0, 2], np.int32),
+    }
+    features = features_of(split_of_two())
+    evaluator = Localization("softmax", {"cam": Setting("cam")}, 0.3)
+    inference = Inference(
+        ModelOutput(np.eye(3, dtype=np.float32), features),
+        split,
+        Priors(np.zeros(3), np.zeros(3)),
+        {"head": {"kernel": jnp.eye(3)}},
+    )
+    measures = evaluator.measure(inference)
+    measures = {"maps": {"cam": np.asarray(measures["maps"]["cam"])}} | {
+        name: np.asarray(measures[name]) for name in ("top1", "top5")
+    }
+    result = evaluator.summarize(measures, split, None)
+    assert result["num_labels"] == 0 and result["maps"] == {}
+    columns = evaluator.columns(measures, split, ("a", "b", "c"))
+    # Label 1 is on the left of the first image, label 2 on the right of the third.
+    left, _, right = zip(
+        *(columns[f"cam_{c}"] for c in ("x0", "y0", "x1", "y1")), strict=True
+    )
+    assert left == (1, 2, 5, 6) and right == (10, 2, 14, 6)
+    assert set(columns["cam_iou"]) == {None}

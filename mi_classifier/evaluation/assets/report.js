@@ -23,7 +23,6 @@
 
   for (const item of data.items) {
     item.of = data.images[item.image];
-    if (item.right === undefined) item.right = item.of.label === item.of.prediction;
     for (const found of item.found) {
       found.iou = numbers(found.iou);
       found.boxes = numbers(found.boxes);
@@ -93,7 +92,7 @@
     if (item.of.prediction !== item.of.label) {
       lines.push(element("div", "wrong", `decided: ${item.of.prediction || "none"}`));
     }
-    let text = `PMI ${fixed(item.of.pmi, 2)} nats`;
+    let text = `PMI ${fixed(item.pmi, 2)} nats`;
     if (isScored(item, map)) text += `, IoU ${(overlap(item, map, threshold) / 65534).toFixed(2)}`;
     lines.push(element("div", "figures", text));
     return lines;
@@ -109,7 +108,7 @@
       miss: (item) => isScored(item, map) && !isHit(item, map, threshold),
     };
     const kept = data.items.filter((item) => (!wanted || item.label === wanted) && tests[byId("show").value](item));
-    const pmi = (item) => item.of.pmi ?? -Infinity;
+    const pmi = (item) => item.pmi ?? -Infinity;
     const iou = (item) => (isScored(item, map) ? overlap(item, map, threshold) : Infinity);
     const keys = { pmi, "pmi-high": (item) => -pmi(item), iou, "iou-high": (item) => -iou(item) };
     const key = keys[byId("order").value];

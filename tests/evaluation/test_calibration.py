@@ -1,0 +1,133 @@
+"""Reliability of claims whose truth is known, and against an independent count."""
+
+import numpy as np
+import pytest
+
+from mi_classifier import information
+from mi_classifier.evaluation.calibration import (
+    Calibration,
+    claims,
+    expected_calibration_error,
+    reliability,
+)
+from mi_classifier.evaluation.evaluators import Inference, Priors
+from mi_classifier.models import ModelOutput
+
+PRIOR = np.array([0.5, 0.3, 0.15, 0.05])
+
+
+def claimed(count=40_000, seed=0):
+    """Posteriors `[N, 4]` whose mean is the prior, and labels drawn from them."""
+    generator = np.random.default_rng(seed)
+    posterior = generator.dirichlet(PRIOR, count)
+    labels = (posterior.cumsum(1) > generator.random((count, 1))).argmax(1)
+    return posterior, labels
+
+
+def run(logits, labels, loss, several=False, prior=PRIOR):
+    priors = Priors(np.log(prior), np.log(prior))
+    evaluator = Calibration(loss, several)
+    inference = Inference(ModelOutput(logits, logits), {"label": labels}, priors, {})
+    measures = {k: np.asarray(v) for k, v in evaluator.measure(inference).items()}
+    return measures, evaluator.summarize(measures, {"label": labels}, priors)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "pc_softmax"])
+def test_true_claims_lie_on_the_line_and_exaggerated_ones_below(loss):
+    posterior, labels = claimed()
+    logits = np.log(np.maximum(posterior, 1e-30)).astype(np.float32)
+    if loss == "pc_softmax":
+        logits -= np.log(PRIOR).astype(np.float32)
+    _, honest = run(logits, labels, loss)
+    assert honest["expected_calibration_error"] < 0.01
+    assert honest["nats"] < 0.03
+    for row in honest["bins"]:
+        assert abs(row["claimed"] - row["observed"]) < 4.5 * row["standard_error"]
+    _, loud = run(3 * logits, labels, loss)
+    assert loud["expected_calibration_error"] > 0.1 and loud["nats"] > 0.1
+    top = loud["bins"][-1]
+    assert top["observed"] < top["claimed"] - 5 * top["standard_error"]
+
+
+def test_claims_are_pointwise_mutual_information():
+    posterior, labels = claimed(50)
+    logits = np.log(np.maximum(posterior, 1e-30)).astype(np.float32)
+    measures, _ = run(logits, labels, "softmax")
+    expected = logits - np.log(PRIOR)
+    order = np.argsort(-posterior, axis=1)
+    np.testing.assert_array_equal(measures["classes"], order)
+    np.testing.assert_allclose(
+        measures["pmi"], np.take_along_axis(expected, order, 1), rtol=1e-3, atol=1e-4
+    )
+    np.testing.assert_allclose(
+        measures["probability"],
+        np.take_along_axis(posterior, order, 1),
+        rtol=1e-3,
+        atol=1e-6,
+    )
+    own = information.pointwise_mutual_information(
+        logits - np.log(PRIOR, dtype=np.float32), labels, np.log(PRIOR)
+    )
+    every = claims(logits, "softmax", False, Priors(np.log(PRIOR), np.log(PRIOR)))
+    np.testing.assert_allclose(every[np.arange(50), labels], own, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["sigmoid", "pc_sigmoid"])
+def test_several_labels_are_claims_of_their_presence(loss):
+    generator = np.random.default_rng(1)
+    prior = np.array([0.1, 0.4, 0.8])
+    odds = np.log(prior / (1 - prior))
+    logits = odds + generator.normal(0, 2, (30_000, 3))
+    probability = 1 / (1 + np.exp(-logits))
+    labels = (generator.random(logits.shape) < probability).astype(np.float32)
+    prior = probability.mean(0)
+    given = logits if loss == "sigmoid" else logits - np.log(prior / (1 - prior))
+    measures, result = run(given.astype(np.float32), labels, loss, True, prior)
+    order = np.argsort(-probability, axis=1)
+    np.testing.assert_array_equal(measures["classes"], order)
+    expected = np.take_along_axis(np.log(probability / prior), order, 1)
+    np.testing.assert_allclose(measures["pmi"], expected, rtol=1e-3, atol=1e-4)
+    assert result["expected_calibration_error"] < 0.01
+    for row in result["bins"]:
+        assert abs(row["claimed"] - row["observed"]) < 4.5 * row["standard_error"]
+
+
+def test_bins_count_pairs_and_labels_once():
+    pmi = np.array([[0.1, -3.0]] * 30 + [[0.6, -3.1]] * 30)
+    prior = np.full_like(pmi, 0.5)
+    hits = np.zeros(pmi.shape, bool)
+    hits[:12, 0] = hits[30:57, 0] = True
+    hits[12:20, 1] = True  # eight labels: too few for a bin, and joined with the next
+    low, high = reliability(pmi, prior, hits)
+    assert (low["pairs"], low["labels"]) == (90, 20)
+    assert (high["pairs"], high["labels"]) == (30, 27)
+    assert high["observed"] == pytest.approx(np.log(0.9 / 0.5))
+    assert high["claimed"] == pytest.approx(0.6)
+    assert high["standard_error"] == pytest.approx(np.sqrt(0.1 / 27))
+    share = (30 * np.exp(0.1) + 30 * np.exp(-3.0) + 30 * np.exp(-3.1)) / 90
+    assert low["claimed"] == pytest.approx(np.log(share))
+
+
+def test_edges_of_reliability():
+    assert reliability(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros((0, 3), bool)) == []
+    never = reliability(np.ones(20), np.zeros(20), np.zeros(20, bool))
+    assert never == []
+    few = reliability(np.ones(20), np.full(20, 0.1), np.arange(20) < 3)
+    assert few == []  # three labels say nothing
+    sunk = reliability(np.full(20, -np.inf), np.full(20, 0.1), np.ones(20, bool))
+    assert all(np.isfinite(row["observed"]) for row in sunk)
+
+
+def test_expected_calibration_error_is_that_of_a_loop():
+    generator = np.random.default_rng(2)
+    probability = np.append(generator.random(999), 1.0)
+    hits = generator.random(1_000) < probability**2
+    total = 0.0
+    for low in np.arange(15) / 15:
+        inside = (probability >= low) & (probability < low + 1 / 15)
+        inside |= (low == 14 / 15) & (probability == 1)
+        if inside.any():
+            gap = abs(hits[inside].mean() - probability[inside].mean())
+            total += inside.mean() * gap
+    ours = expected_calibration_error(probability, hits)
+    assert ours == pytest.approx(total, abs=1e-9)
