@@ -182,8 +182,8 @@ def test_the_tables_are_those_of_the_terminal(open_report, trained_images, capsy
     for cell in page.locator("#tables td, #tables tbody th").all_inner_texts():
         assert " ".join(cell.split()) in printed
     figures = page.locator("#figures img")
-    assert figures.count() == 4
-    for i in range(4):
+    assert figures.count() == 3
+    for i in range(3):
         assert figures.nth(i).evaluate("image => image.naturalWidth") > 400
 
 

@@ -1,0 +1,237 @@
+"""One's own images: what is said, where the boxes lie, and what is refused."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mi_classifier import activation_maps
+from mi_classifier.data import load_dataset
+from mi_classifier.errors import UserError
+from mi_classifier.evaluation import explanation, figures
+from mi_classifier.evaluation.evaluators import Inference, Priors
+from mi_classifier.evaluation.run import load_run
+from mi_classifier.models import ModelOutput
+from tests.evaluation.conftest import MARKUP
+
+CORNERS = ("x0", "y0", "x1", "y1")
+
+
+def rows_of(workdir):
+    path = workdir / "evaluation" / "images" / "predictions.csv"
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What is drawn, instead of drawing it: lists of `figures.Localized`."""
+    calls = []
+    make = figures.localization
+    monkeypatch.setattr(
+        figures,
+        "localization",
+        lambda rows, title: calls.append(rows) or make(rows, title),
+    )
+    return calls
+
+
+@pytest.fixture
+def images(trained_images, tmp_path):
+    """Test images of the set as files, one enlarged to 216 x 144 and in a folder."""
+    root = load_run(trained_images).config.data.root_dir
+    names = [row["image"] for row in _test_rows(trained_images)][:3]
+    paths = []
+    for i, name in enumerate(names):
+        folder = tmp_path / ("folder" if i else "")
+        folder.mkdir(exist_ok=True)
+        path = folder / "same.png"
+        if path.exists():
+            path = folder / "other.PNG"
+        with Image.open(f"{root}/{name}") as image:
+            image.resize((216, 144) if i else image.size).save(path)
+        paths.append(path)
+    return paths
+
+
+def _test_rows(workdir):
+    with (workdir / "evaluation" / "predictions.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_test_image_is_told_as_in_the_evaluation(
+    trained_images, images, drawn, capsys
+):
+    truth = _test_rows(trained_images)[0]
+    explanation.explain(trained_images, [str(images[0])], label=truth["label"])
+    (row,) = rows_of(trained_images)
+    assert row["label"] == truth["label"]
+    prior = load_run(trained_images).dataset.log_prior()
+    assert len(prior) == 4
+    assert np.log(float(row["probability"]) * 4) == pytest.approx(
+        float(row["pmi_nats"]), abs=1e-4
+    )
+    assert float(row["pmi_nats"]) == pytest.approx(float(truth["pmi_nats"]), abs=1e-4)
+    # The input is the middle 64 of 72 pixels, to which the file was resized.
+    with Image.open(images[0]) as image:
+        scale = np.tile(np.array(image.size) / 72, 2)
+    for name in ("cam", "info_cam", "info_cam_plus"):
+        box = np.array([float(row[f"{name}_{c}"]) for c in CORNERS])
+        inside = np.array([int(truth[f"{name}_{c}"]) for c in CORNERS])
+        np.testing.assert_allclose(box, (inside + 4) * scale, atol=0.051)
+    ((localized,),) = drawn
+    assert list(localized.found) == ["CAM", "infoCAM", "infoCAM+"]
+    picture = trained_images / "evaluation" / "images" / "same.png.png"
+    assert Image.open(picture).format == "PNG"
+    printed = capsys.readouterr().out
+    assert (
+        "what the net says" in printed and f"{float(row['pmi_nats']):+.3f}" in printed
+    )
+
+
+def test_a_folder_of_sizes_and_equal_names(trained_images, images, drawn):
+    folder = images[1].parent
+    explanation.explain(trained_images, [str(images[0]), str(folder)])
+    rows = rows_of(trained_images)
+    assert [row["image"] for row in rows] == [
+        str(images[0]),
+        str(folder / "other.PNG"),
+        str(folder / "same.png"),
+    ]
+    written = {p.name for p in (trained_images / "evaluation" / "images").iterdir()}
+    assert {"same.png.png", "same.png_2.png", "other.PNG.png"} <= written
+    for row in rows[1:]:
+        assert 0 <= float(row["cam_x0"]) < float(row["cam_x1"]) <= 216
+        assert float(row["cam_y1"]) <= 144
+    # The likeliest class is the one that is drawn.
+    assert all(float(row["probability"]) >= 0.25 for row in rows)
+
+
+def test_why_this_and_not_that(trained_images, images, monkeypatch):
+    run = load_run(trained_images)
+    names = run.dataset.class_names
+    label, rival = names.index(MARKUP), (names.index(MARKUP) + 1) % 4
+    generator = np.random.default_rng(0)
+    features = generator.random((2, 5, 6, 7)).astype(np.float32)
+    kernel = generator.standard_normal((7, 4)).astype(np.float32)
+    inference = Inference(
+        ModelOutput(np.zeros((2, 4), np.float32), features),
+        {},
+        Priors(np.zeros(4), np.zeros(4)),
+        {"head": {"kernel": kernel}},
+    )
+    settings = explanation._settings(run)
+    labels = np.full((2, 1), label)
+    maps = explanation._maps(settings, inference, labels, label, rival, names)
+    title = f"{MARKUP},\nnot {names[rival]}"
+    assert list(maps) == ["CAM", "infoCAM", "infoCAM+", title]
+    # Eq. 14 with two classes: the difference of the two activation maps.
+    region = run.config.localization.region
+    both = [
+        np.asarray(
+            activation_maps.class_activation_map(
+                features, kernel, np.full(2, c), region=region
+            )
+        )
+        for c in (label, rival)
+    ]
+    np.testing.assert_allclose(maps[title][:, 0], both[0] - both[1], atol=1e-4)
+    explanation.explain(trained_images, [str(images[0])], MARKUP, names[rival])
+    assert "rival_x0" in rows_of(trained_images)[0]
+
+
+def test_every_digit_that_is_present(trained_digits, tmp_path, drawn):
+    split = load_run(trained_digits).dataset.splits["test"]
+    paths = []
+    for i in range(20):  # more than a batch, of which the last is not full
+        paths.append(str(tmp_path / f"{i:02}.png"))
+        Image.fromarray(split["image"][i, ..., 0]).save(paths[-1])
+    explanation.explain(trained_digits, [str(tmp_path)])
+    rows = rows_of(trained_digits)
+    by_image = {
+        path: [r["label"] for r in rows if r["image"] == path] for path in paths
+    }
+    for path, told in zip(paths, _test_rows(trained_digits), strict=False):
+        wanted = told["balanced_prediction"].split()
+        assert by_image[path] == wanted or (not wanted and len(by_image[path]) == 1)
+    assert len(drawn) == 20
+    boxes = [[int(float(row[f"cam_{c}"])) for c in CORNERS] for row in rows]
+    assert np.max(boxes, 0)[2] <= 56 and np.max(boxes, 0)[3] <= 28
+
+
+def test_a_net_without_maps_says_what_it_sees(tiny_config, tmp_path, capsys):
+    from mi_classifier.training import train
+
+    config = tiny_config("mnist", num_epochs=1)
+    train(config, tmp_path / "run")
+    image = load_dataset(config.data).splits["test"]["image"][0]
+    Image.fromarray(image[..., 0]).convert("RGB").save(tmp_path / "a.png")
+    explanation.explain(tmp_path / "run", [str(tmp_path / "a.png")], label="3")
+    (row,) = rows_of(tmp_path / "run")
+    assert row["label"] == "3" and "cam_x0" not in row
+    assert "predictions:" in capsys.readouterr().out
+    with pytest.raises(UserError, match="--rival: mnist_cnn has no maps"):
+        explanation.explain(tmp_path / "run", [str(tmp_path / "a.png")], "3", "4")
+
+
+def test_mistakes(trained_images, images, tmp_path):
+    def refused(words, paths, *names):
+        with pytest.raises(UserError) as caught:
+            explanation.explain(trained_images, list(map(str, paths)), *names)
+        assert "\n" not in str(caught.value)
+        for word in words:
+            assert word in str(caught.value)
+
+    names = load_run(trained_images).dataset.class_names
+    other = next(name for name in names if name != MARKUP)
+    refused(["no such file or folder", "none.jpg"], [tmp_path / "none.jpg"])
+    (tmp_path / "empty").mkdir()
+    refused(["holds no image"], [tmp_path / "empty"])
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(images[0].read_bytes()[:200])
+    refused([str(broken), "cannot be decoded"], [images[0], broken])
+    refused(["--label: no class", other], images[:1], other[:-1])
+    refused(["--rival: no class", other], images[:1], MARKUP, other.upper()[1:])
+    refused(["--rival: give another class by --label"], images[:1], "", other)
+    refused(["--rival: give another class by --label"], images[:1], other, other)
+
+
+def test_other_kinds_of_workdirs(tiny_config, run_script, images, tmp_path):
+    from mi_classifier.training import train
+
+    train(tiny_config(num_epochs=1), tmp_path / "mixture")
+    with pytest.raises(UserError, match="is not a set of images"):
+        explanation.explain(tmp_path / "mixture", [str(images[0])])
+    (tmp_path / "rows").mkdir()
+    config = '{"method": "cross_fit", "seed": 0, "data": {"path": "x.csv"}}'
+    (tmp_path / "rows" / "config.json").write_text(config)
+    for arguments, words in (
+        (
+            (f"--workdir={tmp_path}/rows", f"--images={images[0]}"),
+            "a cross-fit of rows",
+        ),
+        ((f"--workdir={tmp_path}/rows", "--label=a"), "--label, --rival: give images"),
+        ((f"--workdir={tmp_path}/none", f"--images={images[0]}"), "does not exist"),
+    ):
+        result = run_script("evaluate.py", *arguments, check=False)
+        assert result.returncode == 2
+        assert len(result.stderr.strip().splitlines()) == 1
+        assert words in result.stderr
+
+
+def test_images_of_many_formats_become_one(tmp_path):
+    from mi_classifier.data.decoding import decode, decode_gray
+
+    pixels = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "png")
+    np.testing.assert_array_equal(decode_gray(file.getvalue(), 28, 28)[..., 0], pixels)
+    file = io.BytesIO()
+    Image.fromarray(np.repeat(pixels[..., None], 3, -1)).save(file, "png")
+    np.testing.assert_array_equal(decode_gray(file.getvalue(), 28, 28)[..., 0], pixels)
+    assert decode_gray(file.getvalue(), 28, 56).shape == (28, 56, 1)
+    assert decode(file.getvalue(), 28).shape == (28, 28, 3)
+    with pytest.raises(ValueError, match="not an image"):
+        decode_gray(b"nothing", 28, 28)
