@@ -15,7 +15,7 @@ _IMAGES = flags.DEFINE_list(
     "images", [], "what the net says of these files and folders of images, instead."
 )
 _LABEL = flags.DEFINE_string(
-    "label", "", "with --images: the class whose maps are drawn; the likeliest."
+    "label", "", "with --images: the class to draw maps of; by default the likeliest."
 )
 _RIVAL = flags.DEFINE_string(
     "rival", "", "with --label: another class; a map shows why it is not that one."
