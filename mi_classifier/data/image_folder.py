@@ -85,7 +85,8 @@ def load(
                 validation.names, validation.labels, class_names, seed
             )
             validation, encoded["test"] = map(validation.take, halves)
-        return {**encoded, "validation": validation}, class_names
+        made = {"train": encoded["train"], "validation": validation}
+        return made | {"test": encoded["test"]}, class_names
 
     identity = {
         "root": str(root.absolute()),

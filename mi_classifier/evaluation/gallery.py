@@ -16,7 +16,8 @@ from mi_classifier.evaluation.localizing import find_targets
 from mi_classifier.evaluation.run import Run
 
 MOST_IMAGES = 500
-_MOST_PIXELS = 192  # of an image's longer side
+_SIDES = (192, 128, 96)  # pixels of an image's longer side, the first that is
+_MOST_BYTES = 10_000  # short enough
 _LOSSLESS = 64  # pixels of the longer side of images that are kept as they are
 _TOP = 3  # classes shown of each image
 _IOU_STEPS = 65_534  # so that one half is a step, and a hit stays one
@@ -158,8 +159,12 @@ def _encode(image: np.ndarray) -> str:
     if max(shown.size) <= _LOSSLESS:
         shown.save(file, "png")
         return to_url(file.getvalue(), "png")
-    shown.thumbnail((_MOST_PIXELS, _MOST_PIXELS))
-    shown.save(file, "jpeg", quality=75)
+    for side in _SIDES:
+        shown.thumbnail((side, side))
+        file = io.BytesIO()
+        shown.save(file, "jpeg", quality=75)
+        if file.tell() <= _MOST_BYTES:
+            break
     return to_url(file.getvalue(), "jpeg")
 
 

@@ -237,3 +237,16 @@ def test_what_is_interrupted_leaves_no_half(monkeypatch, trained_images, tmp_pat
         evaluation.evaluate(workdir)
     names = {path.name for path in (workdir / "evaluation").iterdir()}
     assert names == {"predictions.csv", "figures"}  # whole ones; metrics.json is last
+
+
+@pytest.mark.parametrize(("side", "kind"), [(28, "png"), (64, "png"), (299, "jpeg")])
+def test_even_noise_is_kept_short(side, kind):
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    head, _, content = gallery._encode(noise).partition(",")
+    assert head == f"data:image/{kind};base64"
+    content = base64.b64decode(content)
+    shown = Image.open(io.BytesIO(content))
+    if kind == "png":
+        np.testing.assert_array_equal(np.asarray(shown), noise)
+    else:
+        assert len(content) < 13_000 and max(shown.size) in gallery._SIDES
