@@ -26,6 +26,15 @@ _COMPARE = flags.DEFINE_list(
 
 
 def main() -> None:
+    modes = {"ablation": _ABLATION, "images": _IMAGES, "compare": _COMPARE}
+    asked = [
+        f"--{name}" for name, flag in modes.items() if flag.present and flag.value != []
+    ]
+    if len(asked) > 1:
+        raise UserError(f"{', '.join(asked)}: one at a time")
+    for flag in (_IMAGES, _COMPARE):
+        if flag.present and not flag.value:
+            raise UserError(f"--{flag.name}: is empty")
     if not _IMAGES.value and (_LABEL.value or _RIVAL.value):
         raise UserError("--label, --rival: give images too, --images=FILE,FOLDER")
     if _COMPARE.value:

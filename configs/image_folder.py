@@ -35,6 +35,8 @@ def get_config(argument: str = "") -> ConfigDict:
         }
     )
     config.batch_size, config.num_epochs = 32, 60
+    # Gentler than the paper's: this may well start without pretrained weights.
+    config.optimizer.learning_rate = 0.01
     config.optimizer.decay_epochs = 20
     del config.paper
     return config

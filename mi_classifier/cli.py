@@ -41,6 +41,8 @@ def run(main: Callable[..., None], positional: bool = False) -> None:
       main: what to call.
       positional: whether it takes the arguments that are no flags, as a list.
     """
+    for stream in (sys.stdout, sys.stderr):  # names of files are not always text
+        stream.reconfigure(errors="replace")
     logging.set_verbosity(logging.ERROR)  # the libraries' chatter; we print ourselves
 
     def call(argv: list[str]) -> None:
@@ -81,7 +83,7 @@ def _guard(function: Callable, *args: object) -> object:
         where = f"{error.filename}: " if error.filename else ""
         _leave(f"error: {where}{error.strerror}", 2)
     except KeyboardInterrupt:
-        _leave("interrupted; the same command goes on from the last epoch saved", 130)
+        _leave("interrupted; what was saved stays, and the same command goes on", 130)
 
 
 def _leave(message: str, status: int) -> None:

@@ -51,8 +51,10 @@ def choose_nearest(name: str, choices: Sequence[str], what: str) -> int:
     word = name.casefold()
     matches = [choice for key, choice in folded.items() if word in key]
     close = difflib.get_close_matches(word, folded, n=5, cutoff=0.4)
-    matches = matches[:5] or [folded[key] for key in close] or list(choices)[:5]
-    raise UserError(f"{what}: no class {name!r}; the nearest: {', '.join(matches)}")
+    if matches := matches[:5] or [folded[key] for key in close]:
+        raise UserError(f"{what}: no class {name!r}; the nearest: {', '.join(matches)}")
+    some = ", ".join(list(choices)[:5])
+    raise UserError(f"{what}: no class {name!r} among {len(choices)}, such as {some}")
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

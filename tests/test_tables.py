@@ -148,6 +148,10 @@ def collected(tmp_path):
     config = reruns.config("cub_vgg.py", 9, options)
     write_run(tmp_path / "unfinished", config, (0.0, 0.0, 0.0))
     (tmp_path / "unfinished" / "metrics.jsonl").write_text('{"step": 1}\n')
+    config = reruns.config("cub_vgg.py", 4, options)
+    config.num_epochs = 3
+    write_run(tmp_path / "shorter", config, (0.0, 0.0, 0.0))
+    workdirs.write_text(tmp_path / "of_others" / "config.json", '{"layers": [1]}')
     write_run(tmp_path / "digits", reruns.config("mnist.py", 0, options), (0, 0, 0))
     return tmp_path
 
@@ -163,7 +167,7 @@ def collect(folder, name, **options):
 def test_finished_runs_are_collected(collected, capsys):
     text, figures = collect(collected, "4")
     assert {name: len(runs) for name, runs in figures.items()} == {
-        "cub200,vgg16_gap": 3,
+        "cub200,vgg16_gap,plain": 3,
         "cub200,resnet50,adl": 1,
     }
     rows = [row.split(" | ") for row in text.splitlines() if row.startswith("| VGG16")]
@@ -176,6 +180,8 @@ def test_finished_runs_are_collected(collected, capsys):
     printed = capsys.readouterr().out
     assert "unfinished: left out, not finished" in printed
     assert "z_same_seed: left out, of seed 2 as" in printed
+    assert "shorter: left out, num_epochs is 3 there and 200 in this table" in printed
+    assert "left out: seed: the config lacks this field" in printed
 
     text, _ = collect(collected, "6", only=("vgg16_gap",))
     row = next(r for r in text.splitlines() if "73.97/91.83" in r)
@@ -206,11 +212,11 @@ def test_table_8_is_made_of_ablations(collected, capsys):
         path = collected / name / "evaluation" / "ablation.json"
         workdirs.write_text(path, workdirs.to_json(figures))
     text, written = collect(collected, "8")
-    assert len(written["cub200,vgg16_gap"]) == 2
+    assert len(written["cub200,vgg16_gap,plain"]) == 2
     lines = [r for r in text.splitlines() if r.startswith("| CUB")]
     assert lines[0].endswith("no | no | 10.00 ± 0.00 | 5.00 ± 0.00 | 42.49/31.38 |")
     assert lines[3].endswith("yes | yes | 40.00 ± 0.00 | 20.00 ± 0.00 |  |")
-    assert "vgg_again: left out; evaluate.py --ablation" in capsys.readouterr().out
+    assert "vgg_again: left out; run evaluate.py --ablation" in capsys.readouterr().out
 
 
 def test_missing_runs_of_a_cell_are_trained(rehearsal_sets, tmp_path, capsys):
@@ -234,6 +240,14 @@ def test_missing_runs_of_a_cell_are_trained(rehearsal_sets, tmp_path, capsys):
     rows = ablation["splits"]["validation"]["ablation"]["settings"]
     cam = 100 * rows["CAM"]["gt_known"][1]
     assert f"| no | no | {cam:.2f} |" in text
+    # Another threshold: evaluated and ablated again, not trained.
+    tables.rerun(
+        "8",
+        dataclasses.replace(options, changes=(*changes, "localization.threshold=0.4")),
+    )
+    written = json.loads((workdir / "evaluation" / "ablation.json").read_text())
+    assert written["splits"]["validation"]["ablation"]["threshold"] == 0.4
+    tables.rerun("8", options)
     # Table 4 is of the same runs, and trains nothing.
     capsys.readouterr()
     tables.rerun("4", dataclasses.replace(options, root=tmp_path / "4"))
@@ -249,6 +263,9 @@ def test_missing_runs_of_a_cell_are_trained(rehearsal_sets, tmp_path, capsys):
         (("num_epochs=2.5",), (), "--set: num_epochs must be int, not '2.5'"),
         (("num_epochs=many",), (), "--set: num_epochs must be int, not 'many'"),
         (("data.balanced=1",), (), "--set: data.balanced must be bool"),
+        (("seed=5",), (), "--set: seeds are the table's; --seeds says how many"),
+        (("loss=pc_softmax",), (), "--set: makes another cell of it"),
+        (("num_epochs=0",), (), "num_epochs: must be at least 1"),
         ((), ("cub201",), "--only: no cell has all of cub201"),
     ],
 )

@@ -96,7 +96,10 @@ def load(
         "seed": seed,
     }
     cached = image_cache.load(root / "decoded", identity, stored_side, broken, make)
-    name = f"{official.title}{'' if balanced else ', unbalanced'}, {side} px"
+    title = official.title
+    if archive_path and Path(builder.data_dir).parent.name != "official":
+        title += f" as in {Path(archive_path).name}"
+    name = f"{title}{'' if balanced else ', unbalanced'}, {side} px"
     return image_dataset(
         name, cached.splits, cached.class_names, side, normalization, cached.names
     )

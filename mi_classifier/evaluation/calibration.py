@@ -20,13 +20,16 @@ from mi_classifier.evaluation.evaluators import Evaluator, Inference, Measures, 
 
 NUM_CLASSES = 10  # of each example, the likeliest
 _WIDTH = 0.5  # nats
-_FEWEST = 10  # labels in a bin
+_FEWEST = 10  # labels in a bin, claimed or observed
 _CONFIDENCE_BINS = 15
 
 
 @dataclasses.dataclass(frozen=True)
 class Calibration(Evaluator):
     """The likeliest classes of each example, and whether their PMI is to be believed.
+
+    Probabilities are the net's, by the class frequencies of training; PMI is by those
+    of the population, as everywhere.
 
     Attributes:
       loss: the net's training loss.
@@ -40,9 +43,13 @@ class Calibration(Evaluator):
     def measure(self, inference: Inference) -> Measures:
         """The likeliest "classes" `[B, C]`, their "pmi" and "probability"."""
         logits, priors = inference.output.logits, inference.priors
+        trained = Priors(priors.training, priors.training)
+        log_probability = priors.training + claims(
+            logits, self.loss, self.multi_label, trained
+        )
         pmi = claims(logits, self.loss, self.multi_label, priors)
         count = min(NUM_CLASSES, logits.shape[-1])
-        log_probability, classes = jax.lax.top_k(pmi + priors.population, count)
+        log_probability, classes = jax.lax.top_k(log_probability, count)
         return {
             "classes": classes,
             "pmi": jnp.take_along_axis(pmi, classes, axis=-1),
@@ -55,8 +62,9 @@ class Calibration(Evaluator):
         """Bins of claimed and observed PMI, and calibration errors.
 
         "expected_calibration_error" is that of Guo et al. (2017), of the likeliest
-        class in 15 bins of equal width (of several labels, of all pairs); "nats" is the
-        mean of the distance between claim and observation over the labels.
+        class in 15 bins of equal width (where an example may have several labels, of
+        its ten likeliest); "nats" is the mean of the distance between claim and
+        observation over the labels.
         """
         classes, labels = measures["classes"], split["label"]
         if self.multi_label:
@@ -112,13 +120,14 @@ def reliability(
       hits: whether it is the example's label, the same shape.
 
     Returns:
-      Bins half a nat wide, or wider where they would hold fewer than ten labels: the
-      mean PMI "claimed" and "observed", log shares over log prior in nats, the standard
-      error of the latter, and how many "pairs" and "labels".
+      Bins half a nat wide, or wider where fewer than ten labels are claimed and seen:
+      the mean PMI "claimed" and "observed", log shares over log prior in nats, the
+      standard error of the latter, and how many "pairs" and "labels".
     """
     pmi, prior = (np.asarray(a, np.float64).ravel() for a in (pmi, prior))
     hits = np.ravel(hits)
-    possible = prior > 0  # of a class that never comes, nothing is claimed
+    # Of a class that never comes nothing is claimed, nor by a net that broke down.
+    possible = (prior > 0) & (pmi < np.inf)
     pmi, prior, hits = pmi[possible], prior[possible], hits[possible]
     if not len(pmi):
         return []
@@ -135,7 +144,7 @@ def reliability(
     merged, rest = [], np.zeros(4)
     for row in sums:
         rest = rest + row
-        if rest[2] >= _FEWEST:
+        if rest[2] and max(rest[0], rest[2]) >= _FEWEST:
             merged.append(rest)
             rest = np.zeros(4)
     if rest[3] and merged:
@@ -158,10 +167,14 @@ def expected_calibration_error(probability: np.ndarray, hits: np.ndarray) -> flo
     """Returns the expected calibration error (Guo et al. 2017), in [0, 1].
 
     Args:
-      probability: claimed, in [0, 1], any shape.
+      probability: claimed, in [0, 1], any shape; what is NaN does not count.
       hits: whether the claim came true, the same shape.
     """
     probability, hits = np.ravel(probability).astype(np.float64), np.ravel(hits)
+    claimed = ~np.isnan(probability)
+    probability, hits = probability[claimed], hits[claimed]
+    if not len(hits):
+        return np.nan
     cells = np.minimum(probability * _CONFIDENCE_BINS, _CONFIDENCE_BINS - 1).astype(int)
     gaps = np.bincount(cells, hits - probability)
     return float(np.abs(gaps).sum() / len(hits))

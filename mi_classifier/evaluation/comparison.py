@@ -13,7 +13,17 @@ from mi_classifier.errors import UserError
 from mi_classifier.evaluation.evaluators import RULES
 from mi_classifier.evaluation.table import Table, percent, print_table
 
-_FEW = 8  # fields in which runs differ that are shown
+_FEW = 8  # fields in which runs differ that are shown, these before others
+_FIRST = (
+    "data.name",
+    "loss",
+    "model.name",
+    "pretrained",
+    "num_epochs",
+    "batch_size",
+    "optimizer.learning_rate",
+    "seed",
+)
 
 
 def compare(patterns: Sequence[str]) -> None:
@@ -25,8 +35,7 @@ def compare(patterns: Sequence[str]) -> None:
     Raises:
       UserError: no such workdir, or none that was evaluated.
     """
-    workdirs_found = _find(patterns)
-    print_table(comparison(workdirs_found))
+    print_table(comparison(_find(patterns)))
 
 
 def comparison(paths: Sequence[Path]) -> Table:
@@ -34,20 +43,29 @@ def comparison(paths: Sequence[Path]) -> Table:
     runs = [workdirs.load_config(path) for path in paths]
     figures = [workdirs.read_json(p / "evaluation" / "metrics.json") for p in paths]
     flat = [configs.flatten(config) for config in runs]
-    fields = sorted({field for values in flat for field in values})
+    fields = {field for values in flat for field in values}
     differing = [
         field
-        for field in fields
+        for field in [*_FIRST, *sorted(fields - {*_FIRST})]
         if len({repr(values.get(field, "")) for values in flat}) > 1
+        and not field.startswith("paper.")
     ]
     rows = [
         (field, *(str(values.get(field, "")) for values in flat))
         for field in differing[:_FEW]
     ]
-    columns = [_figures_of(each) for each in figures]
+    columns = []
+    for path, each in zip(paths, figures, strict=True):
+        try:
+            columns.append(_figures_of(each))
+        except (KeyError, TypeError) as error:
+            where = path / "evaluation" / "metrics.json"
+            raise UserError(f"{where}: not of an evaluation, {error}") from error
     names = {name: None for column in columns for name in column}  # in their order
     rows += [(name, *(column.get(name, "") for column in columns)) for name in names]
-    notes = ["test split; ± one standard error; boxes at IoU 0.5"]
+    notes = ["test split; ± one standard error"]
+    if any("GT-known" in name for name in names):
+        notes[0] += "; boxes meet a true one at IoU 0.5"
     if len(differing) > _FEW:
         notes.append(f"they also differ in {', '.join(differing[_FEW:])}")
     parent = Path(os.path.commonpath([path.absolute().parent for path in paths]))
@@ -65,6 +83,9 @@ def _find(patterns: Sequence[str]) -> list[Path]:
             raise UserError(
                 f"--compare: {pattern}: {what}; run evaluate.py on it first"
             )
+        for path in paths:
+            if path not in evaluated and (path / workdirs.CONFIG).is_file():
+                print(f"{path}: left out, not evaluated yet")
         found |= dict.fromkeys(evaluated)
     return list(found)
 
@@ -80,11 +101,14 @@ def _figures_of(figures: dict[str, Any]) -> dict[str, str]:
             "prior rule, micro %": percent(estimate["accuracy"]),
         }
     test = figures["splits"]["test"]
+    each = " a label" if "per_label" in test["information"] else ""
+    bound = _nats(test["information"]["mutual_information"])
+    entropy = test["information"]["label_entropy"]
     shown = {
         "examples": f"{test['num_examples']:,}",
         "epoch": str(figures["epoch"]),
-        "mutual information, nats": _nats(test["information"]["mutual_information"]),
-        "label entropy H(Y), nats": f"{test['information']['label_entropy']:.4f}",
+        f"mutual information{each}, nats": bound,
+        f"label entropy H(Y){each}, nats": f"{entropy:.4f}",
     }
     if "calibration" in test:
         nats = test["calibration"]["nats"]
@@ -103,5 +127,7 @@ def _figures_of(figures: dict[str, Any]) -> dict[str, str]:
 
 
 def _nats(estimate: dict[str, float | None]) -> str:
-    error = estimate["standard_error"]
-    return f"{estimate['nats']:.4f}" + ("" if error is None else f" ± {error:.4f}")
+    nats, error = estimate["nats"], estimate["standard_error"]
+    if nats is None:
+        return ""
+    return f"{nats:.4f}" + ("" if error is None else f" ± {error:.4f}")

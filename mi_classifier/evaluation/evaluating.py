@@ -1,5 +1,6 @@
 """The evaluation of a workdir: tables, predictions.csv, figures, report.html."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,7 @@ def evaluate(
     tables = summary.evaluation_tables(figures)
     if not quiet:
         _print(tables)
+    _remove_outdated(folder)
     workdirs.write_text(folder / "predictions.csv", predictions.to_csv(columns))
     if not quiet:
         # Drawing takes a second to import, which no other command pays.
@@ -105,6 +107,13 @@ def _figures(run: Run, splits: dict[str, Any]) -> dict[str, Any]:
         "paper": run.config.get("paper", ConfigDict()).to_dict(),
         "splits": splits,
     }
+
+
+def _remove_outdated(folder: Path) -> None:
+    """Removes what another evaluation wrote, lest it stays beside this one's."""
+    for name in ("metrics.json", "report.html"):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "figures", ignore_errors=True)
 
 
 def _ablate(workdir: Path, config: ConfigDict, quiet: bool) -> dict[str, Any]:

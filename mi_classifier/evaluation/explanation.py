@@ -1,6 +1,7 @@
 """What a trained net says of images of one's own, and where it sees it."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
 from mi_classifier import activation_maps, localization
 from mi_classifier import workdir as workdirs
@@ -26,34 +25,42 @@ from mi_classifier.evaluation import figures as drawing
 from mi_classifier.evaluation.evaluators import Inference, Priors, paper_rule
 from mi_classifier.evaluation.run import Run, load_config, load_run
 from mi_classifier.evaluation.table import Table, print_table
+from mi_classifier.progress import tracked
 
 _BATCH = 16
 _MOST_PRINTED = 20  # images
 _TOP = 3  # classes of each
+_LONGEST = 200  # bytes of a file's name that its picture's begins with
 
 
-def find_images(paths: Sequence[str]) -> list[Path]:
-    """Returns the image files among paths, and below those that are folders, sorted.
+def find_images(paths: Sequence[str]) -> dict[Path, bool]:
+    """Finds images among paths, and below those that are folders, in their order.
+
+    Returns:
+      For each file whether it was named itself, and must be an image.
 
     Raises:
       UserError: a path that does not exist, or a folder that holds no image.
     """
     Image.init()
-    files = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            below = [
-                file
-                for _, file in archive.walk(path)
-                if file.suffix.lower() in Image.EXTENSION
-            ]
-            if not below:
-                raise UserError(f"--images: {path} holds no image")
-            files += below
-        elif path.exists():
-            files.append(path)
-        else:
-            raise UserError(f"--images: no such file or folder: {path}")
+    files: dict[Path, bool] = {}
+    for text in paths:
+        path = Path(text)
+        if not text or not path.exists():
+            raise UserError(f"--images: no such file or folder: {text!r}")
+        if not path.is_dir():
+            files[path] = True
+            continue
+        below = [
+            file
+            for name, file in archive.walk(path)
+            if file.suffix.lower() in Image.EXTENSION
+            and not any(part.startswith(".") for part in name.split("/"))
+        ]
+        if not below:
+            raise UserError(f"--images: {path} holds no image")
+        for file in below:
+            files.setdefault(file, False)
     return files
 
 
@@ -86,14 +93,13 @@ def explain(
         raise UserError(f"--images: {dataset.name} is not a set of images")
     asked = choose_nearest(label, names, "--label") if label else None
     against = choose_nearest(rival, names, "--rival") if rival else None
-    if against is not None and asked in (None, against):
-        raise UserError("--rival: give another class by --label")
+    if against is not None and asked is None:
+        raise UserError("--rival: say which class it is a rival of, by --label")
+    if against is not None and asked == against:
+        raise UserError(f"--rival: {rival} is the --label itself")
     maps_of = _settings(run)
     if rival and not maps_of:
         raise UserError(f"--rival: {run.config.model.name} has no maps to draw")
-    contents = [_read(path) for path in files]
-    images = [_decode(run, *each) for each in zip(files, contents, strict=True)]
-
     apply = jax.jit(
         lambda variables, batch: run.model.apply(
             variables, dataset.preprocess(batch), train=False
@@ -102,17 +108,11 @@ def explain(
     frequencies = dataset.log_prior()
     priors = Priors(frequencies, frequencies)
     folder = run.workdir / "evaluation" / "images"
-    pictured = _picture_names(files)
+    pictures_of = _picture_names(list(files))
     likeliest, rows = [], []
-    for start in track(
-        range(0, len(files), _BATCH),
-        "explaining",
-        console=Console(stderr=True),
-        transient=True,
-    ):
-        some = images[start : start + _BATCH]
+    for some in _batches(run, files):
         missing = min(_BATCH, len(files)) - len(some)  # one shape, one compilation
-        batch = np.stack([*some, *[some[0]] * missing])
+        batch = np.stack([image for _, image, _ in some + some[:1] * missing])
         output = apply(run.variables, batch)
         pmi = calibration.claims(
             output.logits, run.config.loss, dataset.multi_label, priors
@@ -122,8 +122,7 @@ def explain(
         labels = _labels(run, np.asarray(output.logits), probability, asked)
         inference = Inference(output, {"image": batch}, priors, run.variables["params"])
         maps = _maps(maps_of, inference, labels, asked, against, names)
-        for i, image in enumerate(some):
-            path = files[start + i]
+        for i, (path, image, size) in enumerate(some):
             order = np.argsort(-probability[i], kind="stable")[:_TOP].tolist()
             shown = [*order, *({asked} - {None, *order})]
             for c in shown:
@@ -132,11 +131,12 @@ def explain(
                 likeliest.append((name, names[c], *numbers))
             chosen = np.flatnonzero(labels[i] >= 0)
             of_image = {title: array[i, chosen] for title, array in maps.items()}
-            found = _boxes(run, contents[start + i], of_image, image.shape[:2])
-            for k, column in enumerate(chosen):
-                c = labels[i, column]
-                row = {"image": str(path), "label": names[c]}
-                row |= {"probability": probability[i, c], "pmi_nats": pmi[i, c]}
+            found = _boxes(run, size, of_image, image.shape[:2])
+            for k, c in enumerate(labels[i, chosen]):
+                row = {"image": str(path), "likeliest": names[order[0]]}
+                row |= {"picture": pictures_of[path]} if maps_of else {}
+                row |= {"label": names[c], "probability": probability[i, c]}
+                row |= {"pmi_nats": pmi[i, c]}
                 rows.append(row | {name: boxes[k] for name, boxes in found.items()})
             if of_image:
                 titles = [
@@ -150,31 +150,45 @@ def explain(
                     run.config.localization.threshold,
                 )
                 figure = drawing.localization(picture, path.name)
-                drawing.save(figure, folder / pictured[start + i])
+                drawing.save(figure, folder / pictures_of[path])
+    if not rows:
+        raise UserError("--images: none of them can be decoded")
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     workdirs.write_text(folder / "predictions.csv", predictions.to_csv(columns))
-    _print(files, likeliest)
+    _print(likeliest)
     what = "pictures and boxes" if maps_of else "predictions"
     print(f"{what}: {folder}")
+
+
+def _batches(
+    run: Run, files: Mapping[Path, bool]
+) -> Iterator[list[tuple[Path, np.ndarray, tuple[int, int]]]]:
+    """Yields some images at a time: path, image as stored, (width, height) of the file.
+
+    What cannot be decoded is an error where it was named itself, else left out.
+    """
+    some = []
+    for path, named in tracked(files.items(), "explaining"):
+        try:
+            content = path.read_bytes()
+            size = tfds_store.size_of(content)
+            some.append((path, run.dataset.read_image(content), size))
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            message = f"{path}: cannot be decoded: {reason}"
+            if named:
+                raise UserError(message) from error
+            print(f"left out: {message}")
+        if len(some) == _BATCH:
+            yield some
+            some = []
+    if some:
+        yield some
 
 
 def _settings(run: Run) -> dict[str, localizing.Setting]:
     config = run.config
     return localizing.settings(config.localization) if "localization" in config else {}
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _decode(run: Run, path: Path, content: bytes) -> np.ndarray:
-    try:
-        return run.dataset.read_image(content)
-    except ValueError as error:
-        raise UserError(f"{path}: cannot be decoded: {error}") from error
 
 
 def _labels(
@@ -225,13 +239,15 @@ def _maps(
 
 
 def _boxes(
-    run: Run, content: bytes, maps: Mapping[str, np.ndarray], size: tuple[int, int]
+    run: Run,
+    file_size: tuple[int, int],
+    maps: Mapping[str, np.ndarray],
+    size: tuple[int, int],
 ) -> dict[str, Any]:
     """Returns columns of box corners in the file's pixels, for maps `[G, h, w]`."""
     columns: dict[str, Any] = {}
     keys = {title: name for name, title in activation_maps.TITLES.items()}
     x0, y0, x1, y1 = run.dataset.visible
-    file_size = np.array(tfds_store.size_of(content))
     origin = np.tile((x0, y0), 2)
     scale = np.tile(((x1 - x0) / size[1], (y1 - y0) / size[0]), 2)
     for title, array in maps.items():
@@ -244,20 +260,21 @@ def _boxes(
     return columns
 
 
-def _picture_names(files: Sequence[Path]) -> list[str]:
+def _picture_names(files: Sequence[Path]) -> dict[Path, str]:
     """Returns a name for each file's picture; files of one name are numbered."""
-    names, counts = [], dict.fromkeys((path.name for path in files), 0)
+    names, counts = {}, dict.fromkeys((path.name for path in files), 0)
     for path in files:
         counts[path.name] += 1
         number = f"_{counts[path.name]}" if counts[path.name] > 1 else ""
-        names.append(f"{path.name}{number}.png")
+        stem = os.fsdecode(os.fsencode(path.name)[:_LONGEST])
+        names[path] = f"{stem}{number}.png"
     return names
 
 
-def _print(files: Sequence[Path], likeliest: Sequence[tuple[str, ...]]) -> None:
+def _print(likeliest: Sequence[tuple[str, ...]]) -> None:
     starts = [i for i, row in enumerate(likeliest) if row[0]]
-    end = starts[_MOST_PRINTED] if len(files) > _MOST_PRINTED else len(likeliest)
-    more = len(files) - _MOST_PRINTED
+    more = len(starts) - _MOST_PRINTED
+    end = starts[_MOST_PRINTED] if more > 0 else len(likeliest)
     notes = ["by the class frequencies of the training set"]
     if more > 0:
         notes.append(f"{more:,} more images are in predictions.csv")

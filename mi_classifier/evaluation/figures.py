@@ -1,6 +1,7 @@
 """Figures: colors that the color-blind tell apart, titles, units, readable in print."""
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,15 @@ def save(figure: Figure, path: Path) -> None:
     Raises:
       UserError: the folder cannot be written to.
     """
-    workdirs.write_with(path, lambda p: figure.savefig(p, format="png", dpi=150))
+    with warnings.catch_warnings():
+        # Names may be in any script; what the font lacks becomes a box.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        workdirs.write_with(path, lambda p: figure.savefig(p, format="png", dpi=150))
+
+
+def plain(text: str) -> str:
+    """Returns text that Matplotlib shows as it is: no formulas, nothing but Unicode."""
+    return text.encode("utf-8", "replace").decode().replace("$", r"\$")
 
 
 def principal_components(x: np.ndarray, count: int = 2) -> np.ndarray:
@@ -65,9 +74,9 @@ def mixture(
         for c, name in enumerate(names):
             own = points[y == c]
             height = np.full(len(own), c) if single else own[:, 1]
-            style = {"color": COLORS[c], "marker": MARKERS[c], "label": name}
+            style = {"color": COLORS[c], "marker": MARKERS[c], "label": plain(name)}
             axis.scatter(own[:, 0], height, s=6, alpha=0.6, linewidths=0, **style)
-        axis.set_title(title, fontsize=9)
+        axis.set_title(plain(title), fontsize=9)
         axis.set_xlabel("x" if single else "first component", fontsize=8)
         axis.set_ylabel("class" if single else "second component", fontsize=8)
         axis.tick_params(labelsize=7)
@@ -168,10 +177,22 @@ def recall_by_frequency(
       title: above it.
     """
     figure, axis = _single(title)
-    frequencies = 100 * np.asarray(frequencies)
+    x = 100 * np.asarray(frequencies)
+    low, high = x.min(), x.max()
+    axis.set_xlabel("share of the training labels, %")
+    if high < 1.01 * low:  # all alike: nothing to be seen against it
+        x = np.argsort(np.argsort(-next(iter(recall.values())), kind="stable"))
+        axis.set_xlabel(f"class, of {low:.3g}% of the training labels, by recall")
+    elif low > 0 and high > 3 * low:
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_locator(NullLocator())
+    else:
+        axis.set_xlim(0, 1.2 * high)
     for index, (name, values) in enumerate(recall.items()):
         axis.scatter(
-            frequencies,
+            x,
             100 * np.asarray(values, np.float64),
             s=22,
             facecolors="none" if index else COLORS[index],  # both are seen where equal
@@ -179,14 +200,6 @@ def recall_by_frequency(
             marker=MARKERS[index],
             label=f"{name}, mean {100 * np.nanmean(values):.2f}",
         )
-    if frequencies.min() > 0 and frequencies.max() > 3 * frequencies.min():
-        axis.set_xscale("log")
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.xaxis.set_major_formatter("{x:g}")
-        axis.xaxis.set_minor_locator(NullLocator())
-    else:
-        axis.set_xlim(0, 1.2 * frequencies.max())
-    axis.set_xlabel("share of the training labels, %")
     axis.set_ylabel("recall on the test split, %")
     axis.legend(fontsize=8)
     return figure
@@ -238,7 +251,9 @@ def training_curves(rows: Sequence[Mapping[str, float]], epoch: int) -> Figure:
     for index, (axis, (title, (name, scale))) in enumerate(
         zip(figure.subplots(1, len(panels)), panels.items(), strict=True)
     ):
-        values = [np.nan if row[name] is None else scale * row[name] for row in rows]
+        values = [
+            np.nan if row.get(name) is None else scale * row[name] for row in rows
+        ]
         few = "o" if len(x) < 30 else ""
         axis.plot(x, values, color=COLORS[index], marker=few, markersize=3)
         axis.axvline(epoch, color="0.5", linestyle="dotted", linewidth=1)
@@ -252,7 +267,7 @@ def training_curves(rows: Sequence[Mapping[str, float]], epoch: int) -> Figure:
 def _single(title: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(5.6, 4.2), layout="constrained")
     axis = figure.subplots()
-    axis.set_title(title, fontsize=10)
+    axis.set_title(plain(title), fontsize=10)
     axis.grid(alpha=0.3)
     return figure, axis
 
@@ -292,7 +307,7 @@ def localization(rows: Sequence[Localized], title: str) -> Figure:
         gray = row.image[..., 0] if row.image.shape[-1] == 1 else row.image
         style = {"cmap": "gray", "vmin": 0, "vmax": 255}
         line[0].imshow(gray, **style)
-        line[0].set_ylabel(row.title, fontsize=8)
+        line[0].set_ylabel(plain(row.title), fontsize=8)
         line[0].set_title("image", fontsize=9)
         _draw_boxes(line[0], row.true_boxes, COLORS[1], "true box", "dashed")
         for axis, (name, (scores, box)) in zip(
@@ -300,7 +315,7 @@ def localization(rows: Sequence[Localized], title: str) -> Figure:
         ):
             axis.imshow(gray, **style)
             axis.imshow(scores, cmap="viridis", vmin=0, vmax=1, alpha=0.55)
-            axis.set_title(name, fontsize=9)
+            axis.set_title(plain(name), fontsize=9)
             _draw_boxes(axis, row.true_boxes, COLORS[1], "true box", "dashed")
             _draw_boxes(axis, box[None], "white", "found box", "solid")
         for axis in line:
@@ -315,7 +330,7 @@ def localization(rows: Sequence[Localized], title: str) -> Figure:
         fontsize=8,
         facecolor="0.6",
     )
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(plain(title), fontsize=10)
     return figure
 
 
@@ -334,5 +349,6 @@ def _draw_boxes(
                 linewidth=1.5,
                 linestyle=line,
                 label=label,
+                clip_on=False,  # a box of the whole image is seen, too
             )
         )

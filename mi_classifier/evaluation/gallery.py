@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
 from mi_classifier import localization
 from mi_classifier.activation_maps import TITLES
-from mi_classifier.evaluation.localizing import find_targets
+from mi_classifier.evaluation.localizing import find_targets, labels_of
 from mi_classifier.evaluation.run import Run
+from mi_classifier.progress import tracked
 
 MOST_IMAGES = 500
 _SIDES = (192, 128, 96)  # pixels of an image's longer side, the first that is
@@ -112,8 +111,7 @@ def _items(
     targets = find_targets(split, all_images=True)
     where = targets.rows, targets.columns
     truth = targets.truths["boxes"], targets.num_boxes
-    labels = split["box_label"] if "box_label" in split else split["label"][:, None]
-    labels = labels[where]
+    labels = labels_of(split)[where]
     right = measures["localization"]["top1"][chosen][where]
     pmi = measures["information"]["pmi"][chosen]
     pmi = pmi[targets.rows, labels] if pmi.ndim > 1 else pmi[targets.rows]
@@ -128,13 +126,7 @@ def _items(
         }
         for i, label in enumerate(labels)
     ]
-    console = Console(stderr=True)
-    for array in track(
-        measures["localization"]["maps"].values(),
-        "drawing boxes",
-        console=console,
-        transient=True,
-    ):
+    for array in tracked(measures["localization"]["maps"].values(), "drawing boxes"):
         maps = array[chosen][where]
         boxes = localization.boxes_from_maps(maps, size, thresholds)
         overlaps = np.float64(localization.best_iou(boxes, *truth))

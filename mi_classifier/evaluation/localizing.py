@@ -4,15 +4,15 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
-from mi_classifier import activation_maps, localization
+from mi_classifier import activation_maps, information, localization
 from mi_classifier.data import Split
 from mi_classifier.evaluation import evaluators, multi_label
 from mi_classifier.evaluation.evaluators import Evaluator, Inference, Measures, Priors
+from mi_classifier.progress import tracked
 
 CORNERS = ("x0", "y0", "x1", "y1")
 _CHUNK = 512  # maps that are at the size of the image at once
@@ -124,14 +124,17 @@ class Localization(Evaluator):
         }
         figures = {
             name: _figures(chosen, size, targets, correct, self.threshold)
-            for name, chosen in track(
-                maps.items(), "localizing", console=Console(stderr=True), transient=True
-            )
+            for name, chosen in tracked(maps.items(), "localizing")
         }
         return {
             "num_labels": len(targets.rows),
             "threshold": self.threshold,
-            "classification": {name: right.mean() for name, right in correct.items()},
+            "num_images": len(split["image"]),
+            # Of all images, with boxes or not; of several labels, of all labels.
+            "classification": {
+                name: (right if "box_label" in split else measures[name]).mean()
+                for name, right in correct.items()
+            },
             "maps": figures,
         }
 
@@ -161,8 +164,11 @@ class Localization(Evaluator):
 
         num_images = len(split["image"])
         if several:
-            labels = split["box_label"][targets.rows, targets.columns]
+            labels = labels_of(split)[targets.rows, targets.columns]
             fill("", np.asarray(class_names)[labels])
+        if targets.num_boxes.any():
+            boxes = zip(targets.truths["boxes"], targets.num_boxes, strict=True)
+            fill("true_boxes", np.array([_box_text(b[:count]) for b, count in boxes]))
         for name in self.settings:
             maps = measures["maps"][name][targets.rows, targets.columns]
             boxes = localization.boxes_from_maps(maps, size, self.threshold)
@@ -212,8 +218,7 @@ class Ablation(Evaluator):
         truth = (targets.truths["boxes"], targets.num_boxes)
         right = measures["top1"][targets.rows, targets.columns]
         figures = {}
-        console = Console(stderr=True)
-        for name in track(self.settings, "ablation", console=console, transient=True):
+        for name in tracked(self.settings, "ablation"):
             maps = measures["maps"][name][targets.rows, targets.columns]
             boxes = localization.boxes_from_maps(maps, size, self.thresholds)
             boxes = np.moveaxis(boxes, 1, 0)
@@ -248,9 +253,18 @@ def _measure(
         correct = {"top1": jnp.take_along_axis(right, labels, axis=-1)}
     else:
         labels = batch["label"][:, None]
-        own = jnp.take_along_axis(logits, labels, axis=-1)
-        rank = (logits > own).sum(-1, keepdims=True)
-        correct = {"top1": rank < 1, "top5": rank < 5}
+        # By either rule, the paper's decision is for the largest of the net's logits.
+        decided = information.optimal_decision(
+            evaluators.pc_logits(logits, loss, log_prior),
+            log_prior,
+            evaluators.paper_rule(loss),
+        )
+        top1 = decided[:, None] == labels
+        seen = jnp.where(jnp.isneginf(log_prior), -jnp.inf, logits)
+        _, likeliest = jax.lax.top_k(seen, min(5, logits.shape[-1]))
+        among = (likeliest == labels).any(-1, keepdims=True)
+        known = ~jnp.isnan(jnp.take_along_axis(logits, labels, axis=-1))
+        correct = {"top1": top1, "top5": top1 | (among & known)}
     maps = {name: setting.maps(inference, labels) for name, setting in settings.items()}
     return correct | {"maps": maps}
 
@@ -280,7 +294,7 @@ def find_targets(split: Split, all_images: bool = False) -> Targets:
 
     Args:
       split: with or without boxes.
-      all_images: whether labels without a true box are targets too.
+      all_images: whether images of one label, but without a true box, count too.
     """
     kinds = [name for name in ("boxes", "cells") if name in split]
     if "box_label" not in split:
@@ -299,6 +313,16 @@ def find_targets(split: Split, all_images: bool = False) -> Targets:
     order = np.argsort(~bears, axis=1, kind="stable")[..., None]
     truths = {name: np.take_along_axis(split[name][rows], order, 1) for name in kinds}
     return Targets(rows, columns, truths, bears.sum(1))
+
+
+def _box_text(boxes: np.ndarray) -> str:
+    """Returns boxes as "x0 y0 x1 y1", with semicolons between several."""
+    return "; ".join(" ".join(f"{value:g}" for value in box) for box in boxes)
+
+
+def labels_of(split: Split) -> np.ndarray:
+    """Returns the labels that may be looked for in each image, `[N, G]`."""
+    return split["box_label"] if "box_label" in split else split["label"][:, None]
 
 
 def _figures(

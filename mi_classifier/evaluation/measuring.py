@@ -38,25 +38,24 @@ def make_measurement(
 
     def measure(
         variables: Variables, priors: Priors, batch: plugins.Batch
-    ) -> tuple[dict[str, plugins.Measures], jax.Array]:
+    ) -> dict[str, plugins.Measures]:
         output = model.apply(variables, dataset.preprocess(batch["image"]), train=False)
         inference = plugins.Inference(output, batch, priors, variables["params"])
-        values = {e.name: e.measure(inference) for e in evaluators}
-        return values, batch["mask"]
+        return {e.name: e.measure(inference) for e in evaluators}
 
     step = parallel.on_devices(measure, in_axes=(None, None, 0), out_axes=0)
 
     def measure_split(variables: Variables, name: str) -> dict[str, Any]:
+        split = dataset.splits[name]
         priors = parallel.replicate(_priors(dataset, name))
         outputs, running = [], None
-        for batch in parallel.evaluation_batches(dataset.splits[name], batch_size):
+        for batch in parallel.evaluation_batches(split, batch_size):
             running, done = step(variables, priors, batch), running
             if done is not None:  # the devices hold two batches, not the split
                 outputs.append(parallel.merge(done))
         outputs.append(parallel.merge(running))
-        values, masks = zip(*outputs, strict=True)
-        real = np.concatenate(masks) > 0
-        return jax.tree.map(lambda *parts: np.concatenate(parts)[real], *values)
+        count = len(split["label"])  # padding is at the end
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *outputs)
 
     return measure_split
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from mi_classifier import activation_maps, localization
 from mi_classifier.data import Dataset
 from mi_classifier.evaluation import figures
-from mi_classifier.evaluation.localizing import find_targets
+from mi_classifier.evaluation.localizing import find_targets, labels_of
 
 _ROWS = 6
 
@@ -72,8 +72,7 @@ def draw_test_images(
     places = np.linspace(0, len(firsts) - 1, min(_ROWS, len(firsts))).astype(int)
     chosen = firsts[places]
     rows, columns = targets.rows[chosen], targets.columns[chosen]
-    labels = split["box_label"] if "box_label" in split else split["label"][:, None]
-    names = [dataset.class_names[label] for label in labels[rows, columns]]
+    names = [dataset.class_names[label] for label in labels_of(split)[rows, columns]]
     some = localized(
         split["image"][rows],
         [f"label {name}" for name in names],

@@ -27,7 +27,8 @@ CAPTIONS = {
     "recall": "Recall of each class by its share of training. The prior rule is what "
     "an ordinary softmax decides, the balanced rule what PC-softmax does.",
     "threshold": "Localization at every threshold, by the public WSOL evaluation; the "
-    "peak is MaxBoxAcc.",
+    "peak is MaxBoxAcc. Its boxes are not quite those of the gallery, which are the "
+    "paper's.",
 }
 
 

@@ -43,13 +43,19 @@ def evaluation_tables(figures: dict[str, Any]) -> list[Table]:
     """
     splits = figures["splits"]
     truth = figures["true_mutual_information"]
+    notes = ["± one standard error; * argmax of the net's logits, as in the paper"]
+    if splits["test"]["information"]["mutual_information"]["nats"] < 0:
+        notes.append(
+            "negative: this net says less than class frequencies alone do; train it "
+            "longer, with a lower optimizer.learning_rate, or from pretrained weights"
+        )
     heads = [f"{name}\n{split['num_examples']:,}" for name, split in splits.items()]
     tables = [
         Table(
             f"{figures['dataset']}: {figures['loss']}, epoch {figures['epoch']}",
             ("", *heads),
             [(name, *cells) for name, cells in _rows(list(splits.values()), truth)],
-            ("± one standard error; * argmax of the net's logits, as in the paper",),
+            notes,
         ),
         _classes(splits["test"], figures["class_names"]),
     ]
@@ -231,8 +237,11 @@ def _localization(figures: dict[str, Any], paper: dict[str, Any]) -> Table:
             published = [f"{value:.2f}" for value in paper[name]]
             blank = [""] * (len(known) - len(published))
             rows.append(("  paper's", *published, *blank))
+    title = f"test localization of {figures['num_labels']:,} labels, %"
+    if figures["num_labels"] < figures["num_images"]:  # some have no true box
+        title = title.replace("labels", f"of {figures['num_images']:,} images")
     return Table(
-        f"test localization of {figures['num_labels']:,} labels, %",
+        title,
         ("map", *(_LOCALIZATION[name] for name in known)),
         rows,
         ("; ".join(notes),),

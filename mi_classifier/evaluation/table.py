@@ -30,20 +30,24 @@ def print_table(table: Table) -> None:
     """Prints a table and its notes."""
     from rich import box
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table as RichTable
+    from rich.text import Text
+
+    def shown_text(text: str) -> Text:
+        # Names of files are not always text.
+        return Text(text.encode("utf-8", "replace").decode())
 
     shown = RichTable(
-        title=escape(table.title),
+        title=shown_text(table.title),
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),  # three splits fit into 80 columns
         pad_edge=False,
     )
     for index, column in enumerate(table.columns):
         justify = "right" if index else "left"
-        shown.add_column(escape(column), justify=justify, overflow="fold")
+        shown.add_column(shown_text(column), justify=justify, overflow="fold")
     for row in table.rows:
-        shown.add_row(*map(escape, row))
+        shown.add_row(*map(shown_text, row))
     console = Console()
     if not console.is_terminal:  # a file has room for the whole table
         needed = Console(width=_WIDEST).measure(shown).maximum
@@ -51,7 +55,7 @@ def print_table(table: Table) -> None:
     else:
         console.print(shown)
     for note in table.notes:
-        console.print(note, highlight=False, markup=False)
+        console.print(shown_text(note))
 
 
 def markdown(table: Table) -> str:
@@ -90,3 +94,13 @@ def seeds_note(cells: Mapping[str, Sequence[Any]]) -> str:
     few = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
     seeds = "seed" if few == "1" else "seeds"
     return f"{few} {seeds} a cell; ± the standard deviation over seeds"
+
+
+def p_value(a: np.ndarray, b: np.ndarray) -> str:
+    """Returns p of the two-sided Mann-Whitney U test, * below 0.05; "" of one seed."""
+    from scipy import stats
+
+    if min(len(a), len(b)) < 2:
+        return ""
+    p = stats.mannwhitneyu(a, b, alternative="two-sided").pvalue
+    return f"{p:.4f}{'*' if p < 0.05 else ' '}"

@@ -52,4 +52,4 @@ def rerun(name: str, options: Options) -> None:
     workdirs.write_text(options.root.with_suffix(".md"), text)
     json_text = workdirs.to_json(figures, indent=1)
     workdirs.write_text(options.root.with_suffix(".json"), json_text)
-    print(f"written: {options.root}.md, {options.root}.json, and figures if there are")
+    print(f"written: {options.root}.md, {options.root}.json")

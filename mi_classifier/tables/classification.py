@@ -5,7 +5,12 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from mi_classifier.evaluation.table import Table, mean_deviation, seeds_note
+from mi_classifier.evaluation.table import (
+    Table,
+    mean_deviation,
+    p_value,
+    seeds_note,
+)
 from mi_classifier.tables import reruns
 
 # Micro and macro accuracy in percent; softmax, PC-softmax.
@@ -98,20 +103,11 @@ def _rows(
                 ]
                 row = [classes, title, kind]
                 row += [mean_deviation(v, ".2f") for v in values]
-                row.append(_p_value(*values))
+                row.append(p_value(*values))
                 shown = rule == "paper" and split == next(iter(test_sets))
                 figures = "/".join(f"{v:.2f}" for v in published[kind])
                 rows.append([*row, figures if shown else ""])
     return rows
-
-
-def _p_value(a: np.ndarray, b: np.ndarray) -> str:
-    from scipy import stats
-
-    if not len(a) or not len(b):
-        return ""
-    p = stats.mannwhitneyu(a, b, alternative="two-sided").pvalue
-    return f"{p:.4f}{'*' if p < 0.05 else ' '}"
 
 
 def _by_rule(accuracy: dict[str, Any], rule: str) -> dict[str, float]:

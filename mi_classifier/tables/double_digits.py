@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from mi_classifier.activation_maps import TITLES
 from mi_classifier.evaluation.table import Table, column, mean_deviation, seeds_note
 from mi_classifier.tables import reruns
 
@@ -87,8 +88,6 @@ def _accuracy_table(cells: dict[str, Any]) -> Table:
 
 
 def _localization_table(cells: dict[str, Any]) -> Table:
-    from mi_classifier.activation_maps import TITLES
-
     rows = []
     for loss, title in LOSSES.items():
         for name, map_title in TITLES.items():

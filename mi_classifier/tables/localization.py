@@ -5,8 +5,17 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mi_classifier import evaluation
 from mi_classifier import workdir as workdirs
-from mi_classifier.evaluation.table import Table, column, mean_deviation, seeds_note
+from mi_classifier.activation_maps import TITLES
+from mi_classifier.evaluation import summary
+from mi_classifier.evaluation.table import (
+    Table,
+    column,
+    mean_deviation,
+    p_value,
+    seeds_note,
+)
 from mi_classifier.tables import reruns
 from mi_classifier.tables.reruns import Run
 
@@ -18,7 +27,7 @@ _FILES = {
     ("tiny_imagenet", "vgg16_gap"): "tiny_imagenet_vgg.py",
     ("tiny_imagenet", "resnet50"): "tiny_imagenet_resnet.py",
 }
-_ADL = ("", "adl")
+_ADL = ("plain", "adl")
 # Table 8 has only these.
 _ABLATED = (("cub200", "vgg16_gap"), ("tiny_imagenet", "resnet50"))
 
@@ -29,11 +38,11 @@ def table_4(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
     tables = []
     for data, data_title in _DATA.items():
         rows = [
-            [f"{title}{', ADL' if adl else ''}", map_title, *_map_cells(runs, name)]
-            for net, title in _NETS.items()
+            [_title(net, adl), map_title, *_map_cells(runs, name)]
+            for net in _NETS
             for adl in _ADL
-            if (runs := cells.get(_name(data, net, adl)))
-            for name, map_title in _titles().items()
+            if (runs := cells.get(f"{data},{net},{adl}"))
+            for name, map_title in TITLES.items()
         ]
         title = f"Table 4: localization on {data_title} in percent"
         columns = ("net", "map", "GT-known", "Top-1", "paper's", "p")
@@ -53,12 +62,10 @@ def table_7(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
 
 def table_8(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
     """What the region and the subtraction bring, with and without ADL."""
-    from mi_classifier.evaluation import summary
-
     cells = _gather(options, _ABLATED)
     rows, figures = [], {}
     for name, runs in cells.items():
-        data, net, *adl = name.split(",")
+        data, net, adl = name.split(",")
         ablations = [
             summary.ablation_cells(ablation)
             for run in runs
@@ -67,7 +74,7 @@ def table_8(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
         figures[name] = ablations
         published = _paper(runs).get("ablation", {})
         for kind, (map_name, has_region) in summary.TABLE_8.items():
-            row = [f"{_DATA[data]}, {_NETS[net]}{', ADL' if adl else ''}"]
+            row = [f"{_DATA[data]}, {_title(net, adl)}"]
             row += ["yes" if has_region else "no"]
             row += ["no" if map_name == "cam" else "yes"]
             for figure in ("gt_known", "top1"):
@@ -88,8 +95,8 @@ def _one_set(
     cells = _gather(options, [key for key in _FILES if key[0] == data])
     classification, localization = [], []
     for name, runs in cells.items():
-        _, net, *adl = name.split(",")
-        title = f"{_NETS[net]}{', ADL' if adl else ''}"
+        _, net, adl = name.split(",")
+        title = _title(net, adl)
         of_test = [run.figures["splits"]["test"] for run in runs]
         shares = [t["localization"]["classification"] for t in of_test]
         row = [title]
@@ -98,7 +105,7 @@ def _one_set(
         bounds = [t["information"]["mutual_information"] for t in of_test]
         row += [_pair(_paper(runs).get("classification"))]
         classification.append([*row, mean_deviation(column(bounds, "nats"), ".3f")])
-        for map_name, map_title in _titles().items():
+        for map_name, map_title in TITLES.items():
             maps = [t["localization"]["maps"][map_name] for t in of_test]
             gentle = [
                 mean_deviation(100 * column(maps, rule), ".2f")
@@ -140,26 +147,19 @@ def _gather(
     for seed in range(options.seeds):
         for data, net in pairs:
             for adl in _ADL:
-                words = f":{adl}" if adl else ""
+                words = ":adl" if adl == "adl" else ""
                 config = reruns.config(f"{_FILES[data, net]}{words}", seed, options)
-                folder = "_".join(filter(None, (net, adl)))
-                wanted[root / data / folder / f"seed{seed}"] = config
+                wanted[root / data / f"{net}_{adl}" / f"seed{seed}"] = config
     return reruns.gather(wanted, _name_of, options)
 
 
-def _name(data: str, net: str, adl: str) -> str:
-    return ",".join(filter(None, (data, net, adl)))
-
-
 def _name_of(config: ConfigDict) -> str:
-    adl = "adl" if config.model.get("adl") else ""
-    return _name(config.data.name, config.model.name, adl)
+    adl = "adl" if config.model.get("adl") else "plain"
+    return f"{config.data.name},{config.model.name},{adl}"
 
 
-def _titles() -> dict[str, str]:
-    from mi_classifier.activation_maps import TITLES
-
-    return TITLES
+def _title(net: str, adl: str) -> str:
+    return f"{_NETS[net]}{', ADL' if adl == 'adl' else ''}"
 
 
 def _map_cells(runs: Sequence[Run], name: str) -> list[str]:
@@ -171,13 +171,8 @@ def _map_cells(runs: Sequence[Run], name: str) -> list[str]:
     }
     cells = [mean_deviation(value, ".2f") for value in values.values()]
     cells.append(_pair(_paper(runs).get(name)))
-    if name == "cam" or len(runs) < 2:
-        return [*cells, ""]
-    from scipy import stats
-
     cam = 100 * column([m["cam"] for m in maps], "gt_known")
-    p = stats.mannwhitneyu(values["gt_known"], cam, alternative="two-sided").pvalue
-    return [*cells, f"{p:.4f}{'*' if p < 0.05 else ' '}"]
+    return [*cells, "" if name == "cam" else p_value(values["gt_known"], cam)]
 
 
 def _paper(runs: Sequence[Run]) -> dict[str, Any]:
@@ -190,12 +185,10 @@ def _pair(values: Sequence[float] | None) -> str:
 
 def _ablation(run: Run, collect: bool) -> dict[str, Any] | None:
     """Reads the ablation of a run, made if it is missing and may be."""
-    from mi_classifier import evaluation
-
     path = run.workdir / "evaluation" / "ablation.json"
-    if not path.exists():
+    if not reruns.is_current(path, run.workdir):
         if collect:
-            print(f"{run.workdir}: left out; evaluate.py --ablation was not run on it")
+            print(f"{run.workdir}: left out; run evaluate.py --ablation on it")
             return None
         evaluation.evaluate(run.workdir, quiet=True, ablation=True)
     return workdirs.read_json(path)["splits"]["validation"]["ablation"]

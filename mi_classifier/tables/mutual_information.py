@@ -80,7 +80,7 @@ def table_2(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
         "'all pairs' sums over all labels instead."
     )
     notes = [scored]
-    if options.mine:
+    if options.mine and any("mine" in run for runs in cells.values() for run in runs):
         nearer = [
             _nearer(runs)
             for _, _, runs in _own_cells(cells)
@@ -90,10 +90,11 @@ def table_2(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
             f"Ours is nearer to Monte Carlo than MINE in {sum(nearer)} of "
             f"{len(nearer)} cells, by the mean absolute error over seeds."
         )
-    notes.append(
-        f"This command took {seconds:.0f} s, of which {baseline_seconds:.0f} s on MINE "
-        "and nearest neighbors."
-    )
+    if not options.collect:
+        notes.append(
+            f"This command took {seconds:.0f} s, of which {baseline_seconds:.0f} s on "
+            "MINE and nearest neighbors."
+        )
     tables = [_information_table(cells, notes), _baseline_table(cells)]
     return [*tables, _accuracy_table(cells)], cells
 

@@ -16,6 +16,19 @@ from mi_classifier import config as configs
 from mi_classifier import workdir as workdirs
 from mi_classifier.errors import UserError, nearest
 
+# Fields in which runs of a cell may differ when they are collected.
+_FREE = (
+    "seed",
+    "data.seed",
+    "data.fresh",
+    "pretrained",
+    "feed",
+    "microbatches",
+    "steps_per_call",
+    "checkpoint_seconds",
+    "evaluation_batch_size",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -95,12 +108,16 @@ def gather(
         cannot be read, or no run.
     """
     wanted = {
-        workdir: _changed(config, options.changes)
+        workdir: config
         for workdir, config in wanted.items()
         if {*options.only} <= {*name_of(config).split(",")}
     }
     if not wanted:
         raise UserError(f"--only: no cell has all of {', '.join(options.only)}")
+    for workdir, config in wanted.items():
+        wanted[workdir] = _changed(config, options.changes)
+        if name_of(wanted[workdir]) != name_of(config):
+            raise UserError("--set: makes another cell of it; --only chooses cells")
     if options.collect:
         runs = _collect(wanted, name_of, options)
     else:
@@ -133,6 +150,8 @@ def _changed(config: ConfigDict, changes: Sequence[str]) -> ConfigDict:
         field, equals, text = change.partition("=")
         if not equals:
             raise UserError(f"--set: must be FIELD=VALUE, not {change!r}")
+        if field in ("seed", "data.seed"):
+            raise UserError("--set: seeds are the table's; --seeds says how many")
         if field not in known:
             raise UserError(f"--set: no field {field!r}{nearest(field, known)}")
         value = _parse(text, type(known[field]))
@@ -140,6 +159,7 @@ def _changed(config: ConfigDict, changes: Sequence[str]) -> ConfigDict:
             kind = type(known[field]).__name__
             raise UserError(f"--set: {field} must be {kind}, not {text!r}")
         config.update_from_flattened_dict({field: value})
+    configs.check(config)
     return configs.with_absolute_paths(config)
 
 
@@ -196,19 +216,29 @@ def _collect(
     name_of: Callable[[ConfigDict], str],
     options: Options,
 ) -> list[Run]:
-    """Finds finished runs of the table's kind of data, one of a cell and seed."""
+    """Finds finished runs of the table's configs, one of a cell and seed."""
     folder = options.root.parent
-    names = {name_of(config) for config in wanted.values()}
+    cells = {name_of(config): config for config in wanted.values()}
     data = {config.data.name for config in wanted.values()}
     found: dict[tuple[str, int], Run] = {}
     for workdir in _workdirs(folder):
-        config = workdirs.load_config(workdir)
-        if "method" in config or config.data.get("name") not in data:
+        try:
+            config = workdirs.load_config(workdir)
+            configs.check(config)
+        except UserError as error:
+            print(f"left out: {error}")
             continue
-        name = name_of(config)
-        if name not in names:
+        if "method" in config or config.data.name not in data:
             continue
-        if not _finished(workdir):
+        try:
+            name = name_of(config)
+        except AttributeError:  # another kind of run on the same data
+            continue
+        if name not in cells:
+            continue
+        if odd := _differences(cells[name], config):
+            print(f"{workdir}: left out, {odd[0]} in this table; --set changes that")
+        elif not _finished(workdir):
             print(f"{workdir}: left out, not finished or not evaluated since")
         elif other := found.get((name, config.seed)):
             print(f"{workdir}: left out, of seed {config.seed} as {other.workdir} is")
@@ -218,6 +248,19 @@ def _collect(
     if not found:
         raise UserError(f"--collect: no finished run of this table below {folder}")
     return list(found.values())
+
+
+def _differences(wanted: ConfigDict, config: ConfigDict) -> list[str]:
+    """Names what sets a run apart from the table's, but for seeds, paths and speed."""
+    a, b = configs.flatten(wanted), configs.flatten(config)
+    return [
+        f"{field} is {b.get(field)!r} there and {a.get(field)!r}"
+        for field in sorted(a.keys() | b.keys())
+        if a.get(field) != b.get(field)
+        and field not in _FREE
+        and not field.endswith(("_dir", "_path"))
+        and not field.startswith("paper.")
+    ]
 
 
 def _workdirs(folder: Path) -> Iterator[Path]:
@@ -232,12 +275,16 @@ def _metrics(workdir: Path) -> Path:
     return workdir / "evaluation" / "metrics.json"
 
 
-def _finished(workdir: Path) -> bool:
-    """Whether a run has all of its epochs, and was evaluated after the last."""
-    log, metrics = workdir / "metrics.jsonl", _metrics(workdir)
-    if not log.exists() or not metrics.exists():
+def is_current(path: Path, workdir: Path) -> bool:
+    """Whether a file is of the finished run that a workdir holds, as now configured."""
+    log, config = workdir / "metrics.jsonl", workdir / workdirs.CONFIG
+    if not log.exists() or not path.exists():
         return False
-    if log.stat().st_mtime > metrics.stat().st_mtime:
+    if path.stat().st_mtime < max(log.stat().st_mtime, config.stat().st_mtime):
         return False
     num_epochs = workdirs.load_config(workdir).num_epochs
     return len(log.read_text().splitlines()) == num_epochs
+
+
+def _finished(workdir: Path) -> bool:
+    return is_current(_metrics(workdir), workdir)

@@ -92,6 +92,43 @@ def test_several_labels_are_claims_of_their_presence(loss):
         assert abs(row["claimed"] - row["observed"]) < 4.5 * row["standard_error"]
 
 
+def test_a_net_that_broke_down_claims_nothing():
+    logits = np.zeros((40, 4), np.float32)
+    logits[:3] = np.nan
+    logits[3, 1] = np.inf
+    measures, result = run(logits, np.zeros(40, np.int32), "softmax")
+    assert np.isnan(measures["probability"][:3]).all()
+    assert np.isfinite(result["expected_calibration_error"])
+    assert all(np.isfinite(list(row.values())).all() for row in result["bins"])
+    _, result = run(np.full((5, 4), np.nan), np.zeros(5, np.int32), "softmax")
+    assert np.isnan(result["expected_calibration_error"]) and result["bins"] == []
+
+
+def test_probabilities_are_the_nets_own_and_pmi_the_populations():
+    """A net of 9 to 1, on a population of 1 to 1 (and one class never trained)."""
+    training = np.array([0.9, 0.1, 0.0])
+    population = np.array([0.4, 0.4, 0.2])
+    with np.errstate(divide="ignore"):
+        priors = Priors(np.log(training), np.log(population))
+    logits = np.log(np.array([[0.7, 0.3, 1e-9]], np.float32))
+    inference = Inference(ModelOutput(logits, logits), {}, priors, {})
+    measures = Calibration("softmax", False).measure(inference)
+    np.testing.assert_array_equal(measures["classes"], [[0, 1, 2]])
+    np.testing.assert_allclose(measures["probability"], [[0.7, 0.3, 0]], atol=1e-6)
+    likelihood = np.array([0.7 / 0.9, 0.3 / 0.1, 1e-9])
+    expected = np.log(likelihood / (likelihood @ population))
+    np.testing.assert_allclose(measures["pmi"][0, :2], expected[:2], rtol=1e-3)
+
+
+def test_what_is_claimed_and_never_comes_has_a_bin_of_its_own():
+    pmi = np.array([[1.6, -1e6]] * 40)  # all sure of the first class
+    hits = np.zeros(pmi.shape, bool)
+    hits[:8, 0] = hits[8:, 1] = True
+    low, high = reliability(pmi, np.full_like(pmi, 0.2), hits)
+    assert low["labels"] == 32 and low["claimed"] == pytest.approx(-20)
+    assert high["labels"] == 8 and high["observed"] < high["claimed"] - 1
+
+
 def test_bins_count_pairs_and_labels_once():
     pmi = np.array([[0.1, -3.0]] * 30 + [[0.6, -3.1]] * 30)
     prior = np.full_like(pmi, 0.5)

@@ -25,16 +25,15 @@ def test_what_differs_and_what_came_of_it(trained_images, trained_digits, tmp_pa
         test = json.loads(text)["splits"]["test"]
         bound = test["information"]["mutual_information"]
         expected = f"{bound['nats']:.4f} ± {bound['standard_error']:.4f}"
-        assert shown["mutual information, nats"][column] == expected
+        each = " a label" if name == "b" else ""
+        assert shown[f"mutual information{each}, nats"][column] == expected
         micro = 100 * test["accuracy"]["prior"]["micro"]
         assert shown["prior rule, micro %"][column] == f"{micro:.2f}"
         known = 100 * test["localization"]["maps"]["info_cam"]["gt_known"]
         assert shown["infoCAM, GT-known %"][column] == f"{known:.2f}"
-    fields = set(shown) | {table.notes[-1]}
-    assert "batch_size" in fields and any("loss" in text for text in fields)
-    assert (
-        "evaluation_batch_size" in shown or "evaluation_batch_size" in table.notes[-1]
-    )
+    assert shown["data.name"] == ("image_folder", "double_mnist")
+    assert list(shown)[:3] == ["data.name", "loss", "num_epochs"]
+    assert "evaluation_batch_size" in table.notes[-1] and "paper" not in table.notes[-1]
 
 
 def test_a_cross_fit_is_compared_too(tmp_path):
@@ -60,6 +59,12 @@ def test_patterns_and_mistakes(trained_images, tmp_path, capsys):
     compare([f"{tmp_path}/*", f"{tmp_path}/one"])
     printed = capsys.readouterr().out
     assert "one" in printed and "two" in printed
+    (tmp_path / "two" / "evaluation" / "metrics.json").write_text("{}")
+    with pytest.raises(UserError, match=r"two.*not of an evaluation"):
+        compare([f"{tmp_path}/*"])
+    (tmp_path / "two" / "evaluation" / "metrics.json").unlink()
+    compare([f"{tmp_path}/*"])
+    assert "two: left out, not evaluated yet" in capsys.readouterr().out
     with pytest.raises(UserError, match="no such workdir"):
         compare([str(tmp_path / "three")])
     (tmp_path / "one" / "evaluation" / "metrics.json").unlink()

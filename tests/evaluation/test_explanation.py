@@ -176,6 +176,30 @@ def test_a_net_without_maps_says_what_it_sees(tiny_config, tmp_path, capsys):
         explanation.explain(tmp_path / "run", [str(tmp_path / "a.png")], "3", "4")
 
 
+def test_in_a_folder_what_is_broken_is_left_out(trained_images, images, capsys):
+    folder = images[1].parent
+    (folder / "broken.png").write_bytes(b"nothing")
+    (folder / "._other.png").write_bytes(b"what some systems leave behind")
+    for name in (
+        "costs $5 or $1.png",
+        "caf\udce9.png",
+        "鳥.png",
+        40 * "long_" + "x.png",
+    ):
+        (folder / name).write_bytes(images[1].read_bytes())
+    explanation.explain(trained_images, [str(folder)])
+    printed = capsys.readouterr().out
+    assert f"left out: {folder / 'broken.png'}: cannot be decoded" in printed
+    assert "._other" not in printed
+    path = trained_images / "evaluation" / "images" / "predictions.csv"
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert len(rows) == 6
+    for row in rows:
+        picture = trained_images / "evaluation" / "images" / row["picture"]
+        assert Image.open(picture).format == "PNG"
+
+
 def test_mistakes(trained_images, images, tmp_path):
     def refused(words, paths, *names):
         with pytest.raises(UserError) as caught:
@@ -194,8 +218,10 @@ def test_mistakes(trained_images, images, tmp_path):
     refused([str(broken), "cannot be decoded"], [images[0], broken])
     refused(["--label: no class", other], images[:1], other[:-1])
     refused(["--rival: no class", other], images[:1], MARKUP, other.upper()[1:])
-    refused(["--rival: give another class by --label"], images[:1], "", other)
-    refused(["--rival: give another class by --label"], images[:1], other, other)
+    refused(["--label: no class", "such as"], images[:1], "zzzzzzzzz")
+    refused(["--rival", "by --label"], images[:1], "", other)
+    refused(["--rival", "is the --label itself"], images[:1], other, other)
+    refused(["no such file or folder"], [images[0], ""])
 
 
 def test_other_kinds_of_workdirs(tiny_config, run_script, images, tmp_path):
@@ -213,6 +239,8 @@ def test_other_kinds_of_workdirs(tiny_config, run_script, images, tmp_path):
             "a cross-fit of rows",
         ),
         ((f"--workdir={tmp_path}/rows", "--label=a"), "--label, --rival: give images"),
+        (("--compare=a", "--ablation"), "--ablation, --compare: one at a time"),
+        ((f"--workdir={tmp_path}/rows", "--images="), "--images: is empty"),
         ((f"--workdir={tmp_path}/none", f"--images={images[0]}"), "does not exist"),
     ):
         result = run_script("evaluate.py", *arguments, check=False)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mi_classifier import evaluation, localization
-from mi_classifier.evaluation.evaluators import Inference, Priors
+from mi_classifier.evaluation.evaluators import Classification, Inference, Priors
 from mi_classifier.evaluation.localizing import (
     Ablation,
     Localization,
@@ -251,6 +251,30 @@ def test_a_users_own_images_to_table_8(trained_images, capsys):
     rows = result["splits"]["validation"]["ablation"]["settings"].values()
     for row in rows:
         assert (np.array(row["top1"]) <= np.array(row["gt_known"])).all()
+
+
+def test_top1_is_the_decision_whatever_the_logits():
+    """Ties, broken nets and classes that training never had."""
+    prior = np.array([0.5, 0.5, 0.0])
+    with np.errstate(divide="ignore"):
+        priors = Priors(np.log(prior), np.log(np.full(3, 1 / 3)))
+    logits = np.array(
+        [[1, 1, 1], [1, 1, 1], [0, 0, 9], [np.nan] * 3, [0, 2, 1]], np.float32
+    )
+    split = {"label": np.array([0, 1, 2, 2, 1], np.int32)}
+    inference = Inference(
+        ModelOutput(logits, np.zeros((5, 2, 2, 3), np.float32)),
+        split,
+        priors,
+        {"head": {"kernel": jnp.eye(3)}},
+    )
+    for loss, rule in (("softmax", "prior"), ("pc_softmax", "balanced")):
+        measures = Localization(loss, {}, 0.3).measure(inference)
+        decided = Classification(loss).measure(inference)[rule]
+        right = np.asarray(decided) == split["label"]
+        np.testing.assert_array_equal(measures["top1"][:, 0], right)
+        assert right.tolist() == [True, False, False, False, True]
+        assert not measures["top5"][3, 0]  # of a net that broke down
 
 
 def test_without_true_boxes_there_are_boxes_and_no_figures():

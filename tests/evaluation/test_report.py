@@ -82,7 +82,7 @@ def test_the_reader_picks_moves_filters_and_looks(open_report, trained_images):
         known, top1 = (f"{100 * maps[name][k]:.2f}%" for k in ("gt_known", "top1"))
         assert f"GT-known {known}, Top-1 {top1} of 8." in status(page)
     assert page.locator(".card").count() == 8
-    assert page.locator("#threshold-value").inner_text() == "0.20"
+    assert page.locator("#threshold-value").inner_text() == "0.2"
 
     # Another threshold, by keyboard: other boxes, and the accuracy that they have.
     found = page.locator(".card .found").first
@@ -90,7 +90,7 @@ def test_the_reader_picks_moves_filters_and_looks(open_report, trained_images):
     page.locator("#threshold").focus()
     for _ in range(30):
         page.keyboard.press("ArrowRight")
-    assert page.locator("#threshold-value").inner_text() == "0.80"
+    assert page.locator("#threshold-value").inner_text() == "0.8"
     assert found.bounding_box() != before
     items = read_gallery(trained_images)["items"]
     index = read_gallery(trained_images)["thresholds"].index(0.8)
@@ -118,6 +118,7 @@ def test_the_reader_picks_moves_filters_and_looks(open_report, trained_images):
         assert shown == sorted(shown)
     page.select_option("#map", label="image alone")
     assert page.locator(".card canvas").count() == 0
+    assert page.locator("#threshold").is_disabled()
 
     # A picture, by keyboard.
     page.locator(".card").first.focus()
@@ -151,8 +152,18 @@ def test_several_labels_an_image(open_report, trained_digits):
     first = page.locator(".card").first.inner_text()
     page.click("#next")
     assert "page 2 of" in page.locator("#page").inner_text()
+    # Another threshold is looked at on the same pictures, another order from page 1.
+    page.locator("#threshold").focus()
+    page.keyboard.press("ArrowRight")
+    assert "page 2 of" in page.locator("#page").inner_text()
+    page.keyboard.press("ArrowLeft")
     page.click("#previous")
     assert page.locator(".card").first.inner_text() == first
+    page.click("#next")
+    page.select_option("#order", "pmi-high")
+    assert "page 1 of" in page.locator("#page").inner_text()
+    label = page.locator("#threshold").evaluate("slider => slider.labels[0].innerText")
+    assert label == "Threshold"
     assert wrong == []
 
 
@@ -163,7 +174,7 @@ def test_images_without_maps(open_report, tiny_config, tmp_path):
     evaluation.evaluate(tmp_path)
     page, wrong = open_report(tmp_path)
     assert page.locator("#map").count() == page.locator("#threshold").count() == 0
-    assert status(page) == "100 shown."
+    assert status(page) == "100 of 100 match."
     page.select_option("#show", "wrong")
     page.select_option("#order", "pmi")
     page.locator(".card").first.click()

@@ -89,8 +89,9 @@
 
   function words(item, map, threshold) {
     const lines = [element("div", "", item.label)];
-    if (item.of.prediction !== item.of.label) {
-      lines.push(element("div", "wrong", `decided: ${item.of.prediction || "none"}`));
+    if (!item.right || item.of.prediction !== item.of.label) {
+      const text = `decided: ${item.of.prediction || "none"}`;
+      lines.push(element("div", item.right ? "" : "wrong", text));
     }
     let text = `PMI ${fixed(item.pmi, 2)} nats`;
     if (isScored(item, map)) text += `, IoU ${(overlap(item, map, threshold) / 65534).toFixed(2)}`;
@@ -108,9 +109,11 @@
       miss: (item) => isScored(item, map) && !isHit(item, map, threshold),
     };
     const kept = data.items.filter((item) => (!wanted || item.label === wanted) && tests[byId("show").value](item));
-    const pmi = (item) => item.pmi ?? -Infinity;
-    const iou = (item) => (isScored(item, map) ? overlap(item, map, threshold) : Infinity);
-    const keys = { pmi, "pmi-high": (item) => -pmi(item), iou, "iou-high": (item) => -iou(item) };
+    // What is not known comes last, whichever way.
+    const by = (value, sign) => (item) => (value(item) === null ? Infinity : sign * value(item));
+    const pmi = (item) => item.pmi;
+    const iou = (item) => (isScored(item, map) ? overlap(item, map, threshold) : null);
+    const keys = { pmi: by(pmi, 1), "pmi-high": by(pmi, -1), iou: by(iou, 1), "iou-high": by(iou, -1) };
     const key = keys[byId("order").value];
     return key ? kept.sort((a, b) => key(a) - key(b) || a.image - b.image) : kept;
   }
@@ -126,12 +129,17 @@
 
   function show() {
     const [map, threshold] = [chosenMap(), chosenThreshold()];
-    if (hasMaps) byId("threshold-value").textContent = data.thresholds[threshold].toFixed(2);
+    if (hasMaps) {
+      const text = String(data.thresholds[threshold]);
+      byId("threshold-value").textContent = text;
+      byId("threshold").setAttribute("aria-valuetext", text);
+      for (const part of document.querySelectorAll(".boxes")) part.disabled = map < 0;
+    }
     const items = select(map, threshold);
     const pages = Math.max(1, Math.ceil(items.length / PER_PAGE));
     state.page = Math.min(state.page, pages - 1);
     const part = data.images.length < data.count ? ` (${data.images.length} of ${data.count} test images are in this file)` : "";
-    byId("status").textContent = `${items.length} shown${part}.${accuracy(items, map, threshold)}`;
+    byId("status").textContent = `${items.length || "none"} of ${data.items.length} match${part}.${accuracy(items, map, threshold)}`;
     byId("page").textContent = `page ${state.page + 1} of ${pages}`;
     byId("previous").disabled = state.page === 0;
     byId("next").disabled = state.page === pages - 1;
@@ -173,6 +181,8 @@
       row.append(element("th", "", name), element("td", "", fixed(probability, 3)), element("td", "", fixed(pmi, 2)));
     }
     byId("detail").showModal();
+    byId("detail-title").focus();
+    byId("detail").scrollTop = 0;
   }
 
   function start() {
@@ -189,8 +199,9 @@
     names.sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
     for (const name of names) byId("class").add(new Option(name, name));
     byId("controls").addEventListener("submit", (event) => event.preventDefault());
-    byId("controls").addEventListener("input", () => {
-      state.page = 0;
+    byId("controls").addEventListener("input", (event) => {
+      // Another map or threshold is looked at on the same pictures.
+      if (!["map", "threshold"].includes(event.target.id)) state.page = 0;
       show();
     });
     byId("previous").addEventListener("click", () => { state.page -= 1; show(); });
