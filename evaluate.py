@@ -23,6 +23,7 @@ _RIVAL = flags.DEFINE_string(
 _COMPARE = flags.DEFINE_list(
     "compare", [], "evaluated workdirs, or patterns of them, side by side, instead."
 )
+_DISTRIBUTED = cli.define_distributed()
 
 
 def main() -> None:
@@ -48,6 +49,8 @@ def main() -> None:
 
         explanation.explain(workdir, _IMAGES.value, _LABEL.value, _RIVAL.value)
         return
+
+    cli.join(_DISTRIBUTED)
 
     from mi_classifier import evaluation
 

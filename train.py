@@ -8,12 +8,15 @@ _CONFIG = cli.define_config()
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "where to write everything; runs/X for configs/X.py by default."
 )
+_DISTRIBUTED = cli.define_distributed()
 flags.declare_key_flag("config")
 
 
 def main() -> None:
     config = cli.required(_CONFIG)
     workdir = _WORKDIR.value or cli.default_workdir()
+
+    cli.join(_DISTRIBUTED)
 
     from mi_classifier import evaluation, training
 

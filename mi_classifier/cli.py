@@ -32,6 +32,27 @@ def default_workdir() -> str:
     return str(Path("runs") / Path(reference.partition(":")[0]).stem)
 
 
+def define_distributed() -> flags.FlagHolder:
+    """Defines `--distributed`, for one of several processes that share a run."""
+    return flags.DEFINE_string(
+        "distributed",
+        "",
+        "of several processes that share a run, 'auto' under SLURM, Open MPI and the "
+        "like, else HOST:PORT,PROCESSES,INDEX.",
+    )
+
+
+def join(cluster: flags.FlagHolder) -> None:
+    """Joins the other processes, if there are any; all but the first fall silent."""
+    if not cluster.value:
+        return
+    from mi_classifier import parallel
+
+    parallel.join(cluster.value)
+    if not parallel.is_first():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, until the end
+
+
 def run(main: Callable[..., None], positional: bool = False) -> None:
     """Parses the flags and calls `main`.
 

@@ -1,10 +1,12 @@
-"""Devices: the one file that names `pmap`.
+"""Devices and hosts: the one file that names `pmap`.
 
-A step runs on every local device at once. State is replicated and has no device axis;
-batches are split along theirs. Means over examples are means over devices too, so that
-two devices compute what one would.
+A step runs on every device of every process at once. State is replicated and has no
+device axis; batches are split along theirs. Means over examples are means over devices
+too, so that two devices compute what one would. All processes do the same on the host,
+each with the rows of its own devices; the first alone writes and prints.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
@@ -13,6 +15,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mi_classifier.errors import UserError
@@ -21,14 +24,76 @@ T = TypeVar("T")
 AXIS = "batch"
 
 
+def join(cluster: str) -> None:
+    """Makes this process one of several that share every batch.
+
+    Before anything else is asked of JAX.
+
+    Args:
+      cluster: "auto" where JAX can tell by itself, as under SLURM, Open MPI, Kubernetes
+        or on TPUs; else "HOST:PORT,PROCESSES,INDEX", the first process's address, how
+        many there are, and which of them this is, from 0.
+
+    Raises:
+      UserError: another text, or the others cannot be reached.
+    """
+    options: dict[str, Any] = {}
+    if cluster != "auto":
+        try:
+            address, count, index = cluster.split(",")
+            options = {"coordinator_address": address}
+            options |= {"num_processes": int(count), "process_id": int(index)}
+        except ValueError:
+            raise UserError(
+                f"--distributed: must be auto or HOST:PORT,PROCESSES,INDEX, not "
+                f"{cluster!r}"
+            ) from None
+        if not 0 <= options["process_id"] < options["num_processes"]:
+            raise UserError(f"--distributed: no process {index} of {count}")
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        jax.distributed.initialize(**options)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"--distributed: cannot join the others: {reason}") from error
+
+
+def is_first() -> bool:
+    """Returns whether this process is the one that writes and prints."""
+    return jax.process_index() == 0
+
+
+@contextlib.contextmanager
+def first_process_first() -> Iterator[None]:
+    """Lets the first process do what the others then find done: data that is cached."""
+    if not is_first():
+        wait_for_all()
+    yield
+    if is_first():
+        wait_for_all()
+
+
+def wait_for_all() -> None:
+    """Returns when every process has come here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("wait_for_all")
+
+
+def all_agree(answer: bool) -> bool:
+    """Returns whether every process says yes, so that all go on alike."""
+    if jax.process_count() == 1:
+        return answer
+    return bool(multihost_utils.process_allgather(np.array(answer)).all())
+
+
 def num_devices() -> int:
-    """Returns the number of devices that share a batch.
+    """Returns the number of devices that share a batch, those of all processes.
 
     Raises:
       UserError: JAX finds none of the kind that it was told to use.
     """
     try:
-        return jax.local_device_count()
+        return jax.device_count()
     except (RuntimeError, AssertionError) as error:
         reason = " ".join(str(error).split()) or "check JAX_PLATFORMS"
         raise UserError(f"JAX finds no device: {reason}") from error
@@ -46,12 +111,12 @@ def free_bytes() -> int:
 
 
 def replicated() -> NamedSharding:
-    """Returns the sharding of state: a copy on every device, no device axis."""
+    """Returns the sharding of state: a copy on every local device, no device axis."""
     return NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), PartitionSpec())
 
 
 def replicate(tree: T) -> T:
-    """Copies a tree of arrays to every device."""
+    """Copies a tree of arrays to every device of this process."""
     return jax.device_put(tree, replicated())
 
 
@@ -137,10 +202,20 @@ def parts_per_device(parts: int) -> int:
 
 
 def split_indices(indices: np.ndarray) -> np.ndarray:
-    """Splits the last axis over devices: `[S, B]` -> `[devices, S, B / devices]`."""
+    """Splits the last axis over devices: `[S, B]` -> `[local, S, B / devices]`.
+
+    Of what is split over the devices of all processes, each has its own part.
+    """
     steps, batch_size = indices.shape
     shares = indices.reshape(steps, num_devices(), batch_size // num_devices())
-    return np.ascontiguousarray(shares.transpose(1, 0, 2))
+    return np.ascontiguousarray(_own(shares.transpose(1, 0, 2)))
+
+
+def _own(shares: np.ndarray) -> np.ndarray:
+    """Returns the shares `[devices, ...]` of this process's devices, `[local, ...]`."""
+    count = jax.local_device_count()
+    start = jax.process_index() * count
+    return shares[start : start + count]
 
 
 def evaluation_batches(
@@ -154,8 +229,8 @@ def evaluation_batches(
         the last batch is padded with zeros.
 
     Yields:
-      The split's arrays `[devices, B / devices, ...]` and their float32 `mask`, 1 for
-      a real example and 0 for padding.
+      The split's arrays `[local, B / devices, ...]`, of this process's devices, and
+      their float32 `mask`, 1 for a real example and 0 for padding.
     """
     devices = num_devices()
     length = len(split["label"])
@@ -164,14 +239,21 @@ def evaluation_batches(
         batch = {name: array[start : start + size] for name, array in split.items()}
         count = len(batch["label"])
         batch["mask"] = np.ones(count, np.float32)
-        yield {
+        shares = {
             name: np.pad(
                 array, [(0, size - count)] + [(0, 0)] * (array.ndim - 1)
             ).reshape(devices, size // devices, *array.shape[1:])
             for name, array in batch.items()
         }
+        yield {name: _own(array) for name, array in shares.items()}
 
 
 def merge(outputs: Any) -> Any:
-    """Undoes the split over devices: `[devices, B / devices, ...]` -> `[B, ...]`."""
+    """Undoes the split over devices: `[local, B / devices, ...]` -> `[B, ...]`.
+
+    Every process gets what the devices of all have.
+    """
+    outputs = jax.tree.map(np.asarray, outputs)
+    if jax.process_count() > 1:
+        outputs = multihost_utils.process_allgather(outputs, tiled=True)
     return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), outputs)

@@ -29,6 +29,8 @@ _CHECKPOINTS = "checkpoints"
 def write_with(path: Path, write: Callable[[Path], object]) -> None:
     """Lets `write` make a file that appears whole or not at all.
 
+    Of several processes the first alone writes.
+
     Args:
       path: of the file; its folder is made if need be.
       write: writes to the path that it is given.
@@ -36,6 +38,8 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
       UserError: the folder cannot be written to.
     """
+    if not parallel.is_first():
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -182,10 +186,20 @@ class Checkpoints:
         self._folder = workdir.absolute() / _CHECKPOINTS
         if self._folder.exists() and not self._folder.is_dir():
             raise UserError(f"{self._folder} is a file, not a folder")
+        # Every process reads, the first alone writes, and none waits for another.
+        process = jax.process_index()
+        alone = ocp.options.MultiprocessingOptions(
+            primary_host=process,
+            active_processes={process},
+            barrier_sync_key_prefix=f"process{process}",
+        )
+        self._folder.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(
             self._folder,
             item_names=("state", "best"),
-            options=ocp.CheckpointManagerOptions(max_to_keep=2, create=True),
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=2, create=False, multiprocessing_options=alone
+            ),
         )
         self._pending: tuple[int, ocp.args.Composite] | None = None
         self._saved_at = time.monotonic()
@@ -206,7 +220,11 @@ class Checkpoints:
           best: another one.
           seconds: since the last write, before which they are only kept in mind.
         """
+        if not parallel.is_first():
+            return
         items = {"state": state, "best": best}
+        if jax.process_count() > 1:  # Orbax would want arrays of all processes
+            items = jax.tree.map(np.asarray, items)
         arguments = {k: ocp.args.StandardSave(tree) for k, tree in items.items()}
         self._pending = step, ocp.args.Composite(**arguments)
         if time.monotonic() - self._saved_at >= seconds:
@@ -234,11 +252,7 @@ class Checkpoints:
         step = self.latest_step()
         if step is None:
             raise _no_checkpoint(self._folder.parent)
-        sharding = parallel.replicated()
-        targets = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
-            templates,
-        )
+        targets = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), templates)
         try:
             restored = self._manager.restore(
                 step,
@@ -252,7 +266,7 @@ class Checkpoints:
                 f"{self._folder / str(step)}: damaged, or of another model; "
                 f"remove it to go on from the one before ({reason})"
             ) from error
-        return {name: restored[name] for name in templates}
+        return {name: parallel.replicate(restored[name]) for name in templates}
 
 
 def best_item(variables: Any, epoch: int = 0, score: float = -np.inf) -> dict[str, Any]:

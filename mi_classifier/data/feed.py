@@ -55,7 +55,8 @@ def make_feed(name: str, split: Split) -> Feed:
     """
     choose(name, FEEDS, "feed")
     size = sum(array.nbytes for array in split.values())
-    if name == "device" or (name == "auto" and size <= parallel.free_bytes() / 2):
+    fits = parallel.all_agree(size <= parallel.free_bytes() / 2)
+    if name == "device" or (name == "auto" and fits):
         return DeviceFeed(split)
     return StreamFeed(split)
 

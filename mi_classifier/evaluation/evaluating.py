@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from mi_classifier import parallel
 from mi_classifier import workdir as workdirs
 from mi_classifier.errors import UserError
 from mi_classifier.estimate import MutualInformation
@@ -44,6 +45,7 @@ def evaluate(
         data without boxes.
     """
     workdir = Path(workdir)
+    quiet = quiet or not parallel.is_first()
     config = load_config(workdir)
     if "method" in config:
         if ablation:

@@ -9,6 +9,7 @@ import jax
 from ml_collections import ConfigDict
 
 from mi_classifier import config as configs
+from mi_classifier import parallel
 from mi_classifier import workdir as workdirs
 from mi_classifier.data import Dataset, load_dataset
 from mi_classifier.errors import UserError
@@ -44,7 +45,8 @@ def load_run(workdir: Path) -> Run:
     """
     config = load_config(workdir)
     workdirs.check_has_checkpoint(workdir)
-    dataset = load_dataset(config.data)
+    with parallel.first_process_first():
+        dataset = load_dataset(config.data)
     workdirs.check_data(workdir, dataset.fingerprints())
     model = create_model(num_classes=dataset.num_classes, **config.model)
     shapes = jax.eval_shape(model.init, jax.random.key(0), dataset.example_input())

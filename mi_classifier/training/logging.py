@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
 
+from mi_classifier import parallel
 from mi_classifier import workdir as workdirs
 
 
@@ -29,10 +30,14 @@ class MetricsLog:
         workdirs.write_text(
             self._path, "".join(row + "\n" for row in rows if _step(row) <= step)
         )
-        self._writer = SummaryWriter(str(workdir), purge_step=step + 1)
+        self._writes = parallel.is_first()
+        if self._writes:
+            self._writer = SummaryWriter(str(workdir), purge_step=step + 1)
 
     def write(self, row: Mapping[str, float]) -> None:
         """Writes one epoch's numbers; "step" places them on TensorBoard's axis."""
+        if not self._writes:
+            return
         with self._path.open("a") as file:
             file.write(workdirs.to_json(dict(row)))
         for name, value in row.items():
@@ -42,7 +47,8 @@ class MetricsLog:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._writer.close()
+        if self._writes:
+            self._writer.close()
 
 
 class ProgressBar:

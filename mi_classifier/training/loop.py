@@ -50,7 +50,8 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
         return train_cross_fit(config, workdir)
     workdirs.check_free_for(config, workdir)
     parallel.check_batch_size(config.batch_size, config.microbatches)
-    dataset = load_dataset(config.data)
+    with parallel.first_process_first():
+        dataset = load_dataset(config.data)
     check_loss(config.loss, dataset)
     model = create_model(num_classes=dataset.num_classes, **config.model)
     num_examples = len(dataset.splits["train"]["label"])
@@ -76,6 +77,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
 
     workdirs.open_for(config, workdir)
     workdirs.check_data(workdir, dataset.fingerprints())
+    parallel.wait_for_all()  # the workdir is there, and nobody has written to it since
     with workdirs.Checkpoints(workdir) as checkpoints:
         if checkpoints.latest_step() is not None:
             restored = checkpoints.restore(state=state, best=best)
