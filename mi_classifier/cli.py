@@ -8,11 +8,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import platformdirs
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from mi_classifier import config as configs
 from mi_classifier.errors import UserError, nearest
+
+LOST = 3  # exit status where another process of the run is gone
 
 
 def define_config() -> flags.FlagHolder:
@@ -64,6 +67,7 @@ def run(main: Callable[..., None], positional: bool = False) -> None:
     """
     for stream in (sys.stdout, sys.stderr):  # names of files are not always text
         stream.reconfigure(errors="replace")
+    _share_compiled_programs()
     logging.set_verbosity(logging.ERROR)  # the libraries' chatter; we print ourselves
 
     def call(argv: list[str]) -> None:
@@ -76,6 +80,20 @@ def run(main: Callable[..., None], positional: bool = False) -> None:
             _guard(main)
 
     app.run(call, flags_parser=lambda argv: _guard(_parse, argv))
+
+
+def _share_compiled_programs() -> None:
+    """Has JAX keep compiled programs in the user's cache folder, unless told where."""
+    defaults = {
+        "JAX_COMPILATION_CACHE_DIR": str(
+            platformdirs.user_cache_path("mi_classifier") / "compiled"
+        ),
+        "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30),  # bytes
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
 
 
 def _refuse(message: str) -> None:
@@ -103,8 +121,25 @@ def _guard(function: Callable, *args: object) -> object:
             raise
         where = f"{error.filename}: " if error.filename else ""
         _leave(f"error: {where}{error.strerror}", 2)
+    except RuntimeError as error:
+        if not _is_of_several(error):
+            raise
+        reason = " ".join(str(error).split())[:100]
+        _leave(
+            "error: lost another process of this run; what was saved stays, and the "
+            f"same command goes on, on as many processes as there are ({reason})",
+            LOST,
+        )
     except KeyboardInterrupt:
         _leave("interrupted; what was saved stays, and the same command goes on", 130)
+
+
+def _is_of_several(error: RuntimeError) -> bool:
+    """Whether an error is JAX's, in one of several processes that need each other."""
+    jax = sys.modules.get("jax")
+    if jax is None or not isinstance(error, jax.errors.JaxRuntimeError):
+        return False
+    return jax.process_count() > 1
 
 
 def _leave(message: str, status: int) -> None:

@@ -252,7 +252,11 @@ class Checkpoints:
         step = self.latest_step()
         if step is None:
             raise _no_checkpoint(self._folder.parent)
-        targets = jax.tree.map(lambda x: np.empty(x.shape, x.dtype), templates)
+        sharding = parallel.replicated()
+        targets = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+            templates,
+        )
         try:
             restored = self._manager.restore(
                 step,
@@ -266,7 +270,7 @@ class Checkpoints:
                 f"{self._folder / str(step)}: damaged, or of another model; "
                 f"remove it to go on from the one before ({reason})"
             ) from error
-        return {name: parallel.replicate(restored[name]) for name in templates}
+        return {name: restored[name] for name in templates}
 
 
 def best_item(variables: Any, epoch: int = 0, score: float = -np.inf) -> dict[str, Any]:

@@ -85,6 +85,15 @@ def tiny_config(archive, tmp_path):
     return make
 
 
+def script_environment(devices):
+    """The environment of a command: so many CPU devices, never more than CPUs."""
+    return os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": str(devices),
+        "PYTHONPATH": str(REPOSITORY),
+    }
+
+
 @pytest.fixture
 def run_script():
     """Runs a command of the repository as a user would; never on more than CPUs."""
@@ -94,9 +103,7 @@ def run_script():
             [sys.executable, *map(str, arguments)],
             check=False,
             cwd=cwd,
-            env=os.environ
-            | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
-            | {"PYTHONPATH": str(REPOSITORY)},
+            env=script_environment(devices),
             capture_output=True,
             text=True,
             timeout=300,

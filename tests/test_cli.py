@@ -105,3 +105,26 @@ def test_mistakes_of_evaluation(run_script, tmp_path, tiny_config):
     workdirs.open_for(tiny_config(), tmp_path / "started")
     fails(run(f"--workdir={tmp_path / 'started'}"), "no checkpoint yet", "train.py")
     fails(run(), "workdir")
+
+
+def test_a_second_start_compiles_nothing(run_script, tmp_path, monkeypatch):
+    for name in ("DIR", "MAX_SIZE"):
+        monkeypatch.delenv(f"JAX_COMPILATION_CACHE_{name}", raising=False)
+    for name in ("MIN_COMPILE_TIME_SECS", "MIN_ENTRY_SIZE_BYTES"):
+        monkeypatch.delenv(f"JAX_PERSISTENT_CACHE_{name}", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    programs = []
+    for name in ("one", "two"):
+        workdir = f"--workdir={tmp_path / name}"
+        run_script("train.py", "--config=configs/gmm.py", *TINY, workdir)
+        programs.append({path.name for path in tmp_path.rglob("*-cache")})
+    assert len(programs[0]) > 10 and programs[1] == programs[0]
+    rows = [
+        [
+            {k: v for k, v in json.loads(line).items() if k != "seconds"}
+            for line in (tmp_path / name / "metrics.jsonl").open()
+        ]
+        for name in ("one", "two")
+    ]
+    assert rows[0] == rows[1]

@@ -8,7 +8,14 @@ from mi_classifier.errors import UserError
 
 @pytest.fixture
 def devices(monkeypatch):
-    return lambda count: monkeypatch.setattr(jax, "local_device_count", lambda: count)
+    """Pretends that there are so many devices, alike in each of some processes."""
+
+    def pretend(count, processes=1, index=0):
+        monkeypatch.setattr(jax, "local_device_count", lambda: count // processes)
+        monkeypatch.setattr(jax, "device_count", lambda: count)
+        monkeypatch.setattr(jax, "process_index", lambda: index)
+
+    return pretend
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
@@ -37,6 +44,27 @@ def test_split_indices_gives_each_device_its_share_of_each_step(devices):
     assert shares.shape == (2, 3, 2)
     for step in range(3):
         assert set(shares[:, step].ravel()) == set(indices[step])
+
+
+def test_processes_share_every_batch_without_overlap(devices):
+    split = {"image": np.arange(1, 12, dtype=np.float32), "label": np.arange(11)}
+    indices = np.arange(24).reshape(3, 8)
+    parts, shares = [], []
+    for index in range(2):
+        devices(4, processes=2, index=index)
+        parts.append(list(parallel.evaluation_batches(split, 6)))
+        shares.append(parallel.split_indices(indices))
+        assert shares[-1].shape == (2, 3, 2)
+    devices(4)
+    np.testing.assert_array_equal(
+        np.concatenate(shares), parallel.split_indices(indices)
+    )
+    whole = list(parallel.evaluation_batches(split, 6))
+    assert len(whole) == len(parts[0]) == len(parts[1])
+    for batch, *own in zip(whole, *parts, strict=True):
+        for name, array in batch.items():
+            together = np.concatenate([part[name] for part in own])
+            np.testing.assert_array_equal(together, array)
 
 
 def test_batch_size_must_be_divisible_by_the_devices(devices):

@@ -80,7 +80,8 @@ def evaluate(
     tables = summary.evaluation_tables(figures)
     if not quiet:
         _print(tables)
-    _remove_outdated(folder)
+    if parallel.is_first():
+        _remove_outdated(folder)
     workdirs.write_text(folder / "predictions.csv", predictions.to_csv(columns))
     if not quiet:
         # Drawing takes a second to import, which no other command pays.
