@@ -19,7 +19,14 @@ REFERENCE = REPOSITORY.parent / "shared"  # the real data, where there is any
 
 
 def pytest_configure(config):
-    """Lets the processes of a session share compiled programs, and forgets them."""
+    """Compiles in haste, once for all processes of a session.
+
+    Small nets compile longer than they run.
+    """
+    haste = (
+        "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    )
+    os.environ.setdefault("XLA_FLAGS", haste)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="compiled")
         config.add_cleanup(folder.cleanup)

@@ -183,6 +183,7 @@ def recall_by_frequency(
     if high < 1.01 * low:  # all alike: nothing to be seen against it
         x = np.argsort(np.argsort(-next(iter(recall.values())), kind="stable"))
         axis.set_xlabel(f"class, of {low:.3g}% of the training labels, by recall")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     elif low > 0 and high > 3 * low:
         axis.set_xscale("log")
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

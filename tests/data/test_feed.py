@@ -17,6 +17,7 @@ def split():
 @pytest.mark.parametrize("devices", [1, 2])
 def test_both_feeds_bring_the_same_examples(split, devices, monkeypatch):
     monkeypatch.setattr(jax, "local_device_count", lambda: devices)
+    monkeypatch.setattr(jax, "device_count", lambda: devices)
     batches = np.random.default_rng(0).permutation(20)[:20].reshape(5, 4)
     seen = []
     for call in StreamFeed(split).calls(batches, 2):
