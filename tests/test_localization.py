@@ -277,7 +277,8 @@ def test_score_maps_fill_the_range():
     maps = score_maps(blobs(3, 9), (18, 27))
     chex.assert_shape(maps, (3, 18, 27))
     np.testing.assert_array_equal(maps.min((1, 2)), 0)
-    np.testing.assert_array_equal(maps.max((1, 2)), 1)
+    assert maps.max() <= 1
+    np.testing.assert_allclose(maps.max((1, 2)), 1, rtol=1e-6)
 
 
 def test_rounding_may_leave_the_range_of_scores():
