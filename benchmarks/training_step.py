@@ -134,7 +134,7 @@ def our_round(
     from mi_classifier import parallel
     from mi_classifier.data import Dataset
     from mi_classifier.data.feed import Call
-    from mi_classifier.models import create_model
+    from mi_classifier.models import create_model, infer
     from mi_classifier.training.optimizer import create_optimizer
     from mi_classifier.training.state import create_state
     from mi_classifier.training.step import make_train_steps
@@ -154,7 +154,7 @@ def our_round(
 
     if case.optimizer is None:
         forward = parallel.on_devices(
-            lambda v, s, i: model.apply(v, s["image"][i]), (None, None, 0), 0
+            lambda v, s, i: infer(model, v, s["image"][i]), (None, None, 0), 0
         )
 
         def infer(indices: np.ndarray) -> None:

@@ -8,6 +8,7 @@ more than one weight vector a class.
 """
 
 import functools
+import weakref
 from collections.abc import Callable
 
 import jax
@@ -21,6 +22,9 @@ Array = jax.Array
 _einsum = functools.partial(jnp.einsum, precision="highest")
 PADDINGS = ("full", "same")
 RIVALS = ("region", "image")
+
+_CLASS_BYTES = 2**21  # of the maps of some classes, well inside of a cache
+_means: dict[int, Array] = {}  # of kernels, as long as they live
 
 _jit = functools.partial(jax.jit, static_argnames=("region", "padding"))
 
@@ -57,7 +61,6 @@ def class_activation_map(
     return _sum_regions(_project(features, _rows(head_kernel, labels)), region, padding)
 
 
-@_jit
 def info_cam(
     features: ArrayLike,
     head_kernel: ArrayLike,
@@ -87,12 +90,24 @@ def info_cam(
       TypeError: as there.
     """
     features, head_kernel, labels = _check(features, head_kernel, labels)
-    classes = head_kernel.shape[-1]
+    mean = _mean_weights(head_kernel)
+    return _info_cam(features, head_kernel, mean, labels, region, padding)
+
+
+@_jit
+def _info_cam(
+    features: Array,
+    head_kernel: Array,
+    mean: Array,
+    labels: Array,
+    region: int,
+    padding: str,
+) -> Array:
+    weights, classes = _rows(head_kernel, labels), head_kernel.shape[-1]
     if classes > 1:
         # The mean over the others follows from the mean over all.
-        centered = head_kernel - head_kernel.mean(-1, keepdims=True)
-        head_kernel = centered * (classes / (classes - 1))
-    return _sum_regions(_project(features, _rows(head_kernel, labels)), region, padding)
+        weights = (weights - mean) * (classes / (classes - 1))
+    return _sum_regions(_project(features, weights), region, padding)
 
 
 @functools.partial(jax.jit, static_argnames=("region", "padding", "rival"))
@@ -130,22 +145,55 @@ def info_cam_plus(
     if rival not in RIVALS:
         raise ValueError(f"rival must be one of {RIVALS}, not {rival!r}")
     # One vector for all classes changes no difference; less it, fewer digits cancel.
-    head_kernel = head_kernel - head_kernel.mean(-1, keepdims=True)
     if rival == "image":
+        mean = head_kernel.mean(-1)
         if logits is None:
-            logits = _einsum("bk,km->bm", features.mean((1, 2)), head_kernel)
+            centered = head_kernel - mean[:, None]
+            logits = _einsum("bk,km->bm", features.mean((1, 2)), centered)
         logits = information.as_float(logits)
         shape = (len(features), head_kernel.shape[-1])
         information.check_shape("logits", logits, shape)
         lowest = jnp.argmin(logits, -1).reshape(-1, *(1,) * (labels.ndim - 1))
         weights = _rows(head_kernel, labels) - _rows(head_kernel, lowest)
         return _sum_regions(_project(features, weights), region, padding)
-    every = _einsum("bhwk,km->bmhw", features, head_kernel)
-    every = _sum_regions(every, region, padding)
-    indices = information.label_indices(labels, every.shape[1])
-    own = jax.vmap(lambda maps, i: maps.at[i].get(mode="fill"))(every, indices)
-    least = every.min(1)
-    return own - (least[:, None] if labels.ndim == 2 else least)
+    return _against_least(features, head_kernel, labels, region, padding)
+
+
+def _against_least(
+    features: Array, head_kernel: Array, labels: Array, region: int, padding: str
+) -> Array:
+    """What each region adds to the label less what it adds to the least of all."""
+    batch, height, width, _ = features.shape
+    classes = head_kernel.shape[-1]
+    indices = information.label_indices(labels, classes).reshape(batch, -1)
+    # Some classes at a time: their maps fit in a cache, all of them not in memory.
+    cells = batch * (height + region - 1) * (width + region - 1)
+    count = min(max(_CLASS_BYTES // (4 * cells), 32), classes)
+    mean = head_kernel.mean(-1, keepdims=True)
+
+    def add(part: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
+        own, least = found
+        first = jnp.minimum(part * count, classes - count)
+        some = jax.lax.dynamic_slice_in_dim(head_kernel, first, count, 1) - mean
+        every = _einsum("bhwk,km->bhwm", features, some)
+        every = _sum_regions(every, region, padding, axes=(1, 2))
+        places = indices - first
+        here = jax.vmap(lambda maps, i: maps.at[..., i].get(mode="fill"))(every, places)
+        inside = (places >= 0) & (places < count)
+        own = jnp.where(inside[:, None, None], here, own)
+        return own, jnp.minimum(least, every.min(-1))
+
+    shape = jax.eval_shape(
+        lambda x: _sum_regions(x, region, padding, axes=(1, 2)), features
+    ).shape[:-1]
+    dtype = jnp.result_type(features, head_kernel)
+    found = (
+        jnp.full((*shape, indices.shape[1]), jnp.nan, dtype),
+        jnp.full(shape, jnp.inf, dtype),
+    )
+    own, least = jax.lax.fori_loop(0, -(-classes // count), add, found)
+    difference = jnp.moveaxis(own - least[..., None], -1, 1)
+    return difference if labels.ndim == 2 else difference[:, 0]
 
 
 # What evaluation asks for by name.
@@ -183,12 +231,33 @@ def _rows(head_kernel: Array, labels: Array) -> Array:
     return head_kernel.T.at[indices].get(mode="fill", fill_value=jnp.nan)
 
 
+def _mean_weights(head_kernel: Array) -> Array:
+    """Returns the classes' mean weights `[K]`, computed once for each array.
+
+    For many classes it takes longer than the maps of a batch.
+    """
+    if isinstance(head_kernel, jax.core.Tracer):
+        return _mean_of_classes(head_kernel)
+    key = id(head_kernel)
+    if key not in _means:
+        _means[key] = _mean_of_classes(head_kernel)
+        weakref.finalize(head_kernel, _means.pop, key, None)
+    return _means[key]
+
+
+@jax.jit
+def _mean_of_classes(head_kernel: Array) -> Array:
+    return head_kernel.mean(-1)
+
+
 def _project(features: Array, weights: Array) -> Array:
     return _einsum("bhwk,b...k->b...hw", features, weights)
 
 
-def _sum_regions(maps: Array, region: int, padding: str) -> Array:
-    """Sums `[..., h, w]` over every square of `region` cells on a side."""
+def _sum_regions(
+    maps: Array, region: int, padding: str, axes: tuple[int, int] = (-2, -1)
+) -> Array:
+    """Sums over every square of `region` cells on a side of the axes h and w."""
     if region < 1:
         raise ValueError(f"region must be at least 1, not {region}")
     if padding not in PADDINGS:
@@ -196,7 +265,7 @@ def _sum_regions(maps: Array, region: int, padding: str) -> Array:
     before, after = (
         (region - 1,) * 2 if padding == "full" else ((region - 1) // 2, region // 2)
     )
-    for axis in (-2, -1):  # a square is a column of rows
+    for axis in axes:  # a square is a column of rows
         size = maps.shape[axis] + before + after - region + 1
         pad = [(0, 0)] * maps.ndim
         pad[axis] = (before, after)

@@ -122,7 +122,7 @@ def replicate(tree: T) -> T:
 
 def on_devices(
     function: Callable[..., Any],
-    in_axes: Sequence[int | None],
+    in_axes: Sequence[Any],
     out_axes: Any,
     donate_argnums: Sequence[int] = (),
 ) -> Callable[..., Any]:
@@ -131,7 +131,8 @@ def on_devices(
     Args:
       function: a pure function that sees one device's share of the arguments and may
         call `mean`.
-      in_axes: for each argument None, replicated, or the axis split over devices.
+      in_axes: for each argument None, replicated, or the axis split over devices, or a
+        tree prefix of these.
       out_axes: a tree prefix of the same for the results.
       donate_argnums: arguments whose memory the results may take.
     """

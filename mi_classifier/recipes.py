@@ -111,7 +111,13 @@ def localization(backbone: str, data: str, adl: bool) -> ConfigDict:
             "seed": 0,
             "data": _DATA[data],
             "feed": "auto",  # "device" memory if the images fit, else "stream"
-            "model": {"name": backbone, "width": 64, "adl": adl, "dtype": "float32"},
+            "model": {
+                "name": backbone,
+                "width": 64,
+                "dtype": "float32",  # or "bfloat16"
+                "remat": False,  # slower, and less memory
+                "adl": adl,
+            },
             "pretrained": "",  # a file, or such as "timm/vgg16.tv_in1k"
             "loss": "softmax",
             "optimizer": {

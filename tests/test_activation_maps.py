@@ -252,3 +252,42 @@ def test_unknown_rivals_and_logits_are_refused(example):
     features, kernel, labels = example
     with pytest.raises(TypeError, match="integers"):
         info_cam(features, kernel, labels.astype(float))
+
+
+@pytest.mark.parametrize("classes", [31, 32, 33, 64, 100])
+def test_many_classes_are_compared_some_at_a_time(classes, monkeypatch):
+    """Whatever the parts, the last of them overlapping or not."""
+    monkeypatch.setattr(activation_maps, "_CLASS_BYTES", 1)
+    jax.clear_caches()
+    generator = np.random.default_rng(classes)
+    features = generator.random((3, 4, 5, 6)).astype(np.float32)
+    kernel = generator.standard_normal((6, classes)).astype(np.float32)
+    labels = np.array([[0, classes - 1], [classes // 2, 7], [classes, -1]])
+    maps = activation_maps.info_cam_plus(features, kernel, labels, 2)
+    every = np.einsum("bhwk,km->bmhw", features, kernel)
+    every = np.pad(every, [(0, 0), (0, 0), (1, 1), (1, 1)])
+    windows = np.lib.stride_tricks.sliding_window_view(every, (2, 2), (2, 3))
+    summed = windows.sum((-2, -1))
+    for image in range(2):
+        expected = summed[image, labels[image]] - summed[image].min(0)
+        np.testing.assert_allclose(maps[image], expected, atol=1e-5)
+    assert np.isnan(maps[2]).all()
+    assert (np.asarray(maps[:2]) >= 0).all()
+    jax.clear_caches()
+
+
+def test_the_mean_of_a_kernel_is_computed_once_and_forgotten_with_it():
+    features, labels = np.ones((1, 2, 2, 3), np.float32), np.array([0])
+    before = len(activation_maps._means)
+    kernel = jnp.arange(12.0).reshape(3, 4)
+    first = activation_maps.info_cam(features, kernel, labels)
+    assert len(activation_maps._means) == before + 1
+    chex.assert_trees_all_equal(
+        activation_maps.info_cam(features, kernel, labels), first
+    )
+    jitted = jax.jit(activation_maps.info_cam)(features, kernel, labels)
+    chex.assert_trees_all_close(jitted, first, rtol=1e-6)
+    other = activation_maps.info_cam(features, 2 * kernel, labels)
+    chex.assert_trees_all_close(other, 2 * first, rtol=1e-6)
+    del kernel
+    assert len(activation_maps._means) == before

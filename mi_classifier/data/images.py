@@ -108,6 +108,35 @@ def image_dataset(
     )
 
 
+def blank_dataset(
+    side: int,
+    normalization: str,
+    stored_side: int | None = None,
+    num_classes: int = 2,
+) -> Dataset:
+    """One black image a split, of the shape that a set's images will have.
+
+    Args:
+      side: of the crops, in pixels.
+      normalization: a name among `NORMALIZATIONS`.
+      stored_side: of the images, in pixels; by default that of the crops.
+      num_classes: number of classes M.
+
+    Raises:
+      UserError: sides that cannot be, an unknown normalization.
+    """
+    stored_side = side if stored_side is None else stored_side
+    check_sides(stored_side, side)
+    one = {
+        "image": np.zeros((1, stored_side, stored_side, 3), np.uint8),
+        "label": np.zeros(1, np.int32),
+    }
+    splits = {"train": one, "test": one}
+    return image_dataset(
+        "blank", splits, tuple(map(str, range(num_classes))), side, normalization
+    )
+
+
 def _cropped(split: Split, side: int) -> Split:
     cropped = {**split, "image": center_crop(split["image"], side)}
     if "boxes" in split:

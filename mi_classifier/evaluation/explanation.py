@@ -25,6 +25,7 @@ from mi_classifier.evaluation import figures as drawing
 from mi_classifier.evaluation.evaluators import Inference, Priors, paper_rule
 from mi_classifier.evaluation.run import Run, load_config, load_run
 from mi_classifier.evaluation.table import Table, print_table
+from mi_classifier.models import infer
 from mi_classifier.progress import tracked
 
 _BATCH = 16
@@ -101,9 +102,7 @@ def explain(
     if rival and not maps_of:
         raise UserError(f"--rival: {run.config.model.name} has no maps to draw")
     apply = jax.jit(
-        lambda variables, batch: run.model.apply(
-            variables, dataset.preprocess(batch), train=False
-        )
+        lambda variables, batch: infer(run.model, variables, dataset.preprocess(batch))
     )
     frequencies = dataset.log_prior()
     priors = Priors(frequencies, frequencies)

@@ -12,6 +12,7 @@ from mi_classifier.data import Dataset
 from mi_classifier.evaluation import evaluators as plugins
 from mi_classifier.evaluation import multi_label
 from mi_classifier.evaluation.evaluators import Evaluator, Priors
+from mi_classifier.models import infer
 
 Variables = dict[str, Any]
 MeasureSplit = Callable[[Variables, str], dict[str, Any]]
@@ -39,7 +40,7 @@ def make_measurement(
     def measure(
         variables: Variables, priors: Priors, batch: plugins.Batch
     ) -> dict[str, plugins.Measures]:
-        output = model.apply(variables, dataset.preprocess(batch["image"]), train=False)
+        output = infer(model, variables, dataset.preprocess(batch["image"]))
         inference = plugins.Inference(output, batch, priors, variables["params"])
         return {e.name: e.measure(inference) for e in evaluators}
 

@@ -11,6 +11,7 @@ import flax.linen as nn
 from mi_classifier.errors import UserError, check_options, choose
 from mi_classifier.models.gap_cnn import GapCNN
 from mi_classifier.models.inception import InceptionV3
+from mi_classifier.models.inference import infer
 from mi_classifier.models.mlp import MLP
 from mi_classifier.models.mnist_cnn import MnistCNN
 from mi_classifier.models.output import ModelOutput
@@ -26,6 +27,7 @@ __all__ = [
     "ModelOutput",
     "ResNet50",
     "create_model",
+    "infer",
 ]
 
 _MODELS: dict[str, type[nn.Module]] = {

@@ -36,7 +36,7 @@ _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def load_pretrained(
-    name: str, path_or_repo: str, variables: Mapping[str, Any]
+    name: str, path_or_repo: str, variables: Mapping[str, Any], quiet: bool = False
 ) -> dict[str, Any]:
     """Replaces a net's backbone by pretrained weights; prints what came from where.
 
@@ -49,6 +49,7 @@ def load_pretrained(
         as "timm/resnet50.tv_in1k", which is downloaded once; with HF_HUB_OFFLINE=1 only
         what was downloaded before is used.
       variables: of the model, "params" and "batch_stats".
+      quiet: whether to print nothing.
 
     Returns:
       The variables with the backbone replaced, float32.
@@ -76,7 +77,8 @@ def load_pretrained(
             raise UserError(f"{path_or_repo}: {theirs} has no place in {name}")
         if not theirs.endswith("num_batches_tracked"):
             unused[theirs.split(".")[0]] += 1
-    _print(name, path_or_repo, loaded, left, unused)
+    if not quiet:
+        _print(name, path_or_repo, loaded, left, unused)
     placed = traverse_util.unflatten_dict(flat | loaded)
     return {name: placed.get(name, {}) for name in variables}
 

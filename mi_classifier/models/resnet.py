@@ -31,6 +31,8 @@ class ResNet50(nn.Module):
         and logits are float32.
       sync_batch_norm: whether training normalizes over all devices' examples, or each
         device over its own.
+      remat: whether training computes each block anew for its gradient, which takes
+        time and saves memory.
       adl: whether training has attention-based dropout, after layer3's first block and
         layer4's first and last.
       adl_threshold: its gamma.
@@ -42,6 +44,7 @@ class ResNet50(nn.Module):
     last_stride: int = 1
     dtype: str = "float32"
     sync_batch_norm: bool = False
+    remat: bool = False
     adl: bool = False
     adl_threshold: float = 0.9
     adl_drop_rate: float = 0.75
@@ -64,6 +67,7 @@ class ResNet50(nn.Module):
                 stride=stride,
                 norm=norm,
                 dtype=dtype,
+                remat=self.remat and train,
                 drops=tuple(drops),
                 drop=(self.adl_threshold, self.adl_drop_rate),
                 name=f"layer{layer}",
@@ -80,14 +84,16 @@ class _Layer(nn.Module):
     stride: int
     norm: Callable[..., nn.Module]
     dtype: jnp.dtype
+    remat: bool
     drops: tuple[int, ...]
     drop: tuple[float, float]
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        bottleneck = nn.remat(_Bottleneck) if self.remat else _Bottleneck
         for block in range(self.blocks):
             stride = self.stride if block == 0 else 1
-            x = _Bottleneck(
+            x = bottleneck(
                 self.width, stride, block == 0, self.norm, self.dtype, name=str(block)
             )(x)
             if block + 1 in self.drops:

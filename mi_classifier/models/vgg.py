@@ -1,5 +1,7 @@
 """VGG16-GAP (Section 6.1, Figure 7): VGG16 under a global-average-pooled head."""
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -22,6 +24,8 @@ class VGG16GAP(nn.Module):
       width: channels of the first stage; VGG16 has 64.
       dtype: of computation, "float32" or "bfloat16"; parameters, head and logits are
         float32.
+      remat: whether training computes each stage anew for its gradient, which takes
+        time and saves memory.
       adl: whether training has attention-based dropout, after pool3, pool4 and conv5_3.
       adl_threshold: its gamma.
       adl_drop_rate: its probability of hiding.
@@ -30,6 +34,7 @@ class VGG16GAP(nn.Module):
     num_classes: int
     width: int = 64
     dtype: str = "float32"
+    remat: bool = False
     adl: bool = False
     adl_threshold: float = 0.8
     adl_drop_rate: float = 0.75
@@ -40,7 +45,8 @@ class VGG16GAP(nn.Module):
         check_sides("vgg16_gap", images, 16)
         dtype = jnp.dtype(self.dtype)
         drop = (self.adl_threshold, self.adl_drop_rate) if self.adl else None
-        x = _Features(self.width, drop, name="features")(images.astype(dtype), train)
+        features = _Features(self.width, drop, self.remat and train, name="features")
+        x = features(images.astype(dtype), train)
         x = nn.relu(_conv(16 * self.width, dtype, "conv6")(x))
         logits = GAPHead(self.num_classes, nn.initializers.normal(0.01), name="head")(x)
         return ModelOutput(logits, x)
@@ -51,20 +57,31 @@ class _Features(nn.Module):
 
     width: int
     drop: tuple[float, float] | None
+    remat: bool
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        run = nn.remat(_stage, static_argnums=(2, 3)) if self.remat else _stage
         index = 0
-        for stage, channels in enumerate(_STAGES, start=1):
-            for widths in channels:
-                x = nn.relu(_conv(widths * self.width, x.dtype, str(index))(x))
-                index += 2  # with the ReLU
+        for stage, widths in enumerate(_STAGES, start=1):
+            x = run(self, x, index, tuple(width * self.width for width in widths))
+            index += 2 * len(widths)  # with the ReLUs
             if stage < len(_STAGES):
                 x = max_pool(x)
                 index += 1
             if self.drop and stage >= 3:
                 x = AttentionDropout(*self.drop)(x, train)
         return x
+
+
+def _stage(
+    features: nn.Module, x: jax.Array, index: int, channels: Sequence[int]
+) -> jax.Array:
+    """Convolutions of `features`, the first of them number `index`."""
+    del features  # the module that they become part of
+    for number, count in enumerate(channels):
+        x = nn.relu(_conv(count, x.dtype, str(index + 2 * number))(x))
+    return x
 
 
 def _conv(channels: int, dtype: jnp.dtype, name: str) -> nn.Conv:

@@ -18,10 +18,13 @@ from mi_classifier.losses import CLASSIFICATION_LOSSES, LOSSES, MULTI_LABEL_LOSS
 from mi_classifier.models import create_model
 from mi_classifier.models.pretrained import load_pretrained
 from mi_classifier.training.cross_fit import train_cross_fit
+from mi_classifier.training.dry_run import check_step
 from mi_classifier.training.logging import MetricsLog, ProgressBar
 from mi_classifier.training.optimizer import create_optimizer
 from mi_classifier.training.state import TrainState, create_state
 from mi_classifier.training.step import copy, make_train_steps
+
+_CALLS_AHEAD = 4  # of the devices, with their arguments in memory
 
 
 def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
@@ -50,6 +53,8 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
         return train_cross_fit(config, workdir)
     workdirs.check_free_for(config, workdir)
     parallel.check_batch_size(config.batch_size, config.microbatches)
+    starts = not workdirs.has_checkpoint(workdir)
+    check_step(config, starts)
     with parallel.first_process_first():
         dataset = load_dataset(config.data)
     check_loss(config.loss, dataset)
@@ -68,7 +73,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
     state = create_state(
         model, optimizer, dataset.example_input(), dataset.log_prior(), init_key
     )
-    if config.get("pretrained") and not workdirs.has_checkpoint(workdir):
+    if config.get("pretrained") and starts:
         variables = load_pretrained(
             config.model.name, config.pretrained, state.variables
         )
@@ -118,9 +123,13 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
                 losses = []
                 for call in feed.calls(batches, config.steps_per_call):
                     state, values = train_steps(state, call)
-                    losses.append(np.asarray(values))
+                    losses.append(values)
+                    # The host runs ahead of the devices, but not with the whole epoch.
+                    if len(losses) > _CALLS_AHEAD:
+                        losses[-_CALLS_AHEAD - 1].block_until_ready()
                     progress.advance(len(values))
-                train_loss = float(np.concatenate(losses).mean(dtype=np.float64))
+                losses = np.concatenate(jax.device_get(losses))
+                train_loss = float(losses.mean(dtype=np.float64))
                 if not np.isfinite(train_loss):
                     raise UserError(
                         f"training diverged in epoch {epoch + 1}: the loss is "

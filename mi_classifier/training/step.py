@@ -1,5 +1,6 @@
 """The training step: many of them in one call, on every device."""
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -72,11 +73,13 @@ def make_train_steps(
             return loss, updated.get("batch_stats", {})
 
         count = parallel.parts_per_device(microbatches)
-        parts = zip(*(x.reshape(count, -1) for x in examples), strict=True)
         gradient = jax.value_and_grad(mean_loss, has_aux=True)
-        (value, batch_stats), gradients = parallel.mean(
-            [gradient(state.params, part) for part in parts]
-        )
+        params, results = state.params, []
+        for part in zip(*(x.reshape(count, -1) for x in examples), strict=True):
+            results.append(gradient(params, part))
+            # One after the other: the activations of one part in memory, not of all.
+            params, results[-1] = jax.lax.optimization_barrier((params, results[-1]))
+        (value, batch_stats), gradients = parallel.mean(results)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         return state.replace(
             step=state.step + 1,
@@ -86,12 +89,9 @@ def make_train_steps(
         ), value
 
     def steps(
-        state: TrainState,
-        split: Split,
-        rows: jax.Array,
-        indices: jax.Array,
-        key: jax.Array,
+        key: jax.Array, state: TrainState, call: Call
     ) -> tuple[TrainState, jax.Array]:
+        split, rows, indices = call
         if len(rows) == 1:  # XLA's CPU convolutions are ten times slower in a loop
             state, value = step(state, split, (rows[0], indices[0]), key)
             return state, value[None]
@@ -101,13 +101,12 @@ def make_train_steps(
 
     compiled = parallel.on_devices(
         steps,
-        in_axes=(None, split_axis, 0, 0, None),
+        in_axes=(None, None, Call(split_axis, 0, 0)),
         out_axes=(None, None),
-        donate_argnums=(0,),
+        donate_argnums=(1,),
     )
     # An argument, not a constant: runs that differ in their seed share one program.
-    key = parallel.replicate(key)
-    return lambda state, call: compiled(state, *call, key)
+    return functools.partial(compiled, parallel.replicate(key))
 
 
 def copy(tree: object) -> object:

@@ -195,3 +195,28 @@ def test_images_that_strides_leave_nothing_of_are_refused(name):
             jax.random.key(0),
             jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32),
         )
+
+
+@pytest.mark.parametrize("name", ["vgg16_gap", "resnet50"])
+def test_rematerialization_changes_no_bit_of_loss_gradient_or_statistics(name):
+    images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
+    results = []
+    for remat in (False, True):
+        model = create_model(name, 3, width=4, adl=True, remat=remat)
+        variables = model.init(jax.random.key(1), images)
+
+        def loss(params, model=model, variables=variables):
+            output, updated = model.apply(
+                {**variables, "params": params},
+                images,
+                train=True,
+                rngs={"dropout": jax.random.key(2)},
+                mutable=["batch_stats"],
+            )
+            return (output.logits**2).sum(), updated
+
+        gradient = jax.value_and_grad(loss, has_aux=True)
+        results.append((variables, gradient(variables["params"])))
+        blocks = {"vgg16_gap": 5, "resnet50": 16}[name] if remat else 0
+        assert str(jax.make_jaxpr(loss)(variables["params"])).count("remat") == blocks
+    chex.assert_trees_all_equal(*results)

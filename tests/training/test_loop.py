@@ -63,6 +63,52 @@ def test_a_run_leaves_what_it_should(tiny_config, tmp_path):
     )
 
 
+class Pending:
+    """The losses of a call, which must not be looked at before an epoch's last."""
+
+    def __init__(self, values, calls):
+        self.values, self.calls, self.waited = values, calls, False
+        calls.append(self)
+
+    def __len__(self):
+        return len(self.values)
+
+    def __array__(self, *arguments, **options):
+        assert len(self.calls) % 6 == 0, "looked at inside of an epoch"
+        return np.asarray(self.values)
+
+    def block_until_ready(self):
+        self.waited = True
+        self.values.block_until_ready()
+
+
+def test_losses_stay_on_the_devices_until_the_epoch_ends(
+    tiny_config, tmp_path, monkeypatch
+):
+    calls = []
+
+    def make(*arguments):
+        steps = make_train_steps(*arguments)
+
+        def watched(state, call):
+            state, values = steps(state, call)
+            return state, Pending(values, calls)
+
+        return watched
+
+    make_train_steps = loop.make_train_steps
+    plain = train(tiny_config(steps_per_call=2), tmp_path / "plain")
+    monkeypatch.setattr(loop, "make_train_steps", make)
+    state = train(tiny_config(steps_per_call=2), tmp_path / "watched")
+    chex.assert_trees_all_equal(state.params, plain.params)
+    assert without_times(read_rows(tmp_path / "watched")) == without_times(
+        read_rows(tmp_path / "plain")
+    )
+    assert len(calls) == 12
+    # A few calls ahead of the devices, not more, and never without any.
+    assert [c.waited for c in calls] == ([True] * 2 + [False] * 4) * 2
+
+
 def test_seeds_decide_everything(tiny_config, tmp_path):
     one = train(tiny_config(), tmp_path / "one")
     same = train(tiny_config(), tmp_path / "same")

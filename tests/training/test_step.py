@@ -180,6 +180,32 @@ def test_batch_statistics_are_the_mean_of_the_parts(parts):
     )
 
 
+@pytest.mark.parametrize("parts", [1, 4])
+def test_a_call_updates_in_place_and_never_asks_the_host(parts):
+    split, model, optimizer, state, _ = setup()
+    steps = make_train_steps(
+        model, DOUBLED, "softmax", optimizer, jax.random.key(1), parts
+    )
+    arguments = (*steps.args, state, call(split, np.zeros((5, 16), int)))
+    program = steps.func.lower(*arguments).compile()
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    assert program.memory_analysis().alias_size_in_bytes >= size
+    for word in ("callback", "infeed", "outfeed", "send", "recv"):
+        assert word not in program.as_text()
+
+
+def test_parts_of_a_batch_are_computed_one_after_the_other():
+    """Each waits for the one before, so that its activations can take that memory."""
+    split, model, optimizer, state, _ = setup()
+    for parts in (1, 4):
+        steps = make_train_steps(
+            model, DOUBLED, "softmax", optimizer, jax.random.key(1), parts
+        )
+        arguments = (*steps.args, state, call(split, np.zeros((1, 16), int)))
+        text = str(jax.make_jaxpr(steps.func)(*arguments))
+        assert text.count("optimization_barrier") == parts
+
+
 def test_examples_that_are_streamed_train_as_those_on_the_device():
     split, model, optimizer, state, _ = setup()
     drawn = dataclasses.replace(DOUBLED, draw=noisy)

@@ -1,0 +1,214 @@
+"""The paper's training steps compiled for a CUDA card, which need not be there.
+
+    pip install '.[cuda]' && python benchmarks/compiled.py [--memory_gib=11]
+
+XLA compiles for a description of a card (compute capability 8.0 here), and tells what
+the program takes: the memory of a step with the paper's batch sizes, plain, with
+rematerialization and with microbatches; its FLOPs; how much of the state it updates in
+place; and whether anything in it waits for the host. Runs on any machine; nothing is
+timed.
+"""
+
+import argparse
+import functools
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any
+from unittest import mock
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+import jax
+import numpy as np
+from jax.experimental import topologies
+from jax.sharding import Mesh, PartitionSpec
+from ml_collections import ConfigDict
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from mi_classifier import parallel, recipes
+from mi_classifier.data.images import blank_dataset
+from mi_classifier.training import dry_run
+
+CARD = """
+gpu_device_info {{
+  cuda_compute_capability {{ major: 8 }}
+  core_count: 108
+  fpus_per_core: 64
+  clock_rate_ghz: 1.41
+  memory_bandwidth: 1555000000000
+  device_memory_size: {memory}
+  l2_cache_size: 41943040
+  threads_per_warp: 32
+  threads_per_block_limit: 1024
+  threads_per_core_limit: 2048
+  shared_memory_per_block: 49152
+  shared_memory_per_block_optin: 166912
+  shared_memory_per_core: 167936
+  registers_per_block_limit: 65536
+  registers_per_core_limit: 65536
+  block_dim_limit_x: 2147483647
+  block_dim_limit_y: 65535
+  block_dim_limit_z: 65535
+  thread_dim_limit_x: 1024
+  thread_dim_limit_y: 1024
+  thread_dim_limit_z: 64
+}}
+dnn_version_info {{ major: 9 minor: 8 }}
+platform_name: "CUDA"
+device_description_str: "a card of {memory} bytes"
+"""
+# Rematerialization, microbatches or both.
+WAYS = {
+    "plain": (),
+    "remat": ("remat",),
+    "parts": ("parts",),
+    "both": ("remat", "parts"),
+}
+# What a program would have to contain to talk to the host while it runs.
+HOST = r"\b(infeed|outfeed|send|recv|xla_python_\w*callback|xla_ffi_\w*callback)\b"
+
+
+def card(memory_gib: float) -> jax.Device:
+    """Returns a device that programs can be compiled for, but not run on."""
+    jax.devices()  # finds the plugin
+    text = CARD.format(memory=int(memory_gib * 2**30))
+    return topologies.get_topology_desc(
+        "", "cuda", topology="1x1x1", target_config=text
+    ).devices[0]
+
+
+def on_devices(
+    device: jax.Device,
+    function: Callable[..., Any],
+    in_axes: Sequence[Any],
+    out_axes: Any,
+    donate_argnums: Sequence[int],
+) -> Callable[..., Any]:
+    """`parallel.on_devices` for one device that is not there."""
+    del out_axes  # replicated
+
+    def each(function: Callable[[Any, Any], Any], *trees: Any) -> Any:
+        return jax.tree.map(function, *trees, is_leaf=lambda axis: axis is None)
+
+    def share(*arguments: Any) -> Any:
+        own = each(
+            lambda axis, tree: (
+                tree if axis is None else jax.tree.map(itemgetter(0), tree)
+            ),
+            tuple(in_axes),
+            arguments,
+        )
+        return function(*own)
+
+    specs = each(
+        lambda axis: PartitionSpec() if axis is None else PartitionSpec(parallel.AXIS),
+        tuple(in_axes),
+    )
+    mesh = Mesh(np.array([device]), (parallel.AXIS,))
+    mapped = jax.shard_map(
+        share, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=False
+    )
+    return jax.jit(mapped, donate_argnums=donate_argnums)
+
+
+def lower_step(config: ConfigDict, device: jax.Device) -> jax.stages.Lowered:
+    """Lowers one training step of a config for a device that is not there."""
+    data = {"side": config.data.side, "normalization": config.data.normalization}
+    stored = config.data.get("stored_side", config.data.side)
+    dataset = blank_dataset(**data, stored_side=stored, num_classes=200)
+    with (
+        mock.patch.object(
+            parallel, "on_devices", functools.partial(on_devices, device)
+        ),
+        mock.patch.object(parallel, "replicate", lambda tree: tree),
+        mock.patch.object(jax, "default_backend", lambda: "gpu"),
+    ):
+        step, state, call = dry_run.abstract_step(config, dataset)
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        return step.func.lower(key, state, call)
+
+
+def figures(config: ConfigDict, device: jax.Device) -> dict[str, float]:
+    """What XLA says of a config's training step."""
+    started = time.perf_counter()
+    compiled = lower_step(config, device).compile()
+    seconds = time.perf_counter() - started
+    # Counted on CPUs: a compiler without its card does not count.
+    cost = lower_step(config, jax.devices()[0]).cost_analysis()
+    memory, text = compiled.memory_analysis(), compiled.as_text()
+    gib = 2**30
+    return {
+        "temporary_gib": memory.temp_size_in_bytes / gib,
+        "arguments_gib": memory.argument_size_in_bytes / gib,
+        "in_place": memory.alias_size_in_bytes / memory.output_size_in_bytes,
+        "total_gib": (memory.temp_size_in_bytes + memory.argument_size_in_bytes) / gib,
+        "tera_flops": cost["flops"] / 1e12,
+        "compile_seconds": seconds,
+        "host_calls": len(re.findall(HOST, text)),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--memory_gib", type=float, default=11)
+    parser.add_argument("--json", help="where to write the figures")
+    parser.add_argument("--only", default="", help="nets whose name contains this")
+    arguments = parser.parse_args()
+    device = card(arguments.memory_gib)
+    table = Table(title=f"one training step, of {arguments.memory_gib:g} GiB")
+    columns = ("", "dtype", "remat", "batch", "GiB", "TFLOP", "in place")
+    columns += ("host calls", "compiled in")
+    for column in columns:
+        table.add_column(column, justify="right" if column else "left")
+    rows = []
+    cases = [
+        (backbone, data, dtype, way)
+        for data in ("cub200", "tiny_imagenet")
+        for backbone in ("vgg16_gap", "resnet50")
+        for dtype in ("float32", "bfloat16")
+        for way in WAYS
+        if arguments.only in f"{backbone} {data} {dtype} {way}"
+    ]
+    for backbone, data, dtype, way in track(cases, "compiling"):
+        config = recipes.localization(backbone, data, adl=False)
+        config.model.dtype = dtype
+        config.model.remat = "remat" in WAYS[way]
+        if "parts" in WAYS[way]:
+            config.microbatches = 5 if config.batch_size % 8 else 8
+        case = {
+            "net": f"{backbone}, {data}",
+            "dtype": dtype,
+            "remat": config.model.remat,
+            "batch_size": config.batch_size,
+            "microbatches": config.microbatches,
+        }
+        batch = f"{config.batch_size} / {config.microbatches}".removesuffix(" / 1")
+        cells = [case["net"], dtype, "yes" if config.model.remat else "", batch]
+        try:
+            found = figures(config, device)
+            cells += [
+                f"{found['total_gib']:.2f}",
+                f"{found['tera_flops']:.2f}",
+                f"{found['in_place']:.1%}",
+                str(found["host_calls"]),
+                f"{found['compile_seconds']:.0f} s",
+            ]
+        except jax.errors.JaxRuntimeError as error:
+            found = {"error": " ".join(str(error).split())[:300]}
+            cells.append(found["error"][:40])
+        rows.append(case | found)
+        table.add_row(*cells)
+    Console().print(table)
+    if arguments.json:
+        with open(arguments.json, "w") as file:
+            json.dump(rows, file, indent=2)
+
+
+if __name__ == "__main__":
+    main()
