@@ -1,8 +1,12 @@
 """From an archive to the device: time, images a second and peak memory of each stage.
 
-    python -m mi_classifier.rehearsal cub200 --out=cub.tgz --num_classes=200 \\
-        --num_images=11788
-    python benchmarks/data_pipeline.py cub200 cub.tgz
+    python benchmarks/data_pipeline.py
+    python -m mi_classifier.rehearsal cub200 --out=cub.tgz --num_images=11788
+    python benchmarks/data_pipeline.py --data=cub200 --archive=cub.tgz
+
+Without an archive one of 1,000 images is generated. With PyTorch installed, its usual
+way stands beside "crop, flip, normalize": a DataLoader that decodes, resizes, crops,
+flips and normalizes, on as many workers as there are cores.
 
 "prepare" streams the archive into TFDS's records and decodes them into the cache; the
 other stages start from there. Each stage has a process of its own, for its memory; what
@@ -10,24 +14,22 @@ is mapped from disk counts as long as the system keeps it, so "anonymous" is the
 that the process itself holds, at the end of the stage.
 """
 
-import argparse
-import json
+import importlib.util
 import multiprocessing
 import os
-import platform
 import resource
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import common
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from mi_classifier import recipes
-from mi_classifier.data import Dataset, load_dataset
+from mi_classifier import recipes, rehearsal
+from mi_classifier.data import Dataset, images, load_dataset
 
 BATCH = 128
 
@@ -58,7 +60,7 @@ def keep_on_device(config: dict) -> int:
     return feed(DeviceFeed, load_dataset(config))
 
 
-def feed(make: Callable, dataset: Dataset) -> int:
+def feed(make: Callable, dataset: Dataset, take: Callable | None = None) -> int:
     """Brings an epoch of shuffled batches to the device, where each is gathered."""
     import jax
     import jax.numpy as jnp
@@ -67,13 +69,70 @@ def feed(make: Callable, dataset: Dataset) -> int:
     order = np.random.default_rng(0).permutation(len(split["label"])).astype(np.int32)
     batches = order[: len(order) // BATCH * BATCH].reshape(-1, BATCH)
     source = make(split)
-    take = jax.jit(lambda images, rows: images[rows].astype(jnp.uint8))
+    gather = jax.jit(lambda split, rows: split["image"][rows].astype(jnp.uint8))
     for call in source.calls(batches, 1):
-        images, rows = call.split["image"], call.rows[0, 0]
+        split = dict(call.split)
         if source.axis is not None:
-            images = images[0]
-        jax.block_until_ready(take(images, rows))
+            split = {name: array[0] for name, array in split.items()}
+        jax.block_until_ready((take or gather)(split, call.rows[0, 0]))
     return batches.size
+
+
+def train_input(config: dict) -> int:
+    """Streams an epoch and makes the net's input of it, as a training step does."""
+    import jax
+
+    from mi_classifier.data.feed import StreamFeed
+
+    dataset = load_dataset(config)
+
+    def make(split: dict, rows: np.ndarray) -> jax.Array:
+        keys = jax.vmap(jax.random.key)(rows)
+        drawn = jax.vmap(dataset.draw, (0, None, 0))(keys, split, rows)
+        return dataset.preprocess(drawn["image"])
+
+    return feed(StreamFeed, dataset, jax.jit(make))
+
+
+def torch_input(config: dict) -> int:
+    """The same by PyTorch's DataLoader over the image files."""
+    import torch
+    from PIL import Image
+
+    stored, side = config["stored_side"], config["side"]
+    mean, deviation = (
+        torch.tensor(values)[:, None, None]
+        for values in images.NORMALIZATIONS[config["normalization"]]
+    )
+
+    class Files(torch.utils.data.Dataset):
+        def __init__(self, folder: str) -> None:
+            self.paths = sorted(Path(folder).rglob("*.jpg"))
+
+        def __len__(self) -> int:
+            return len(self.paths)
+
+        def __getitem__(self, index: int) -> torch.Tensor:
+            image = Image.open(self.paths[index]).convert("RGB")
+            image = image.resize((stored, stored), Image.Resampling.BILINEAR)
+            top, left = torch.randint(0, stored - side + 1, (2,)).tolist()
+            image = image.crop((left, top, left + side, top + side))
+            if torch.rand(()) < 0.5:
+                image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+            return (pixels.float() / 255 - mean) / deviation
+
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(config["archive_path"]) as archive:
+            archive.extractall(folder, filter="data")
+        files = Files(folder)
+        loader = torch.utils.data.DataLoader(
+            files, BATCH, shuffle=True, num_workers=common.cores(), drop_last=True
+        )
+        started = time.perf_counter()
+        count = sum(len(batch) for batch in loader)
+        config["seconds"] = time.perf_counter() - started  # without unpacking
+    return count
 
 
 def evaluate(config: dict) -> int:
@@ -96,6 +155,8 @@ STAGES = {
     "open again": open_again,
     "hash": hash_all,
     "stream an epoch": stream,
+    "crop, flip, normalize": train_input,
+    "PyTorch's DataLoader": torch_input,
     "copy to the device, an epoch": keep_on_device,
     "evaluation batches": evaluate,
 }
@@ -107,32 +168,33 @@ def count(dataset: Dataset) -> int:
 
 def worker(stage: str, config: dict, pipe: Connection) -> None:
     started = time.perf_counter()
-    images = STAGES[stage](config)
-    seconds = time.perf_counter() - started
+    number = STAGES[stage](config)
+    seconds = config.get("seconds", time.perf_counter() - started)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     status = Path("/proc/self/status").read_text()
     anonymous = int(status.split("RssAnon:")[1].split()[0]) / 2**20
-    pipe.send({"s": seconds, "images": images, "peak": peak, "anonymous": anonymous})
+    pipe.send({"s": seconds, "images": number, "peak": peak, "anonymous": anonymous})
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", choices=("cub200", "tiny_imagenet"))
-    parser.add_argument("archive")
+    parser = common.parser(__doc__)
+    parser.add_argument("--data", default="cub200", choices=("cub200", "tiny_imagenet"))
+    parser.add_argument("--archive", help="by default one is generated")
     parser.add_argument("--data_dir", help="where to prepare; a temporary folder")
-    parser.add_argument("--json", help="where to write the figures")
     arguments = parser.parse_args()
     config = recipes.localization("vgg16_gap", arguments.data, False).data.to_dict()
-    config["archive_path"] = os.path.abspath(arguments.archive)
-    machine = f"{len(os.sched_getaffinity(0))} cores, {platform.machine()}"
-    table = Table(title=f"{arguments.data}, {machine}")
-    for column in ("", "images", "s", "images a second", "peak GiB", "anonymous"):
-        table.add_column(column, justify="right" if column else "left")
     context = multiprocessing.get_context("spawn")
-    figures = {}
+    rows, figures = [], {}
     with tempfile.TemporaryDirectory() as folder:
+        archive = arguments.archive
+        if not archive:
+            archive = Path(folder) / "generated"
+            rehearsal.write(arguments.data, archive, 20, 1_000, seed=0)
+        config["archive_path"] = os.path.abspath(archive)
         config["data_dir"] = arguments.data_dir or folder
         for stage in STAGES:
+            if stage == "PyTorch's DataLoader" and not _has_torch(arguments.data):
+                continue
             pipe, child = context.Pipe()
             process = context.Process(target=worker, args=(stage, config, child))
             process.start()
@@ -141,10 +203,14 @@ def main() -> None:
             process.join()
             speed = f"{f['images'] / f['s']:,.0f}"
             memory = (f"{f['peak']:.2f}", f"{f['anonymous']:.2f}")
-            table.add_row(stage, f"{f['images']:,}", f"{f['s']:.1f}", speed, *memory)
-    Console().print(table)
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps(figures, indent=2))
+            rows.append([stage, f"{f['images']:,}", f"{f['s']:.2f}", speed, *memory])
+    columns = ["input pipeline", "images", "s", "images a second", "peak GiB", "own"]
+    title = f"{arguments.data}, batches of {BATCH}"
+    common.report(title, columns, rows, figures, arguments.json)
+
+
+def _has_torch(data: str) -> bool:
+    return data == "cub200" and importlib.util.find_spec("torch") is not None
 
 
 if __name__ == "__main__":

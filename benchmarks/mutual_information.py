@@ -5,12 +5,12 @@ python benchmarks/mutual_information.py coverage [--rows=300] [--draws=200]
 python benchmarks/mutual_information.py speed [--rows=10000,1000000]
 """
 
-import argparse
-import os
-import platform
+import multiprocessing
 import resource
 import time
+from multiprocessing.connection import Connection
 
+import common
 import distributions
 import numpy as np
 
@@ -73,29 +73,68 @@ def coverage(rows: int, draws: int) -> None:
         )
 
 
-def speed(sizes: list[int]) -> None:
-    """Wall time of one estimate in a new process, compilation included."""
-    print(f"{os.cpu_count()} cores, {platform.machine()}; D = 10, 5 classes")
+def _ours(x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+    return estimate.estimate_mutual_information(x, y).nats, np.arange(len(x))
+
+
+def _neighbors(x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+    return baselines.nearest_neighbors(x, y), np.arange(len(x))
+
+
+def _mine(x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+    a, b = len(x) * 8 // 10, len(x) * 9 // 10
+    parts = [(x[:a], y[:a]), (x[a:b], y[a:b]), (x[b:], y[b:])]
+    return baselines.mine(*parts).shuffled, np.arange(b, len(x))
+
+
+ESTIMATORS = {"ours": _ours, "nearest neighbors": _neighbors, "MINE": _mine}
+
+
+def _time(name: str, rows: int, pipe: Connection) -> None:
     distribution = distributions.table_2(10, balanced=True)
-    for rows in sizes:
-        x, y = distribution.sample(rows, np.random.default_rng(0))
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        started = time.monotonic()
-        found = estimate.estimate_mutual_information(x, y)
-        seconds = time.monotonic() - started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        error = found.nats - distribution.pointwise(x, y).mean()
-        print(
-            f"N = {rows:9,}: {seconds:6.1f} s, error {error:+.4f} ± "
-            f"{found.standard_error:.4f}, peak memory {peak / 2**20:.2f} GiB "
-            f"({before / 2**20:.2f} before)",
-            flush=True,
-        )
+    x, y = distribution.sample(rows, np.random.default_rng(0))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.monotonic()
+    nats, scored = ESTIMATORS[name](x, y)
+    seconds = time.monotonic() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    error = float(nats - distribution.pointwise(x, y)[scored].mean())
+    memory = {"memory_gib": peak / 2**20, "before_gib": before / 2**20}
+    pipe.send({"seconds": seconds, "error": error, **memory})
+
+
+def speed(sizes: list[int], json_path: str | None) -> None:
+    """Time of one estimate in a new process, compilation included, and its memory."""
+    rows, figures = [], {}
+    context = multiprocessing.get_context("spawn")
+    for size in sizes:
+        for name in ESTIMATORS:
+            if name != "ours" and size > 100_000:
+                continue
+            pipe, child = context.Pipe()
+            process = context.Process(target=_time, args=(name, size, child))
+            process.start()
+            child.close()
+            f = figures[f"{name}, {size}"] = pipe.recv()
+            process.join()
+            ratio = f["seconds"] / figures[f"ours, {size}"]["seconds"]
+            memory = f"{f['memory_gib']:.2f} ({f['before_gib']:.2f})"
+            cells = [
+                f"{f['seconds']:.1f}",
+                f"{ratio:.2f}",
+                f"{f['error']:+.4f}",
+                memory,
+            ]
+            rows.append([f"{size:,}", name, *cells])
+    columns = ["rows", "", "s", "times ours", "error, nats", "GiB (before)"]
+    title = "mutual information, D = 10, 5 classes"
+    common.report(title, columns, rows, figures, json_path)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("distributions", "coverage", "speed"))
+    parser = common.parser(__doc__)
+    whats = ("distributions", "coverage", "speed")
+    parser.add_argument("what", nargs="?", default="speed", choices=whats)
     parser.add_argument("--rows", default="")
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--nomine", action="store_true")
@@ -106,7 +145,7 @@ def main() -> None:
     elif arguments.what == "coverage":
         coverage(*(sizes or [300]), draws=arguments.draws)
     else:
-        speed(sizes or [10_000])
+        speed(sizes or [10_000], arguments.json)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
 """The PyTorch nets that ours are timed against, as torchvision has them."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
+
+from mi_classifier.models import inception
 
 
 def create(name: str, num_classes: int) -> nn.Module:
@@ -25,6 +29,18 @@ def _mnist_cnn(num_classes: int) -> nn.Module:
         *(nn.Conv2d(20, 50, 5), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Flatten(), nn.Linear(800, 500), nn.ReLU(), nn.Linear(500, num_classes)),
     )
+
+
+def _gap_cnn(num_classes: int) -> nn.Module:
+    layers, channels = [], 1
+    for index, (width, size) in enumerate(
+        ((16, 5), (32, 3), (64, 3), (64, 3), (64, 3))
+    ):
+        layers += [nn.Conv2d(channels, width, size, padding=size // 2), nn.ReLU()]
+        channels = width
+        if index < 2:
+            layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers, *_gap_head(channels, num_classes))
 
 
 def _gap_head(channels: int, num_classes: int) -> list[nn.Module]:
@@ -79,7 +95,68 @@ def _resnet50(num_classes: int) -> nn.Module:
     return nn.Sequential(*layers, *_gap_head(channels, num_classes))
 
 
+class _Branches(nn.Module):
+    """What our table of Inception's branches says, side by side."""
+
+    def __init__(self, channels: int, branches: Sequence) -> None:
+        super().__init__()
+        self.branches, self.channels = nn.ModuleList(), 0
+        for branch in branches:
+            layers, width = [], channels
+            for step in branch:
+                layer, width = _inception_step(width, step)
+                layers.append(layer)
+            self.branches.append(nn.Sequential(*layers))
+            self.channels += width
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([branch(x) for branch in self.branches], 1)
+
+
+def _inception_step(channels: int, step: object) -> tuple[nn.Module, int]:
+    if step == "average":
+        return nn.AvgPool2d(3, 1, 1), channels
+    if step == "maximum":
+        return nn.MaxPool2d(3, 2), channels
+    if isinstance(step[0], str):
+        return _conv_norm(channels, *step[1:]), step[1]
+    inner = _Branches(channels, [(part,) for part in step])
+    return inner, inner.channels
+
+
+def _conv_norm(
+    channels: int,
+    width: int,
+    size: int | tuple[int, int],
+    stride: int = 1,
+    padded: bool = True,
+) -> nn.Module:
+    sizes = (size, size) if isinstance(size, int) else size
+    padding = [s // 2 if padded and stride == 1 else 0 for s in sizes]
+    return nn.Sequential(
+        nn.Conv2d(channels, width, sizes, stride, padding, bias=False),
+        nn.BatchNorm2d(width, eps=1e-3),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _inception_v3(num_classes: int) -> nn.Module:
+    layers = [
+        *(_conv_norm(3, 32, 3, 2), _conv_norm(32, 32, 3, 1, False)),
+        *(_conv_norm(32, 64, 3), nn.MaxPool2d(3, 2), _conv_norm(64, 80, 1)),
+        *(_conv_norm(80, 192, 3, 1, False), nn.MaxPool2d(3, 2)),
+    ]
+    channels = 192
+    for branches in inception.BRANCHES.values():
+        layers.append(_Branches(channels, branches))
+        channels = layers[-1].channels
+    pool, flatten, dense = _gap_head(channels, num_classes)
+    return nn.Sequential(*layers, pool, flatten, nn.Dropout(0.5), dense)
+
+
 _NETS = {
+    "gap_cnn": _gap_cnn,
+    "inception_v3": _inception_v3,
     "mlp": _mlp,
     "mnist_cnn": _mnist_cnn,
     "vgg16_gap": _vgg16_gap,

@@ -2,28 +2,33 @@
 
     pip install torch && python benchmarks/training_step.py [--rounds=7]
 
+Beside the times: the FLOPs that XLA counts in our program before it is compiled, what
+share of the machine's peak they mean, the seconds that the first call takes longer than
+the others, and the peak memory of each side.
+
 Both sides do a whole step on data that is in memory: they gather a batch by shuffled
 indices, compute loss and gradients, update the parameters and keep the loss; or, for
 inference, compute logits and features. Each side has a process of its own, as a
 user's would, for their thread pools and allocators disturb each other; their rounds
-alternate, so that whatever else the machine does meets both. On a GPU, for the large
-nets: --batch_size=128 --dtype=bfloat16.
+alternate, so that whatever else the machine does meets both. Inference of PyTorch is
+timed as it is and compiled, and the faster of the two is printed; its training is
+slower compiled on CPUs. On GPUs all of it is compiled; there, for the large nets:
+--batch_size=128 --dtype=bfloat16.
 """
 
-import argparse
-import json
+import functools
 import multiprocessing
-import os
-import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import NamedTuple
+from unittest import mock
 
+import common
 import numpy as np
-from rich.console import Console
-from rich.table import Table
+from rich.progress import track
 
 SGD = {"name": "sgd", "learning_rate": 0.01, "momentum": 0.5, "schedule": "constant"}
 ADAM = {"name": "adam", "learning_rate": 3e-3, "schedule": "cosine"}
@@ -34,7 +39,7 @@ NESTEROV = SGD | {
     "nesterov": True,
     "weight_decay": 1e-4,
 }
-IMAGE = (224, 224, 3)
+IMAGE, LARGE = (224, 224, 3), (299, 299, 3)
 
 
 class Case(NamedTuple):
@@ -50,40 +55,52 @@ class Case(NamedTuple):
     dtype: str = ""
 
 
-# The first and the third are those of configs/mnist.py and configs/gmm.py.
+LARGE_NETS = ("vgg16_gap", "resnet50", "inception_v3")
+# The first and the fourth are those of configs/mnist.py and configs/gmm.py.
 CASES = {
     "MNIST CNN": Case("mnist_cnn", (28, 28, 1), 10, SGD, 64, 2, 60, 60, 30_000),
+    "double-digit CNN": Case("gap_cnn", (28, 56, 1), 10, ADAM, 100, 2, 20, 20, 10_000),
     "MLP": Case("mlp", (10,), 5, ADAM, 256, 1, 500, 500, 30_000),
     "MLP, larger batch": Case("mlp", (10,), 5, ADAM, 1_000, 2, 300, 300, 30_000),
     "VGG16-GAP": Case("vgg16_gap", IMAGE, 200, NESTEROV, 4, 1, 4, 1, 512),
     "VGG16-GAP, inference": Case("vgg16_gap", IMAGE, 200, None, 4, 1, 8, 1, 512),
     "ResNet50": Case("resnet50", IMAGE, 200, NESTEROV, 4, 1, 4, 1, 512),
     "ResNet50, inference": Case("resnet50", IMAGE, 200, None, 4, 1, 8, 1, 512),
+    "Inception-V3": Case("inception_v3", LARGE, 200, NESTEROV, 4, 1, 4, 1, 256),
+    "Inception-V3, inference": Case("inception_v3", LARGE, 200, None, 4, 1, 8, 1, 256),
 }
-Round = Callable[[np.ndarray], None]
+
+
+class Side(NamedTuple):
+    """One side of a case: a round by its indices, and what is known beforehand."""
+
+    round: Callable[[np.ndarray], None]
+    version: str
+    flops: float = 0.0  # of a step
 
 
 def torch_round(
-    case: Case, images: np.ndarray, labels: np.ndarray, steps: int
-) -> tuple[Round, str]:
+    case: Case, images: np.ndarray, labels: np.ndarray, steps: int, compiles: bool
+) -> Side:
     import torch
     import torch_nets
     from torch.nn import functional
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    version = f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads"
     net = torch_nets.create(case.model, case.classes).to(device)
     if images.ndim == 4:
         images = images.transpose(0, 3, 1, 2)
     x = torch.from_numpy(images).to(device)
-    if case.model in ("vgg16_gap", "resnet50"):  # the faster layout on CPUs and GPUs
+    if case.model in LARGE_NETS:  # the faster layout on CPUs and GPUs
         net = net.to(memory_format=torch.channels_last)
     else:
         x = x.contiguous()
-    if device == "cuda":
+    if device == "cuda" or compiles:
         net = torch.compile(net)
+        version += ", compiled"
     y = torch.from_numpy(labels).long().to(device)
     cast = torch.autocast(device, torch.bfloat16, enabled=case.dtype == "bfloat16")
-    version = f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads"
 
     if case.optimizer is None:
         net.eval()
@@ -95,7 +112,7 @@ def torch_round(
                 total = sum(net(x[row]).float().sum() for row in rows)
             assert torch.isfinite(total).item()
 
-        return infer, version
+        return Side(infer, version)
 
     options = dict(case.optimizer)
     name, schedule = options.pop("name"), options.pop("schedule")
@@ -122,12 +139,10 @@ def torch_round(
             total += loss.detach()
         assert torch.isfinite(total).item()  # waits for the device
 
-    return train, version
+    return Side(train, version)
 
 
-def our_round(
-    case: Case, images: np.ndarray, labels: np.ndarray, steps: int
-) -> tuple[Round, str]:
+def our_round(case: Case, images: np.ndarray, labels: np.ndarray, steps: int) -> Side:
     import jax
     import jax.numpy as jnp
 
@@ -157,14 +172,15 @@ def our_round(
             lambda v, s, i: infer(model, v, s["image"][i]), (None, None, 0), 0
         )
 
-        def infer(indices: np.ndarray) -> None:
+        def predict(indices: np.ndarray) -> None:
             outputs = [
                 forward(state.variables, split, parallel.split_indices(row[None])[:, 0])
                 for row in indices
             ]
             assert all(np.isfinite(np.asarray(o.logits)).all() for o in outputs)
 
-        return infer, version
+        shapes = (state.variables, split, np.zeros((1, case.batch_size), np.int32))
+        return Side(predict, version, flops_of(forward, shapes))
 
     train_steps = make_train_steps(
         model, dataset, "softmax", tx, jax.random.key(1), case.microbatches
@@ -177,10 +193,29 @@ def our_round(
             state, losses = train_steps(state, Call(split, rows, rows))
         assert np.isfinite(losses).all()
 
-    return train, version
+    rows = parallel.split_indices(np.zeros((1, case.batch_size), np.int32))
+    shapes = (*train_steps.args, state, Call(split, rows, rows))
+    return Side(train, version, flops_of(train_steps.func, shapes))
 
 
-SIDES = {"ours": our_round, "PyTorch": torch_round}
+def flops_of(function: Callable, arguments: tuple) -> float:
+    """FLOPs of a program by XLA's cost analysis, before it is compiled.
+
+    Not of the program for CPUs: it has loops, of which XLA counts one round.
+    """
+    import jax
+
+    with mock.patch.object(jax, "default_backend", lambda: "gpu"):
+        flops = function.lower(*arguments).cost_analysis()["flops"]
+    jax.clear_caches()
+    return flops
+
+
+SIDES = {
+    "ours": our_round,
+    "PyTorch": functools.partial(torch_round, compiles=False),
+    "PyTorch, compiled": functools.partial(torch_round, compiles=True),
+}
 
 
 def worker(side: str, case: Case, rounds: int, pipe: Connection) -> None:
@@ -188,81 +223,123 @@ def worker(side: str, case: Case, rounds: int, pipe: Connection) -> None:
     generator = np.random.default_rng(0)
     images = generator.standard_normal((case.examples, *case.input_shape), np.float32)
     labels = generator.integers(0, case.classes, case.examples).astype(np.int32)
-    run, version = SIDES[side](case, images, labels, case.steps * (rounds + 1))
-    pipe.send(version)
+    own = SIDES[side](case, images, labels, case.steps * (rounds + 1))
+    pipe.send((own.version, own.flops))
     for _ in range(rounds + 1):
         indices = generator.integers(0, case.examples, (case.steps, case.batch_size))
         pipe.recv()
         started = time.perf_counter()
-        run(indices.astype(np.int32))
-        pipe.send(1e3 * (time.perf_counter() - started) / case.steps)
+        own.round(indices.astype(np.int32))
+        pipe.send((time.perf_counter() - started) / case.steps)
+    pipe.send(device_memory(side) or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
-def measure(case: Case, rounds: int) -> dict[str, object]:
+def device_memory(side: str) -> float:
+    """Peak memory of the GPU in KiB; 0 without one."""
+    if side == "ours":
+        import jax
+
+        stats = jax.local_devices()[0].memory_stats() or {}
+        return stats.get("peak_bytes_in_use", 0) / 2**10
+    import torch
+
+    return torch.cuda.max_memory_allocated() / 2**10 if torch.cuda.is_available() else 0
+
+
+def measure(case: Case, sides: list[str], rounds: int) -> dict[str, object]:
     context = multiprocessing.get_context("spawn")
-    pipes, processes, versions = {}, [], []
-    for side in SIDES:
+    pipes, processes, versions, flops = {}, [], {}, {}
+    for side in sides:
         pipes[side], child = context.Pipe()
         processes.append(
             context.Process(target=worker, args=(side, case, rounds, child))
         )
         processes[-1].start()
         child.close()  # so that a worker that dies is noticed
-        versions.append(pipes[side].recv())
-    times: dict[str, list[float]] = {side: [] for side in SIDES}
+        versions[side], flops[side] = pipes[side].recv()
+    times: dict[str, list[float]] = {side: [] for side in sides}
     for _ in range(rounds + 1):
         for side, pipe in pipes.items():
             pipe.send("go")
             times[side].append(pipe.recv())
+    memory = {side: pipe.recv() / 2**20 for side, pipe in pipes.items()}
     for process in processes:
         process.join()
-    ours, theirs = (times[side][1:] for side in SIDES)  # the first round warms up
-    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
+    first = {side: values.pop(0) for side, values in times.items()}  # warms up
+    median = {side: statistics.median(values) for side, values in times.items()}
+    theirs = min(sides[1:], key=lambda side: median[side])
+    pairs = zip(times["ours"], times[theirs], strict=True)
+    ratios = [b / a for a, b in pairs]
     return {
-        "versions": versions,
+        "versions": [versions["ours"], versions[theirs]],
         "batch_size": case.batch_size,
-        "ours_ms": statistics.median(ours),
-        "pytorch_ms": statistics.median(theirs),
+        "ours_ms": 1e3 * median["ours"],
+        **{f"{side}_ms": 1e3 * median[side] for side in sides[1:]},
+        "pytorch_ms": 1e3 * median[theirs],
         "ratio": statistics.median(ratios),
         "ratio_least": min(ratios),
         "ratio_most": max(ratios),
+        "flops": flops["ours"],
+        "flop_rate": flops["ours"] / median["ours"],
+        "pytorch_flop_rate": flops["ours"] / median[theirs],
+        "first_call_s": case.steps * (first["ours"] - median["ours"]),
+        "pytorch_first_call_s": case.steps * (first[theirs] - median[theirs]),
+        "memory_gib": memory["ours"],
+        "pytorch_memory_gib": memory[theirs],
     }
 
 
+def _peak(dtype: str, pipe: Connection) -> None:
+    pipe.send(common.peak(dtype))
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = common.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", help="where to write the figures")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--batch_size", type=int, default=4, help="of the large nets")
     parser.add_argument("--dtype", default="float32", help="of the large nets")
     arguments = parser.parse_args()
-    cores = len(os.sched_getaffinity(0))
-    figures = {"machine": f"{cores} cores, {platform.machine()}", "cases": {}}
-    table = Table(title=f"ms a step, {figures['machine']}")
-    for column in ("", "batch", "ours", "PyTorch", "PyTorch / ours", "least to most"):
-        table.add_column(column, justify="right" if column else "left")
-    for name, case in CASES.items():
-        if arguments.only not in name:
-            continue
-        if case.input_shape == IMAGE:
-            case = case._replace(batch_size=arguments.batch_size, dtype=arguments.dtype)
-        f = figures["cases"][name] = measure(case, arguments.rounds)
-        table.add_row(
-            name,
-            str(case.batch_size),
-            f"{f['ours_ms']:.3f}",
-            f"{f['pytorch_ms']:.3f}",
-            f"{f['ratio']:.2f}",
-            f"{f['ratio_least']:.2f} to {f['ratio_most']:.2f}",
-        )
-    if not figures["cases"]:
+    cases = {name: case for name, case in CASES.items() if arguments.only in name}
+    if not cases:
         parser.error(f"--only: no case is called so; there are {', '.join(CASES)}")
-    table.caption = "; ".join(f["versions"])
-    Console().print(table)
-    if arguments.json:
-        with open(arguments.json, "w") as file:
-            json.dump(figures, file, indent=2)
+    context = multiprocessing.get_context("spawn")
+    pipe, child = context.Pipe()
+    process = context.Process(target=_peak, args=(arguments.dtype, child))
+    process.start()
+    device, peak = pipe.recv()
+    process.join()
+    rows, figures = [], {"peak_flop_rate": peak, "device": device}
+    for name, case in track(cases.items(), "timing"):
+        if case.model in LARGE_NETS:
+            size, dtype = arguments.batch_size, arguments.dtype
+            case = case._replace(batch_size=size, dtype=dtype)
+        sides = list(SIDES)
+        if case.optimizer or case.model not in LARGE_NETS:  # slower compiled, on CPUs
+            sides.remove("PyTorch, compiled")
+        f = figures[name] = measure(case, sides, arguments.rounds)
+        shares = (f["flop_rate"] / peak, f["pytorch_flop_rate"] / peak)
+        rows.append(
+            [
+                name + ("" if "compiled" not in f["versions"][1] else " *"),
+                str(case.batch_size),
+                f"{f['ours_ms']:.3f}",
+                f"{f['pytorch_ms']:.3f}",
+                f"{f['ratio']:.2f} ({f['ratio_least']:.2f}-{f['ratio_most']:.2f})",
+                f"{f['flops'] / 1e9:.3g}",
+                " / ".join(f"{share:.0%}" for share in shares),
+                f"{f['first_call_s']:.1f} / {f['pytorch_first_call_s']:.1f}",
+                f"{f['memory_gib']:.2f} / {f['pytorch_memory_gib']:.2f}",
+            ]
+        )
+    columns = ["ms a step", "batch", "ours", "PyTorch", "ratio", "GFLOP"]
+    columns += ["of peak", "first call, s", "GiB"]
+    notes = [
+        "pairs: ours / PyTorch's; * compiled",
+        f"peak: {peak / 1e9:,.0f} GFLOP/s, {device}",
+        "; ".join(f["versions"]),
+    ]
+    common.report("nets", columns, rows, figures, arguments.json, notes)
 
 
 if __name__ == "__main__":

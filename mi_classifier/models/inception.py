@@ -54,7 +54,7 @@ class InceptionV3(nn.Module):
         x = conv(x, "Conv2d_3b_1x1", 80, 1)
         x = conv(x, "Conv2d_4a_3x3", 192, 3, 1, "VALID")
         x = nn.max_pool(x, (3, 3), (2, 2))
-        for letter, branches in _MIXED.items():
+        for letter, branches in BRANCHES.items():
             x = _Mixed(branches, norm, dtype, name=f"Mixed_{letter}")(x)
         if self.frozen:
             x = jax.lax.stop_gradient(x)
@@ -180,7 +180,8 @@ _SEVEN = (
     ),
     ("average", ("branch_pool", 192, 1)),
 )
-_MIXED = {
+# By the letter of its name, what each mixed block has side by side.
+BRANCHES = {
     "5b": _five(32),
     "5c": _five(64),
     "5d": _five(64),
