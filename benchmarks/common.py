@@ -42,7 +42,7 @@ def report(
     title: str,
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],
-    figures: Mapping[str, Any],
+    figures: Mapping[str, Any] | Sequence[Any],
     json_path: str | None,
     notes: Sequence[str] = (),
 ) -> None:

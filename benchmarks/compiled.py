@@ -9,9 +9,7 @@ place; and whether anything in it waits for the host. Runs on any machine; nothi
 timed.
 """
 
-import argparse
 import functools
-import json
 import os
 import re
 import time
@@ -22,14 +20,13 @@ from unittest import mock
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 
+import common
 import jax
 import numpy as np
 from jax.experimental import topologies
 from jax.sharding import Mesh, PartitionSpec
 from ml_collections import ConfigDict
-from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from mi_classifier import parallel, recipes
 from mi_classifier.data.images import blank_dataset
@@ -155,24 +152,20 @@ def figures(config: ConfigDict, device: jax.Device) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = common.parser(__doc__)
     parser.add_argument("--memory_gib", type=float, default=11)
-    parser.add_argument("--json", help="where to write the figures")
     parser.add_argument("--only", default="", help="nets whose name contains this")
     arguments = parser.parse_args()
     device = card(arguments.memory_gib)
-    table = Table(title=f"one training step, of {arguments.memory_gib:g} GiB")
-    columns = ("", "dtype", "remat", "batch", "GiB", "TFLOP", "in place")
-    columns += ("host calls", "compiled in")
-    for column in columns:
-        table.add_column(column, justify="right" if column else "left")
-    rows = []
+    columns = ["compiled", "dtype", "remat", "batch", "GiB", "TFLOP", "in place"]
+    columns += ["host calls", "compiled in"]
+    rows, cases_found = [], []
     cases = [
         (backbone, data, dtype, way)
         for data in ("cub200", "tiny_imagenet")
         for backbone in ("vgg16_gap", "resnet50")
         for dtype in ("float32", "bfloat16")
-        for way in WAYS
+        for way in (WAYS if dtype == "float32" else ("plain",))
         if arguments.only in f"{backbone} {data} {dtype} {way}"
     ]
     for backbone, data, dtype, way in track(cases, "compiling"):
@@ -202,12 +195,10 @@ def main() -> None:
         except jax.errors.JaxRuntimeError as error:
             found = {"error": " ".join(str(error).split())[:300]}
             cells.append(found["error"][:40])
-        rows.append(case | found)
-        table.add_row(*cells)
-    Console().print(table)
-    if arguments.json:
-        with open(arguments.json, "w") as file:
-            json.dump(rows, file, indent=2)
+        cases_found.append(case | found)
+        rows.append(cells + [""] * (len(columns) - len(cells)))
+    title = f"one training step, for a card of {arguments.memory_gib:g} GiB"
+    common.report(title, columns, rows, cases_found, arguments.json)
 
 
 if __name__ == "__main__":

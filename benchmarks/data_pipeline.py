@@ -127,7 +127,12 @@ def torch_input(config: dict) -> int:
             archive.extractall(folder, filter="data")
         files = Files(folder)
         loader = torch.utils.data.DataLoader(
-            files, BATCH, shuffle=True, num_workers=common.cores(), drop_last=True
+            files,
+            BATCH,
+            shuffle=True,
+            num_workers=common.cores(),
+            drop_last=True,
+            multiprocessing_context="fork",
         )
         started = time.perf_counter()
         count = sum(len(batch) for batch in loader)

@@ -28,7 +28,7 @@ from mi_classifier.evaluation import evaluators, localizing
 
 CLASSES = (10, 200, 1_000, 5_000, 20_000)
 SIDES = (7, 14, 28, 56)
-IMAGES = (1_000, 4_000, 16_000)
+IMAGES = (250, 1_000, 4_000)
 DEVICES = (1, 2, 8)
 BATCH, SIDE, CHANNELS, REGION = 16, 14, 1_024, 5
 Point = tuple[float, float]  # seconds, bytes

@@ -1,6 +1,7 @@
 """The training loop, to be read from top to bottom."""
 
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from mi_classifier import config as configs
 from mi_classifier import evaluation, parallel
 from mi_classifier import workdir as workdirs
 from mi_classifier.data import Dataset, load_dataset
-from mi_classifier.data.feed import FEEDS, make_feed
+from mi_classifier.data.feed import FEEDS, Call, make_feed
 from mi_classifier.errors import UserError, choose
 from mi_classifier.losses import CLASSIFICATION_LOSSES, LOSSES, MULTI_LABEL_LOSSES
 from mi_classifier.models import create_model
@@ -22,7 +23,7 @@ from mi_classifier.training.dry_run import check_step
 from mi_classifier.training.logging import MetricsLog, ProgressBar
 from mi_classifier.training.optimizer import create_optimizer
 from mi_classifier.training.state import TrainState, create_state
-from mi_classifier.training.step import copy, make_train_steps
+from mi_classifier.training.step import TrainSteps, copy, make_train_steps
 
 _CALLS_AHEAD = 4  # of the devices, with their arguments in memory
 
@@ -120,15 +121,8 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
                 batches = order[: steps_per_epoch * config.batch_size].reshape(
                     steps_per_epoch, config.batch_size
                 )
-                losses = []
-                for call in feed.calls(batches, config.steps_per_call):
-                    state, values = train_steps(state, call)
-                    losses.append(values)
-                    # The host runs ahead of the devices, but not with the whole epoch.
-                    if len(losses) > _CALLS_AHEAD:
-                        losses[-_CALLS_AHEAD - 1].block_until_ready()
-                    progress.advance(len(values))
-                losses = np.concatenate(jax.device_get(losses))
+                calls = feed.calls(batches, config.steps_per_call)
+                state, losses = run_epoch(train_steps, state, calls, progress.advance)
                 train_loss = float(losses.mean(dtype=np.float64))
                 if not np.isfinite(train_loss):
                     raise UserError(
@@ -152,6 +146,34 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
                     int(state.step), copy(state), best, config.checkpoint_seconds
                 )
     return state
+
+
+def run_epoch(
+    train_steps: TrainSteps,
+    state: TrainState,
+    calls: Iterable[Call],
+    advance: Callable[[int], object] = lambda steps: None,
+) -> tuple[TrainState, np.ndarray]:
+    """Takes the steps of an epoch; nothing comes back from the devices before its end.
+
+    Args:
+      train_steps: of `make_train_steps`.
+      state: donated.
+      calls: of a feed.
+      advance: told the number of steps of each call.
+
+    Returns:
+      The state after the last step, and the mean loss of each batch.
+    """
+    losses: list[jax.Array] = []
+    for call in calls:
+        state, values = train_steps(state, call)
+        losses.append(values)
+        # The host runs ahead of the devices, but not with the whole epoch.
+        if len(losses) > _CALLS_AHEAD:
+            losses[-_CALLS_AHEAD - 1].block_until_ready()
+        advance(len(values))
+    return state, np.concatenate(jax.device_get(losses))
 
 
 def check_config(config: ConfigDict) -> None:
