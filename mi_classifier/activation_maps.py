@@ -165,10 +165,11 @@ def _against_least(
     """What each region adds to the label less what it adds to the least of all."""
     batch, height, width, _ = features.shape
     classes = head_kernel.shape[-1]
-    indices = information.label_indices(labels, classes).reshape(batch, -1)
+    indices = information.label_indices(labels, classes)
+    indices = indices if labels.ndim == 2 else indices[:, None]
     # Some classes at a time: their maps fit in a cache, all of them not in memory.
     cells = batch * (height + region - 1) * (width + region - 1)
-    count = min(max(_CLASS_BYTES // (4 * cells), 32), classes)
+    count = min(max(_CLASS_BYTES // (4 * max(cells, 1)), 32), classes)
     mean = head_kernel.mean(-1, keepdims=True)
 
     def add(part: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:

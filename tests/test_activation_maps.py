@@ -291,3 +291,11 @@ def test_the_mean_of_a_kernel_is_computed_once_and_forgotten_with_it():
     chex.assert_trees_all_close(other, 2 * first, rtol=1e-6)
     del kernel
     assert len(activation_maps._means) == before
+
+
+@pytest.mark.parametrize("name", activation_maps.MAPS)
+def test_no_image_gives_no_map(name):
+    maps = activation_maps.MAPS[name](
+        np.zeros((0, 3, 3, 4)), np.zeros((4, 5)), np.zeros(0, int), 2
+    )
+    assert maps.shape == (0, 4, 4)

@@ -4,6 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from mi_classifier.models.output import ModelOutput
 
@@ -25,14 +26,12 @@ def infer(model: nn.Module, variables: Any, images: jax.Array) -> ModelOutput:
     batch = len(images)
     if images.ndim != 4 or jax.default_backend() != "cpu":
         return apply(images)
-    pixels = images.shape[1] * images.shape[2]
-    size = max(
-        n
-        for n in range(1, batch + 1)
-        if batch % n == 0 and n <= max(_PIXELS // pixels, 1)
-    )
-    if size == batch:
+    most = max(_PIXELS // (images.shape[1] * images.shape[2]), 1)
+    if batch <= most:
         return apply(images)
-    blocks = images.reshape(batch // size, size, *images.shape[1:])
+    count = -(-batch // most)
+    size = -(-batch // count)
+    padding = [(0, count * size - batch)] + [(0, 0)] * 3
+    blocks = jnp.pad(images, padding).reshape(count, size, *images.shape[1:])
     output = jax.lax.map(apply, blocks)
-    return jax.tree.map(lambda x: x.reshape(batch, *x.shape[2:]), output)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:batch], output)
