@@ -3,9 +3,10 @@
     python benchmarks/scaling.py [--rounds=5]
 
 What is timed is what this package adds to a net's forward pass: maps, boxes and
-figures, and the head with its loss. The exponents are those of c x^b through the last
-two points, of time and of memory: 0 does not grow, 1 grows as x does. Memory is XLA's
-own analysis of the compiled program, or NumPy's allocations on the host.
+figures, and the head with its loss. Maps are of one kernel, batch after batch. The
+exponents are those of c x^b through the last two points, of time and of memory: 0 does
+not grow, 1 grows as x does. Memory is XLA's own analysis of the compiled program, or
+NumPy's allocations on the host.
 """
 
 import functools

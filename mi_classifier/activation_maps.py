@@ -235,13 +235,15 @@ def _rows(head_kernel: Array, labels: Array) -> Array:
 def _mean_weights(head_kernel: Array) -> Array:
     """Returns the classes' mean weights `[K]`, computed once for each array.
 
-    For many classes it takes longer than the maps of a batch.
+    For many classes it takes longer than the maps of a batch. In a program that takes
+    the kernel as an argument it is part of the program.
     """
     if isinstance(head_kernel, jax.core.Tracer):
         return _mean_of_classes(head_kernel)
     key = id(head_kernel)
     if key not in _means:
-        _means[key] = _mean_of_classes(head_kernel)
+        with jax.ensure_compile_time_eval():  # also where a program closes over it
+            _means[key] = _mean_of_classes(head_kernel)
         weakref.finalize(head_kernel, _means.pop, key, None)
     return _means[key]
 

@@ -4,6 +4,7 @@ import difflib
 import errno
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from mi_classifier import config as configs
 from mi_classifier.errors import UserError, nearest
 
 LOST = 3  # exit status where another process of the run is gone
+TERMINATED = 143  # by SIGTERM, as before a machine is taken away
 
 
 def define_config() -> flags.FlagHolder:
@@ -68,6 +70,7 @@ def run(main: Callable[..., None], positional: bool = False) -> None:
     for stream in (sys.stdout, sys.stderr):  # names of files are not always text
         stream.reconfigure(errors="replace")
     _share_compiled_programs()
+    signal.signal(signal.SIGTERM, _terminate)
     logging.set_verbosity(logging.ERROR)  # the libraries' chatter; we print ourselves
 
     def call(argv: list[str]) -> None:
@@ -94,6 +97,16 @@ def _share_compiled_programs() -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+class _Terminated(BaseException):
+    """SIGTERM came: whoever holds something saves it on the way out."""
+
+
+def _terminate(signum: int, frame: object) -> None:
+    del signum, frame
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+    raise _Terminated
 
 
 def _refuse(message: str) -> None:
@@ -130,8 +143,13 @@ def _guard(function: Callable, *args: object) -> object:
             f"same command goes on, on as many processes as there are ({reason})",
             LOST,
         )
-    except KeyboardInterrupt:
-        _leave("interrupted; what was saved stays, and the same command goes on", 130)
+    except (KeyboardInterrupt, _Terminated) as reason:
+        by_hand = isinstance(reason, KeyboardInterrupt)
+        _leave(
+            f"{'interrupted' if by_hand else 'terminated'}; what was saved stays, and "
+            "the same command goes on",
+            130 if by_hand else TERMINATED,
+        )
 
 
 def _is_of_several(error: RuntimeError) -> bool:

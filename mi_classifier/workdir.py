@@ -4,10 +4,13 @@ Files appear whole or not at all, so that a kill at any moment leaves a workdir 
 resumes.
 """
 
+import contextlib
+import hashlib
 import json
 import os
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from filelock import FileLock, Timeout
 from ml_collections import ConfigDict
 
 from mi_classifier import config as configs
@@ -24,6 +28,9 @@ from mi_classifier.errors import UserError
 CONFIG = "config.json"
 _DATA = "data.json"
 _CHECKPOINTS = "checkpoints"
+_LOG = "log"  # of a checkpoint: the metrics so far, and hashes of the other items
+_LOCK = ".lock"
+_KNOWN = ".configs.json"  # hashes of the configs that were written
 
 
 def write_with(path: Path, write: Callable[[Path], object]) -> None:
@@ -125,7 +132,10 @@ def open_for(config: ConfigDict, workdir: Path) -> None:
     check_free_for(config, workdir)
     path = workdir / CONFIG
     if not path.exists() or configs.differences(config, load_config(workdir)):
-        write_text(path, configs.to_json(config))
+        text = configs.to_json(config)
+        # A kill between the two files leaves the old config, which is known as well.
+        write_text(workdir / _KNOWN, to_json([*_known(workdir), _hash_text(text)]))
+        write_text(path, text)
 
 
 def check_data(workdir: Path, fingerprints: dict[str, str]) -> None:
@@ -165,7 +175,15 @@ def load_config(workdir: Path) -> ConfigDict:
         what = "is a file, not a folder" if workdir.exists() else "does not exist"
         raise UserError(f"--workdir: {workdir} {what}")
     try:
-        return configs.from_json(path.read_text())
+        text = path.read_text()
+        if (known := _known(workdir)) and _hash_text(text) not in known:
+            raise UserError(
+                f"{path}: not what train.py wrote; bring that back, or, if you changed "
+                f"it, remove {workdir / _KNOWN}"
+            )
+        return configs.from_json(text)
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(
             f"{workdir}: not a workdir: no {CONFIG}; train.py makes one"
@@ -174,12 +192,65 @@ def load_config(workdir: Path) -> ConfigDict:
         raise UserError(f"{path}: cannot be read: {error}") from error
 
 
+@contextlib.contextmanager
+def hold(workdir: Path) -> Iterator[None]:
+    """Keeps other runs out of a workdir, as long as this one lives.
+
+    Of several processes the first holds it for all.
+
+    Raises:
+      UserError: another run holds it.
+    """
+    if not parallel.is_first():
+        yield
+        return
+    workdir.mkdir(parents=True, exist_ok=True)
+    # The system lets go of it whatever ends the process.
+    lock = FileLock(workdir / _LOCK, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(
+            f"--workdir: another process trains in {workdir}; wait for it, or give "
+            "another --workdir"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+        if [path.name for path in workdir.iterdir()] == [_LOCK]:  # a mistake
+            (workdir / _LOCK).unlink()
+            workdir.rmdir()
+
+
+def _known(workdir: Path) -> list[str]:
+    """Returns hashes of the configs that were written to a workdir, if any are noted.
+
+    Raises:
+      UserError: the note is damaged.
+    """
+    path = workdir / _KNOWN
+    try:
+        known = json.loads(path.read_text())
+        if not isinstance(known, list):
+            raise ValueError("not a list")
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read; remove it ({error})") from error
+    return known
+
+
+def _hash_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 class Checkpoints:
     """The checkpoints of a run: its latest state and its best variables, together.
 
-    Both are items of one Orbax step, so that they are written as one; the two latest
-    steps are kept. Leaving the context, even by an exception, writes what `save_soon`
-    has put off and waits until it is on disk.
+    Both are items of one Orbax step, so that they are written as one, with a hash of
+    each; the two latest steps are kept. Leaving the context, even by an exception,
+    writes what `save_soon` has put off and waits until it is on disk.
     """
 
     def __init__(self, workdir: Path) -> None:
@@ -196,12 +267,13 @@ class Checkpoints:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(
             self._folder,
-            item_names=("state", "best"),
+            item_names=("state", "best", _LOG),
             options=ocp.CheckpointManagerOptions(
                 max_to_keep=2, create=False, multiprocessing_options=alone
             ),
         )
-        self._pending: tuple[int, ocp.args.Composite] | None = None
+        self._pending: tuple[int, dict[str, Any], list[Any]] | None = None
+        self._damaged: list[int] = []
         self._saved_at = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -211,30 +283,43 @@ class Checkpoints:
         self._save_pending()
         self._manager.close()
 
-    def save_soon(self, step: int, state: Any, best: Any, seconds: float) -> None:
-        """Writes both in the background, unless the last time was just now.
+    def save_soon(
+        self,
+        step: int,
+        state: Any,
+        best: Any,
+        rows: Sequence[Mapping[str, float]],
+        seconds: float,
+    ) -> None:
+        """Writes them in the background, unless the last time was just now.
 
         Args:
           step: the state's, larger than that of any earlier call.
           state: a tree of arrays that nobody donates.
           best: another one.
+          rows: of the metrics so far.
           seconds: since the last write, before which they are only kept in mind.
         """
         if not parallel.is_first():
             return
-        items = {"state": state, "best": best}
-        if jax.process_count() > 1:  # Orbax would want arrays of all processes
-            items = jax.tree.map(np.asarray, items)
-        arguments = {k: ocp.args.StandardSave(tree) for k, tree in items.items()}
-        self._pending = step, ocp.args.Composite(**arguments)
+        self._pending = step, {"state": state, "best": best}, list(rows)
         if time.monotonic() - self._saved_at >= seconds:
             self._save_pending()
 
     def _save_pending(self) -> None:
-        if self._pending is not None:
-            step, arguments = self._pending
-            self._manager.save(step, args=arguments)
-            self._pending, self._saved_at = None, time.monotonic()
+        if self._pending is None:
+            return
+        (step, items, rows), self._pending = self._pending, None
+        for damaged in self._damaged:  # what is older than a step cannot be written
+            self._manager.delete(damaged)
+        self._damaged = []
+        # Orbax would want arrays of all processes, and the hashes want them here.
+        items = jax.tree.map(np.asarray, items)
+        arguments = {k: ocp.args.StandardSave(tree) for k, tree in items.items()}
+        log = {"hashes": {k: _hash(tree) for k, tree in items.items()}, "rows": rows}
+        arguments[_LOG] = ocp.args.JsonSave(log | {"own_hash": _hash_json(log)})
+        self._manager.save(step, args=ocp.args.Composite(**arguments))
+        self._saved_at = time.monotonic()
 
     def latest_step(self) -> int | None:
         """Returns the step of the latest complete checkpoint, or None."""
@@ -243,34 +328,69 @@ class Checkpoints:
     def restore(self, **templates: Any) -> dict[str, Any]:
         """Restores items of the latest checkpoint onto the devices there are now.
 
+        One that is damaged is told of, and the one before is taken.
+
         Args:
           **templates: `state` or `best` or both, trees of arrays or shapes.
 
+        Returns:
+          The items, and the "rows" of the metrics until then.
+
         Raises:
-          UserError: there is no checkpoint, or it does not fit the template.
+          UserError: there is no checkpoint, or none that fits the template.
         """
-        step = self.latest_step()
-        if step is None:
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        if not steps:
             raise _no_checkpoint(self._folder.parent)
+        reasons = []
+        for step in steps:
+            try:
+                return self._restore(step, templates)
+            except Exception as error:  # noqa: BLE001, readers of damage raise anything
+                reasons.append(" ".join(str(error).split())[:200])
+                self._damaged.append(step)
+            if step != steps[-1]:
+                print(
+                    f"warning: {self._folder / str(step)} is damaged "
+                    f"({reasons[-1]}); the checkpoint before it is taken",
+                    file=sys.stderr,
+                )
+        raise UserError(
+            f"{self._folder}: damaged, or of another model; train again in another "
+            f"--workdir ({reasons[0]})"
+        )
+
+    def _restore(self, step: int, templates: dict[str, Any]) -> dict[str, Any]:
         sharding = parallel.replicated()
         targets = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
             templates,
         )
-        try:
-            restored = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    **{k: ocp.args.StandardRestore(v) for k, v in targets.items()}
-                ),
-            )
-        except (ValueError, KeyError, OSError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"{self._folder / str(step)}: damaged, or of another model; "
-                f"remove it to go on from the one before ({reason})"
-            ) from error
-        return {name: restored[name] for name in templates}
+        items = {k: ocp.args.StandardRestore(v) for k, v in targets.items()}
+        items[_LOG] = ocp.args.JsonRestore()
+        restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+        log = restored[_LOG]
+        if log.pop("own_hash") != _hash_json(log):
+            raise ValueError("the log is not what was written")
+        for name in templates:
+            if _hash(restored[name]) != log["hashes"][name]:
+                raise ValueError(f"{name} is not what was written")
+        return {name: restored[name] for name in templates} | {"rows": log["rows"]}
+
+
+def _hash_json(value: Any) -> str:
+    return _hash_text(json.dumps(value, sort_keys=True))
+
+
+def _hash(tree: Any) -> str:
+    """Returns a hash of the arrays of a tree and of their names."""
+    whole = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        array = np.ascontiguousarray(leaf)
+        name = jax.tree_util.keystr(path)
+        whole.update(f"{name} {array.shape} {array.dtype}".encode())
+        whole.update(array.reshape(-1).view(np.uint8))
+    return whole.hexdigest()
 
 
 def best_item(variables: Any, epoch: int = 0, score: float = -np.inf) -> dict[str, Any]:

@@ -287,6 +287,9 @@ def test_the_mean_of_a_kernel_is_computed_once_and_forgotten_with_it():
     )
     jitted = jax.jit(activation_maps.info_cam)(features, kernel, labels)
     chex.assert_trees_all_close(jitted, first, rtol=1e-6)
+    closed = jax.jit(lambda f, k=2 * kernel: activation_maps.info_cam(f, k, labels))
+    chex.assert_trees_all_close(closed(features), 2 * first, rtol=1e-6)
+    del closed
     other = activation_maps.info_cam(features, 2 * kernel, labels)
     chex.assert_trees_all_close(other, 2 * first, rtol=1e-6)
     del kernel
@@ -299,3 +302,12 @@ def test_no_image_gives_no_map(name):
         np.zeros((0, 3, 3, 4)), np.zeros((4, 5)), np.zeros(0, int), 2
     )
     assert maps.shape == (0, 4, 4)
+
+
+def test_a_kernel_that_a_program_closes_over_is_usable_afterwards():
+    features, labels = np.ones((1, 2, 2, 3), np.float32), np.array([0])
+    kernel = jnp.arange(12.0).reshape(3, 4)
+    make = lambda f: activation_maps.info_cam(f, kernel, labels)  # noqa: E731
+    compiled = jax.jit(make)(features)
+    chex.assert_trees_all_close(make(features), compiled, rtol=1e-6)
+    chex.assert_trees_all_close(jax.jit(lambda f: make(f))(features), compiled)

@@ -77,14 +77,16 @@ def test_checkpoints_restore_the_latest_bit_for_bit(tmp_path):
     ]
     with workdirs.Checkpoints(tmp_path) as checkpoints:
         for step, tree in enumerate(trees):
-            checkpoints.save_soon(step, tree, {"best": tree["a"]}, seconds=0)
+            checkpoints.save_soon(
+                step, tree, {"best": tree["a"]}, [{"step": step}], seconds=0
+            )
     with workdirs.Checkpoints(tmp_path) as again:
         assert again.latest_step() == 3
         restored = again.restore(state=trees[0], best={"best": trees[0]["a"]})
         chex.assert_trees_all_equal(restored["state"], trees[3])
         chex.assert_trees_all_equal(restored["best"]["best"], trees[3]["a"])
         only = again.restore(best={"best": trees[0]["a"]})
-        assert list(only) == ["best"]
+        assert only.keys() == {"best", "rows"} and only["rows"] == [{"step": 3}]
     kept = [p.name for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
     assert sorted(kept) == ["2", "3"]
 
@@ -96,7 +98,7 @@ def test_what_was_put_off_is_saved_in_the_end_even_by_an_exception(tmp_path):
     ):
         for step in range(3):
             tree = {"a": jnp.full(2, step)}
-            checkpoints.save_soon(step, tree, tree, seconds=1e6)
+            checkpoints.save_soon(step, tree, tree, [], seconds=1e6)
         assert checkpoints.latest_step() is None
         raise KeyboardInterrupt
     with workdirs.Checkpoints(tmp_path) as again:
@@ -109,7 +111,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
         with pytest.raises(UserError, match="no checkpoint yet"):
             checkpoints.restore(state={"a": jnp.zeros(2)})
         tree = {"a": jnp.zeros((2, 3))}
-        checkpoints.save_soon(1, tree, tree, seconds=0)
+        checkpoints.save_soon(1, tree, tree, [], seconds=0)
         for template in ({"a": jnp.zeros((2, 4))}, {"b": jnp.zeros((2, 3))}):
             with pytest.raises(UserError, match="damaged, or of another model"):
                 checkpoints.restore(state=template)

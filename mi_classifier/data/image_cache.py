@@ -19,8 +19,9 @@ from mi_classifier.data.dataset import Split
 from mi_classifier.data.decoding import decode
 from mi_classifier.errors import UserError, choose
 
-_FORMAT = 2  # of what is below; another number has all caches made anew
+_FORMAT = 3  # of what is below; another number has all caches made anew
 _CHUNK = 256  # images in memory at once
+_PART = 2**24  # bytes hashed by one thread
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +105,9 @@ def load(
         _make(entry, whole, side, broken, make)
     try:
         done = json.loads((entry / "done.json").read_text())
+        for file, digest in done["digests"].items():
+            if _digest(entry / file) != digest:
+                raise ValueError(f"{file} is not what was written")
         splits = {name: _read(entry, name) for name in done["splits"]}
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
         raise UserError(
@@ -116,6 +120,19 @@ def load(
             )
     names = {name: split.pop("name") for name, split in splits.items()}
     return Cached(splits, done["class_names"], names)
+
+
+def _digest(path: Path) -> str:
+    """Returns a hash of a file, of the hashes of its parts, by all cores."""
+
+    def digest(start: int) -> bytes:
+        with path.open("rb") as file:
+            file.seek(start)
+            return hashlib.sha256(file.read(_PART)).digest()
+
+    with ThreadPoolExecutor() as pool:
+        parts = pool.map(digest, range(0, path.stat().st_size, _PART))
+        return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def _read(entry: Path, name: str) -> dict[str, np.ndarray]:
@@ -154,6 +171,8 @@ def _make(
                 path = temporary / name
                 skipped = _write(path, split.by_name(), side, broken, advance)
                 done["splits"][name] = skipped
+        files = sorted(path.name for path in temporary.iterdir())
+        done["digests"] = {name: _digest(temporary / name) for name in files}
         (temporary / "done.json").write_text(json.dumps(done, indent=2))
         try:
             temporary.rename(entry)

@@ -133,7 +133,7 @@ def blank_dataset(
     }
     splits = {"train": one, "test": one}
     return image_dataset(
-        "blank", splits, tuple(map(str, range(num_classes))), side, normalization
+        "", splits, tuple(map(str, range(num_classes))), side, normalization
     )
 
 

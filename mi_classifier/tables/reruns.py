@@ -24,6 +24,7 @@ _FREE = (
     "pretrained",
     "feed",
     "microbatches",
+    "model.remat",
     "steps_per_call",
     "checkpoint_seconds",
     "evaluation_batch_size",

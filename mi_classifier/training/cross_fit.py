@@ -28,7 +28,6 @@ def train_cross_fit(config: ConfigDict, workdir: Path) -> None:
     Raises:
       UserError: a file that cannot be read, or that holds what has no estimate.
     """
-    workdirs.check_free_for(config, workdir)
     options = dict(config.data)
     check_options(arrays.load, options, "data")
     x, y = arrays.load(**options)

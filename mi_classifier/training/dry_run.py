@@ -11,6 +11,7 @@ from mi_classifier.data import Dataset
 from mi_classifier.data.feed import Call
 from mi_classifier.data.images import blank_dataset
 from mi_classifier.errors import UserError
+from mi_classifier.losses import CLASSIFICATION_LOSSES, MULTI_LABEL_LOSSES
 from mi_classifier.models import create_model
 from mi_classifier.models.pretrained import load_pretrained
 from mi_classifier.training.optimizer import create_optimizer
@@ -36,8 +37,10 @@ def check_step(config: ConfigDict, starts: bool) -> None:
         for field in ("side", "stored_side", "normalization")
         if field in config.data
     }
+    dataset = blank_dataset(**options)
+    check_loss(config.loss, dataset)
     try:
-        steps, state, call = abstract_step(config, blank_dataset(**options))
+        steps, state, call = abstract_step(config, dataset)
         jax.eval_shape(steps, state, call)
     except UserError:
         raise
@@ -47,6 +50,22 @@ def check_step(config: ConfigDict, starts: bool) -> None:
     if starts and config.get("pretrained"):
         name, variables = config.model.name, state.variables
         load_pretrained(name, config.pretrained, variables, quiet=True)
+
+
+def check_loss(loss: str, dataset: Dataset) -> None:
+    """Checks that a loss is one for the labels of a data set.
+
+    Raises:
+      UserError: naming those that are.
+    """
+    fitting = MULTI_LABEL_LOSSES if dataset.multi_label else CLASSIFICATION_LOSSES
+    if loss not in fitting:
+        name = dataset.name or "this data set"
+        labels = "any number of labels" if dataset.multi_label else "one label"
+        raise UserError(
+            f"loss: an example of {name} has {labels}; "
+            f"use {' or '.join(fitting)}, not {loss}"
+        )
 
 
 def abstract_step(

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -14,28 +14,36 @@ from mi_classifier import parallel
 from mi_classifier import workdir as workdirs
 
 
+def write_rows(workdir: Path, rows: Sequence[Mapping[str, float]]) -> Path:
+    """Makes metrics.jsonl what a checkpoint says that it was; returns its path."""
+    path = workdir / "metrics.jsonl"
+    workdirs.write_text(path, "".join(map(workdirs.to_json, rows)))
+    return path
+
+
 class MetricsLog:
     """Appends rows to metrics.jsonl and TensorBoard events.
 
-    Opening it after a kill drops the rows that the resumed run will write again.
+    Args:
+      workdir: the run's folder.
+      rows: of a checkpoint that the run goes on from; they replace what is there, which
+        may be more, or cut off by a kill.
+
+    Attributes:
+      rows: all so far.
     """
 
-    def __init__(self, workdir: Path, step: int) -> None:
-        self._path = workdir / "metrics.jsonl"
-        rows = (
-            self._path.read_text(errors="replace").splitlines()
-            if self._path.exists()
-            else []
-        )
-        workdirs.write_text(
-            self._path, "".join(row + "\n" for row in rows if _step(row) <= step)
-        )
+    def __init__(self, workdir: Path, rows: Sequence[Mapping[str, float]] = ()) -> None:
+        self.rows = list(rows)
+        self._path = write_rows(workdir, rows)
+        step = int(self.rows[-1]["step"]) if self.rows else 0
         self._writes = parallel.is_first()
         if self._writes:
             self._writer = SummaryWriter(str(workdir), purge_step=step + 1)
 
     def write(self, row: Mapping[str, float]) -> None:
         """Writes one epoch's numbers; "step" places them on TensorBoard's axis."""
+        self.rows.append(json.loads(workdirs.to_json(dict(row))))
         if not self._writes:
             return
         with self._path.open("a") as file:
@@ -88,10 +96,3 @@ class ProgressBar:
         if not self._console.is_terminal and (last or due):
             self._console.print(text, highlight=False, soft_wrap=True)
             self._printed = time.monotonic()
-
-
-def _step(row: str) -> float:
-    try:
-        return float(json.loads(row)["step"])
-    except (ValueError, KeyError, TypeError):
-        return float("inf")  # a line that the kill cut off

@@ -12,15 +12,15 @@ from ml_collections import ConfigDict
 from mi_classifier import config as configs
 from mi_classifier import evaluation, parallel
 from mi_classifier import workdir as workdirs
-from mi_classifier.data import Dataset, load_dataset
+from mi_classifier.data import load_dataset
 from mi_classifier.data.feed import FEEDS, Call, make_feed
 from mi_classifier.errors import UserError, choose
-from mi_classifier.losses import CLASSIFICATION_LOSSES, LOSSES, MULTI_LABEL_LOSSES
+from mi_classifier.losses import LOSSES
 from mi_classifier.models import create_model
 from mi_classifier.models.pretrained import load_pretrained
 from mi_classifier.training.cross_fit import train_cross_fit
-from mi_classifier.training.dry_run import check_step
-from mi_classifier.training.logging import MetricsLog, ProgressBar
+from mi_classifier.training.dry_run import check_loss, check_step
+from mi_classifier.training.logging import MetricsLog, ProgressBar, write_rows
 from mi_classifier.training.optimizer import create_optimizer
 from mi_classifier.training.state import TrainState, create_state
 from mi_classifier.training.step import TrainSteps, copy, make_train_steps
@@ -50,9 +50,14 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
     workdir = Path(workdir)
     check_config(config)
     config = configs.with_absolute_paths(config)
-    if "method" in config:
-        return train_cross_fit(config, workdir)
     workdirs.check_free_for(config, workdir)
+    with workdirs.hold(workdir):
+        if "method" in config:
+            return train_cross_fit(config, workdir)
+        return _train(config, workdir)
+
+
+def _train(config: ConfigDict, workdir: Path) -> TrainState:
     parallel.check_batch_size(config.batch_size, config.microbatches)
     starts = not workdirs.has_checkpoint(workdir)
     check_step(config, starts)
@@ -85,11 +90,13 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
     workdirs.check_data(workdir, dataset.fingerprints())
     parallel.wait_for_all()  # the workdir is there, and nobody has written to it since
     with workdirs.Checkpoints(workdir) as checkpoints:
+        rows: list[dict[str, float]] = []
         if checkpoints.latest_step() is not None:
             restored = checkpoints.restore(state=state, best=best)
-            state, best = restored["state"], restored["best"]
+            state, best, rows = (restored[k] for k in ("state", "best", "rows"))
         first_epoch = int(state.step) // steps_per_epoch
         if first_epoch == config.num_epochs:
+            write_rows(workdir, rows)  # whatever became of the file
             print(f"{workdir} is finished: {first_epoch} of {first_epoch} epochs")
             return state
         if first_epoch:
@@ -112,7 +119,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
             config.evaluation_batch_size,
         )
         with (
-            MetricsLog(workdir, int(state.step)) as log,
+            MetricsLog(workdir, rows) as log,
             ProgressBar(num_steps, int(state.step)) as progress,
         ):
             for epoch in range(first_epoch, config.num_epochs):
@@ -143,7 +150,11 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
                 if score > best["score"]:
                     best = workdirs.best_item(copy(state.variables), epoch + 1, score)
                 checkpoints.save_soon(
-                    int(state.step), copy(state), best, config.checkpoint_seconds
+                    int(state.step),
+                    copy(state),
+                    best,
+                    log.rows,
+                    config.checkpoint_seconds,
                 )
     return state
 
@@ -188,21 +199,6 @@ def check_config(config: ConfigDict) -> None:
     choose(config.loss, LOSSES, "loss")
     choose(config.get("feed", "auto"), FEEDS, "feed")
     choose(config.best_by, ("mutual_information", "accuracy"), "best_by")
-
-
-def check_loss(loss: str, dataset: Dataset) -> None:
-    """Checks that a loss is one for the labels of a data set.
-
-    Raises:
-      UserError: naming those that are.
-    """
-    fitting = MULTI_LABEL_LOSSES if dataset.multi_label else CLASSIFICATION_LOSSES
-    if loss not in fitting:
-        labels = "any number of labels" if dataset.multi_label else "one label"
-        raise UserError(
-            f"loss: an example of {dataset.name} has {labels}; "
-            f"use {' or '.join(fitting)}, not {loss}"
-        )
 
 
 def epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:

@@ -21,6 +21,7 @@ def image_config(reference="cub_resnet", **changes):
     [
         ({"model.dtype": "floot"}, "model: .*'floot'"),
         ({"model.width": 0}, "model: "),
+        ({"loss": "sigmoid"}, "loss: an example of this data set has one label"),
         ({"data.side": 16}, "model: resnet50 needs images of 32 pixels"),
         ({"data.side": 300}, "data.side: "),
         ({"data.normalization": "imagnet"}, "data.normalization: "),
