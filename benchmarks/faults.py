@@ -214,20 +214,23 @@ TARGETS = {
     "checkpoint": ("training", "checkpoints/*/**/*"),
     "workdir": ("training", "*"),
     "cache": ("preparation", "data/decoded/**/*"),
-    "records": ("preparation", "data/cub200_boxes/**/*"),
+    "records": ("preparation", "data/*/*/*/*"),
     "archive": ("preparation", ""),
 }
 
 
-def damage(count: int, seed: int) -> tuple[list[list[str]], dict[str, object]]:
+def damage(
+    count: int, seed: int, only: str
+) -> tuple[list[list[str]], dict[str, object]]:
     """Damages files of each kind; how the next start answers."""
+    chosen = {name: of for name, of in TARGETS.items() if only in name}
     generator = random.Random(seed)
     outcomes: Counter[tuple[str, str]] = Counter()
     with tempfile.TemporaryDirectory() as temporary:
         shared = Path(temporary)
         undisturbed = share(shared)
         folder = shared / "damaged"
-        for target, (name, pattern) in TARGETS.items():
+        for target, (name, pattern) in chosen.items():
             expected, _ = undisturbed[name]
             source = "trained" if name == "training" else f"undisturbed_{name}"
             for _ in track(range(count), target):
@@ -241,6 +244,8 @@ def damage(count: int, seed: int) -> tuple[list[list[str]], dict[str, object]]:
                     content["archive_path"] = str(path)
                     (folder / "config.json").write_text(json.dumps(content))
                 else:
+                    if target == "records":
+                        shutil.rmtree(folder / "data" / "decoded")
                     files = sorted(p for p in folder.glob(pattern) if p.is_file())
                     path = generator.choice(files)
                 how = harm(path, generator)
@@ -316,6 +321,7 @@ def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("what", choices=("kills", "damage", "memory"))
     parser.add_argument("--count", type=int, default=0)
+    parser.add_argument("--only", default="", help="what to damage")
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -323,7 +329,7 @@ def main() -> None:
         rows, figures = kills(arguments.count or 200, arguments.seed)
         columns = ["work", "outcome", "times"]
     elif arguments.what == "damage":
-        rows, figures = damage(arguments.count or 100, arguments.seed)
+        rows, figures = damage(arguments.count or 100, arguments.seed, arguments.only)
         columns = ["damaged", "outcome", "times"]
     else:
         rows, figures = memory(arguments.epochs)

@@ -233,10 +233,10 @@ def _known(workdir: Path) -> list[str]:
     try:
         known = json.loads(path.read_text())
         if not isinstance(known, list):
-            raise ValueError("not a list")
+            raise TypeError("not a list")
     except FileNotFoundError:
         return []
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path}: cannot be read; remove it ({error})") from error
     return known
 

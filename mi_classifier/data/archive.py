@@ -1,15 +1,20 @@
 """Archives of images, streamed member by member; nothing is unpacked to disk."""
 
+import bz2
+import gzip
+import lzma
 import os
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from mi_classifier.errors import UserError
 
 _MOST_BYTES = 1 << 26  # of one member: more is no image
 _MOST_HEADER = 1 << 20  # of a tar member's own description
+_COMPRESSIONS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 
 
 def read_members(
@@ -75,7 +80,10 @@ def _read_folder(
 def _read_tar(
     path: Path, root: str, wanted: Callable[[str], bool]
 ) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(path, "r|*", tarinfo=_TarInfo) as archive:
+    with (
+        _decompressed(path) as stream,
+        tarfile.open(fileobj=stream, mode="r|", tarinfo=_TarInfo) as archive,
+    ):
         for member in archive:
             archive.members = []  # or it would keep them all
             name = _below(member.name, root)
@@ -88,6 +96,21 @@ def _read_tar(
             if len(content) != member.size:
                 raise UserError(f"{path}: truncated in {member.name}")
             yield name, content
+        while stream.read(_MOST_HEADER):  # to the end, where the checksum stands
+            pass
+
+
+def _decompressed(path: Path) -> BinaryIO:
+    """Opens a file by what it is compressed by; its checksum is checked at its end.
+
+    The readers of `tarfile` pass checksums over.
+    """
+    with path.open("rb") as file:
+        start = file.read(6)
+    for magic, opened in _COMPRESSIONS.items():
+        if start.startswith(magic):
+            return opened(path, "rb")
+    return path.open("rb")
 
 
 class _TarInfo(tarfile.TarInfo):
