@@ -160,12 +160,13 @@ def kills(count: int, seed: int) -> tuple[list[list[str]], dict[str, object]]:
     with tempfile.TemporaryDirectory() as temporary:
         shared = Path(temporary)
         undisturbed = share(shared)
-        done = 0
+        done = trial = 0
         names = ("training", "preparation", "training", "evaluation")
         with Progress() as progress:
             bar = progress.add_task("killing", total=count)
             while done < count:
-                name = names[done % len(names)]
+                name = names[trial % len(names)]
+                trial += 1
                 work = Work(name, shared / "disturbed", shared)
                 expected, seconds = undisturbed[name]
                 for _ in range(generator.randint(1, 3)):
