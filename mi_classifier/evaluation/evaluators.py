@@ -159,6 +159,25 @@ def _accuracies_by_rule(
 
 
 @dataclasses.dataclass(frozen=True)
+class Activity(Evaluator):
+    """Whether the net is dead: features that are all 0 tell nothing of an input."""
+
+    name: str = "activity"
+
+    def measure(self, inference: Inference) -> Measures:
+        """Whether all features of an example are 0."""
+        features = inference.output.features
+        return {"silent": ~(features != 0).any(tuple(range(1, features.ndim)))}
+
+    def summarize(
+        self, measures: dict[str, np.ndarray], split: Split, priors: Priors
+    ) -> dict[str, float]:
+        """The "silent" share of examples, in [0, 1]."""
+        del split, priors
+        return {"silent": mean(measures["silent"])}
+
+
+@dataclasses.dataclass(frozen=True)
 class Information(Evaluator):
     """How many nats the inputs carry about the labels, by the net (Eq. 5).
 

@@ -92,10 +92,12 @@ def for_dataset(dataset: Dataset, loss: str) -> list[Evaluator]:
         return [
             multi_label.MultiLabelClassification(loss),
             multi_label.MultiLabelInformation(loss),
+            plugins.Activity(),
         ]
     evaluators: list[Evaluator] = [
         plugins.Classification(loss),
         plugins.Information(loss),
+        plugins.Activity(),
     ]
     if dataset.log_density is not None:
         evaluators.append(plugins.Truth(dataset.log_density, loss))

@@ -88,6 +88,10 @@ class ProgressBar:
         """Moves on by a number of steps."""
         self._bar.advance(self._task, steps)
 
+    def warn(self, text: str) -> None:
+        """Prints a line above the bar."""
+        self._console.print(f"warning: {text}", highlight=False, soft_wrap=True)
+
     def describe(self, text: str) -> None:
         """Shows the latest figures."""
         self._bar.update(self._task, description=text)

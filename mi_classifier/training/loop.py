@@ -19,9 +19,10 @@ from mi_classifier.losses import LOSSES
 from mi_classifier.models import create_model
 from mi_classifier.models.pretrained import load_pretrained
 from mi_classifier.training.cross_fit import train_cross_fit
+from mi_classifier.training.divergence import all_finite, explain, first_layer_of
 from mi_classifier.training.dry_run import check_loss, check_step
 from mi_classifier.training.logging import MetricsLog, ProgressBar, write_rows
-from mi_classifier.training.optimizer import create_optimizer
+from mi_classifier.training.optimizer import create_optimizer, create_schedule
 from mi_classifier.training.state import TrainState, create_state
 from mi_classifier.training.step import TrainSteps, copy, make_train_steps
 
@@ -74,6 +75,7 @@ def _train(config: ConfigDict, workdir: Path) -> TrainState:
         )
     num_steps = config.num_epochs * steps_per_epoch
     optimizer = create_optimizer(config.optimizer, num_steps, steps_per_epoch)
+    schedule = create_schedule(config.optimizer, num_steps, steps_per_epoch)
 
     init_key, run_key = jax.random.split(jax.random.key(config.seed))
     state = create_state(
@@ -122,6 +124,8 @@ def _train(config: ConfigDict, workdir: Path) -> TrainState:
             MetricsLog(workdir, rows) as log,
             ProgressBar(num_steps, int(state.step)) as progress,
         ):
+            warned = False
+            kept = copy(state)  # the last epoch's, out of the way of donation
             for epoch in range(first_epoch, config.num_epochs):
                 started = time.monotonic()
                 order = epoch_order(config.seed, epoch, num_examples)
@@ -131,10 +135,13 @@ def _train(config: ConfigDict, workdir: Path) -> TrainState:
                 calls = feed.calls(batches, config.steps_per_call)
                 state, losses = run_epoch(train_steps, state, calls, progress.advance)
                 train_loss = float(losses.mean(dtype=np.float64))
-                if not np.isfinite(train_loss):
+                if not (np.isfinite(train_loss) and all_finite(state.params)):
+                    layer_of = first_layer_of(model, dataset, run_key)
+                    again = (copy(kept), batches, train_steps, feed)
+                    where = explain(*again, schedule, layer_of)
                     raise UserError(
-                        f"training diverged in epoch {epoch + 1}: the loss is "
-                        f"{train_loss}; lower optimizer.learning_rate"
+                        f"training diverged in epoch {epoch + 1}, {where}; lower "
+                        f"optimizer.learning_rate (epoch {epoch} is kept)"
                     )
                 figures = evaluate_split(state.variables, "validation")
                 row = {
@@ -144,14 +151,22 @@ def _train(config: ConfigDict, workdir: Path) -> TrainState:
                     **summary(figures),
                     "seconds": time.monotonic() - started,
                 }
+                if figures["activity"]["silent"] == 1 and not warned:
+                    progress.warn(
+                        f"epoch {epoch + 1}: every feature of every validation example "
+                        "is 0: the net is dead; lower optimizer.learning_rate, or take "
+                        "another seed"
+                    )
+                    warned = True
                 log.write(row)
                 progress.describe(_describe(row, config.num_epochs))
                 score = np.float32(row[f"validation_{config.best_by}"])
                 if score > best["score"]:
                     best = workdirs.best_item(copy(state.variables), epoch + 1, score)
+                kept = copy(state)
                 checkpoints.save_soon(
                     int(state.step),
-                    copy(state),
+                    kept,
                     best,
                     log.rows,
                     config.checkpoint_seconds,

@@ -227,8 +227,61 @@ def test_other_data_than_the_run_started_with_are_refused(tiny_config, tmp_path)
 
 def test_a_diverged_run_stops_and_says_so(tiny_config, tmp_path):
     config = tiny_config(**{"optimizer.learning_rate": 1e30})
-    with pytest.raises(UserError, match=r"diverged in epoch 1.*learning_rate"):
+    told = (
+        r"diverged in epoch 1, at step 2: the loss is (nan|inf), at a learning rate of "
+        r"9.95\d+e\+29; the first that is not finite is the output of head; lower "
+        r"optimizer.learning_rate \(epoch 0 is kept\)"
+    )
+    with pytest.raises(UserError, match=told):
         train(config, tmp_path)
+
+
+def test_a_dead_net_is_warned_of_once(tiny_config, tmp_path, capsys, monkeypatch):
+    warning = "every feature of every validation example is 0"
+    train(tiny_config(), tmp_path / "alive")
+    assert warning not in capsys.readouterr().err
+
+    def dead(*arguments):
+        state = create_state(*arguments)
+        layer = {"bias": state.params["hidden0"]["bias"] - 1e6}
+        hidden = state.params["hidden0"] | layer
+        return state.replace(params=state.params | {"hidden0": hidden})
+
+    create_state = loop.create_state
+    monkeypatch.setattr(loop, "create_state", dead)
+    train(tiny_config(), tmp_path / "dead")
+    assert capsys.readouterr().err.count(warning) == 1
+
+
+def test_a_run_that_diverges_later_keeps_the_epoch_before(
+    tiny_config, tmp_path, monkeypatch
+):
+    """Its checkpoint is the one that a run of fewer epochs ends in."""
+
+    def poisoned(*arguments):
+        steps = make_train_steps(*arguments)
+
+        def take(state, call):
+            at = int(state.step)
+            state, values = steps(state, call)
+            if at <= 30 < at + len(values):
+                head = jax.tree.map(lambda x: x * np.nan, state.params["head"])
+                state = state.replace(params=state.params | {"head": head})
+            return state, values
+
+        return take
+
+    make_train_steps = loop.make_train_steps
+    options = {"optimizer.schedule": "constant"}
+    train(tiny_config(**options), tmp_path / "two")
+    monkeypatch.setattr(loop, "make_train_steps", poisoned)
+    with pytest.raises(UserError, match=r"epoch 3, at step 31: .*the update of head/"):
+        train(tiny_config(num_epochs=4, **options), tmp_path / "four")
+    assert without_times(read_rows(tmp_path / "four")) == without_times(
+        read_rows(tmp_path / "two")
+    )
+    steps = [p.name for p in (tmp_path / "four" / "checkpoints").iterdir()]
+    assert max(int(name) for name in steps if name.isdigit()) == 24
 
 
 def test_killed_at_random_moments_a_run_ends_in_the_same_bits(train_script, tmp_path):

@@ -1,0 +1,119 @@
+"""Where a training went wrong: the step, its learning rate, and the layer."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from mi_classifier.data import Dataset
+from mi_classifier.data.feed import Feed
+from mi_classifier.training.state import TrainState
+from mi_classifier.training.step import TrainSteps, copy
+
+
+@jax.jit
+def all_finite(tree: Any) -> jax.Array:
+    """Whether no number of a tree is NaN or infinite."""
+    return jnp.all(jnp.array([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]))
+
+
+def explain(
+    state: TrainState,
+    batches: np.ndarray,
+    train_steps: TrainSteps,
+    feed: Feed,
+    schedule: optax.Schedule,
+    first_layer: Callable[[TrainState, np.ndarray], str | None],
+) -> str:
+    """Takes the steps of an epoch again, one by one, to the first that goes wrong.
+
+    Args:
+      state: before the epoch; donated.
+      batches: the epoch's, indices of examples `[steps, B]`.
+      train_steps: of `make_train_steps`.
+      feed: of the run.
+      schedule: the learning rate by the step.
+      first_layer: `first_layer_of` a run.
+
+    Returns:
+      What to tell the user.
+    """
+    for batch in batches:
+        before = copy(state)
+        (call,) = feed.calls(batch[None], 1)
+        state, values = train_steps(state, call)
+        loss = float(values[0])
+        if np.isfinite(loss) and all_finite(state.params):
+            continue
+        step = int(before.step)
+        layer = first_layer(before, batch) or f"the update of {_broken(state.params)}"
+        return (
+            f"at step {step + 1}: the loss is {loss:g}, at a learning rate of "
+            f"{float(schedule(step)):g}; the first that is not finite is {layer}"
+        )
+    return "in this epoch, but not when it was taken again step by step"
+
+
+def first_layer_of(
+    model: nn.Module, dataset: Dataset, key: jax.Array
+) -> Callable[[TrainState, np.ndarray], str | None]:
+    """Returns a function that finds the first layer whose output is not finite.
+
+    Args:
+      model: the module.
+      dataset: whose training examples are drawn.
+      key: of the run.
+
+    Returns:
+      A function from a state and the indices of a batch `[B]` to the layer, or None
+      where all outputs are finite.
+    """
+
+    def find(state: TrainState, batch: np.ndarray) -> str | None:
+        found: list[str] = []
+
+        def watch(
+            following: Callable, arguments: tuple, options: dict, context: Any
+        ) -> Any:
+            output = following(*arguments, **options)
+            if context.method_name == "__call__" and not all_finite(output):
+                found.append("/".join(context.module.path) or "the logits")
+            return output
+
+        step_key = jax.random.fold_in(key, state.step)
+        keys = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(batch)
+        examples = {
+            name: jnp.asarray(array[batch])
+            for name, array in dataset.splits["train"].items()
+        }
+        rows = np.arange(len(batch))
+        drawn = jax.vmap(dataset.draw, (0, None, 0))(keys, examples, rows)
+        inputs = dataset.preprocess(drawn["image"])
+        if not all_finite(inputs):
+            return "the input"
+        with nn.intercept_methods(watch):
+            model.apply(
+                state.variables,
+                inputs,
+                train=True,
+                rngs={"dropout": step_key},
+                mutable=["batch_stats"],
+            )
+        return f"the output of {found[0]}" if found else None
+
+    return find
+
+
+def _broken(params: Any) -> str:
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    names = [
+        "/".join(str(part.key) for part in path)
+        for path, leaf in leaves
+        if not all_finite(leaf)
+    ]
+    more = f" and {len(names) - 1} others" if len(names) > 1 else ""
+    return f"{names[0]}{more}" if names else "nothing: the loss alone"
