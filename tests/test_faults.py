@@ -1,0 +1,179 @@
+"""Kills, damage and double starts, in short; benchmarks/faults.py is the long form."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import chex
+import pytest
+
+from mi_classifier import config as configs
+from mi_classifier import evaluation
+from mi_classifier.data import load_dataset
+from mi_classifier.errors import UserError
+from mi_classifier.training import train
+from tests.conftest import REPOSITORY, script_environment
+
+SLOW = (
+    "train.py",
+    "--config=configs/gmm.py",
+    "--config.model.hidden=(16,)",
+    "--config.batch_size=4000",
+    "--config.num_epochs=600",
+    "--config.optimizer.schedule=constant",
+    "--config.checkpoint_seconds=1000.0",
+    "--config.data.fresh=False",
+)
+
+
+def start(workdir):
+    """Starts a long run, and returns when it trains."""
+    process = subprocess.Popen(
+        [sys.executable, *SLOW, f"--workdir={workdir}"],
+        cwd=REPOSITORY,
+        env=script_environment(1),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        path = workdir / "metrics.jsonl"
+        if path.exists() and len(path.read_text().splitlines()) > 1:
+            return process
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError(process.communicate())
+
+
+def test_a_second_run_is_refused_and_sigterm_saves_the_first(run_script, tmp_path):
+    workdir = tmp_path / "run"
+    first = start(workdir)
+    second = run_script(*SLOW, f"--workdir={workdir}", check=False)
+    assert second.returncode == 2
+    told = second.stderr.strip().splitlines()
+    assert len(told) == 1 and "another process trains in" in told[0]
+    assert not list((workdir / "checkpoints").glob("[0-9]*"))  # put off
+    first.send_signal(signal.SIGTERM)
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode == 143, errors
+    assert errors.strip().splitlines()[-1].startswith("terminated; what was saved")
+    (step,) = (int(p.name) for p in (workdir / "checkpoints").glob("[0-9]*"))
+    reached = step // 12
+    # It goes on from what was saved, to the end of a run that nothing disturbed.
+    path = workdir / "config.json"
+    config = json.loads(path.read_text()) | {"num_epochs": reached + 1}
+    (workdir / ".configs.json").unlink()
+    path.write_text(json.dumps(config))
+    epochs = f"--config.num_epochs={reached + 1}"
+    ended = run_script(*SLOW, epochs, f"--workdir={workdir}")
+    assert f"goes on after epoch {reached} of {reached + 1}" in ended.stdout
+    run_script(*SLOW, epochs, f"--workdir={tmp_path / 'straight'}")
+    assert rows_of(workdir) == rows_of(tmp_path / "straight")
+
+
+def rows_of(workdir):
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished run of three epochs, its config, and its state."""
+    config = configs.load(f"{REPOSITORY}/configs/gmm.py")
+    config.model.hidden, config.batch_size, config.num_epochs = (16,), 4_000, 3
+    config.checkpoint_seconds, config.data.fresh = 0.0, False
+    workdir = tmp_path_factory.mktemp("trained") / "run"
+    return config, workdir, train(config, workdir)
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    config, workdir, state = trained
+    return config, shutil.copytree(workdir, tmp_path / "run"), state
+
+
+@pytest.mark.parametrize("how", ["a bit", "cut", "removed", "zeros"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(copied, how, capsys):
+    config, workdir, state = copied
+    generator = random.Random(how)
+    files = [p for p in (workdir / "checkpoints" / "36").rglob("*") if p.is_file()]
+    sound = {path: path.read_bytes() for path in files}
+    warned = 0
+    for path in files:
+        content = bytearray(sound[path])
+        if how == "removed" or not content:
+            path.unlink()
+        elif how == "cut":
+            path.write_bytes(content[: len(content) // 2])
+        elif how == "zeros":
+            path.write_bytes(bytes(len(content)))
+        else:
+            content[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
+            path.write_bytes(content)
+        again = train(config, workdir)
+        chex.assert_trees_all_equal(again.params, state.params)
+        chex.assert_trees_all_equal(again.opt_state, state.opt_state)
+        warned += "36 is damaged" in capsys.readouterr().err
+        shutil.rmtree(workdir / "checkpoints" / "36")
+        for other, text in sound.items():
+            other.parent.mkdir(parents=True, exist_ok=True)
+            other.write_bytes(text)
+    assert warned > 2
+    assert len(rows_of(workdir)) == 3
+
+
+def test_where_every_checkpoint_is_damaged_one_line_says_so(copied):
+    config, workdir, _ = copied
+    for path in (workdir / "checkpoints").rglob("log/metadata"):
+        path.write_text(path.read_text().replace("1", "2"))
+    with pytest.raises(UserError, match="damaged, or of another model"):
+        train(config, workdir)
+    with pytest.raises(UserError, match="damaged, or of another model"):
+        evaluation.evaluate(workdir, quiet=True)
+
+
+@pytest.mark.parametrize("text", ["", "garbage", '{"epoch": 1, "step": 12}\n' * 9])
+def test_damaged_metrics_are_written_anew(copied, trained, text):
+    config, workdir, _ = copied
+    (workdir / "metrics.jsonl").write_text(text)
+    train(config, workdir)
+    assert rows_of(workdir) == rows_of(trained[1])
+
+
+def test_a_changed_config_is_noticed(copied):
+    _, workdir, _ = copied
+    path = workdir / "config.json"
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 4'))
+    with pytest.raises(UserError, match=r"config.json: not what train.py wrote"):
+        evaluation.evaluate(workdir, quiet=True)
+
+
+def test_a_cache_is_checked_before_it_is_used(rehearsal_sets, tmp_path):
+    config = {
+        "name": "image_folder",
+        "root_dir": str(rehearsal_sets["image_folder"]),
+        "stored_side": 32,
+        "side": 32,
+        "normalization": "imagenet",
+        "data_dir": str(tmp_path),
+    }
+    sound = load_dataset(config).fingerprints()
+    generator = random.Random(0)
+    for path in sorted(p for p in (tmp_path / "decoded").rglob("*") if p.is_file()):
+        content = bytearray(path.read_bytes())
+        whole = bytes(content)
+        content[generator.randrange(len(content))] ^= 4
+        path.write_bytes(content)
+        try:
+            assert load_dataset(config).fingerprints() == sound
+        except UserError as error:
+            assert "remove this folder, and it is made anew" in str(error)
+        else:
+            assert path.name == "done.json"  # in what only people read
+        path.write_bytes(whole)
+    assert load_dataset(config).fingerprints() == sound
