@@ -4,7 +4,6 @@ import difflib
 import errno
 import os
 import re
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +13,12 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from mi_classifier import config as configs
+from mi_classifier import termination
 from mi_classifier.errors import UserError, nearest
 
 LOST = 3  # exit status where another process of the run is gone
 TERMINATED = 143  # by SIGTERM, as before a machine is taken away
+_GOES_ON = "what was saved stays, and the same command goes on"
 
 
 def define_config() -> flags.FlagHolder:
@@ -70,7 +71,7 @@ def run(main: Callable[..., None], positional: bool = False) -> None:
     for stream in (sys.stdout, sys.stderr):  # names of files are not always text
         stream.reconfigure(errors="replace")
     _share_compiled_programs()
-    signal.signal(signal.SIGTERM, _terminate)
+    termination.install(_leave_terminated)
     logging.set_verbosity(logging.ERROR)  # the libraries' chatter; we print ourselves
 
     def call(argv: list[str]) -> None:
@@ -99,14 +100,8 @@ def _share_compiled_programs() -> None:
         os.environ.setdefault(name, value)
 
 
-class _Terminated(BaseException):
-    """SIGTERM came: whoever holds something saves it on the way out."""
-
-
-def _terminate(signum: int, frame: object) -> None:
-    del signum, frame
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
-    raise _Terminated
+def _leave_terminated() -> None:
+    _leave(f"terminated; {_GOES_ON}", TERMINATED)
 
 
 def _refuse(message: str) -> None:
@@ -143,13 +138,10 @@ def _guard(function: Callable, *args: object) -> object:
             f"same command goes on, on as many processes as there are ({reason})",
             LOST,
         )
-    except (KeyboardInterrupt, _Terminated) as reason:
-        by_hand = isinstance(reason, KeyboardInterrupt)
-        _leave(
-            f"{'interrupted' if by_hand else 'terminated'}; what was saved stays, and "
-            "the same command goes on",
-            130 if by_hand else TERMINATED,
-        )
+    except KeyboardInterrupt:
+        _leave(f"interrupted; {_GOES_ON}", 130)
+    except termination.Terminated:
+        _leave_terminated()
 
 
 def _is_of_several(error: RuntimeError) -> bool:

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,10 @@ class UserError(ValueError):
     The message says what is wrong, where, and what would be right. The entry
     points print it and exit with status 2; any other exception is a bug of ours.
     """
+
+    def __init__(self, message: str) -> None:
+        # A value that is shown may have several lines.
+        super().__init__(" ".join(map(str.strip, message.strip().splitlines())))
 
 
 def choose(name: str, choices: Iterable[str], what: str) -> str:
@@ -86,8 +91,21 @@ def check_options(
         wanted = parameters[name].annotation
         if wanted in (bool, int, str) and type(value) is not wanted:
             raise UserError(f"{where}.{name}: must be {wanted.__name__}, not {value!r}")
+        if wanted is float:
+            check_number(value, f"{where}.{name}")
     for name, parameter in parameters.items():
         required = parameter.default is inspect.Parameter.empty
         named = parameter.kind is not inspect.Parameter.VAR_KEYWORD
         if required and named and name not in options:
             raise UserError(f"{where}.{name}: missing")
+
+
+def check_number(value: object, what: str) -> None:
+    """Checks that a value is a finite number.
+
+    Raises:
+      UserError: anything else.
+    """
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value):
+        raise UserError(f"{what}: must be a number, not {value!r}")

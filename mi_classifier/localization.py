@@ -407,6 +407,7 @@ def _resize(
     resized = jax.image.resize(maps, (len(maps), *size), method)
     low = resized.min((1, 2), keepdims=True)
     high = resized.max((1, 2), keepdims=True)
+    flat |= high == low  # an image of few pixels may miss what a map has
     scaled = (resized - low) / jnp.where(high > low, high - low, 1)
     return scaled, flat, jnp.isfinite(largest)
 

@@ -57,6 +57,8 @@ def create_model(name: str, num_classes: int, **options: Any) -> nn.Module:
     if num_classes < 1:
         raise UserError(f"num_classes: must be at least 1, not {num_classes}")
     units = options.get("hidden", ())
-    if not all(isinstance(n, int) and n > 0 for n in units):
+    if not isinstance(units, (tuple, list)) or not all(
+        type(n) is int and 0 < n < 2**31 for n in units
+    ):
         raise UserError(f"model.hidden: must be positive whole numbers, not {units!r}")
     return model(**options)

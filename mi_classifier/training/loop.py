@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mi_classifier import config as configs
-from mi_classifier import evaluation, parallel
+from mi_classifier import evaluation, parallel, termination
 from mi_classifier import workdir as workdirs
 from mi_classifier.data import load_dataset
 from mi_classifier.data.feed import FEEDS, Call, make_feed
@@ -91,7 +91,7 @@ def _train(config: ConfigDict, workdir: Path) -> TrainState:
     workdirs.open_for(config, workdir)
     workdirs.check_data(workdir, dataset.fingerprints())
     parallel.wait_for_all()  # the workdir is there, and nobody has written to it since
-    with workdirs.Checkpoints(workdir) as checkpoints:
+    with termination.postponed(), workdirs.Checkpoints(workdir) as checkpoints:
         rows: list[dict[str, float]] = []
         if checkpoints.latest_step() is not None:
             restored = checkpoints.restore(state=state, best=best)
@@ -199,6 +199,7 @@ def run_epoch(
         if len(losses) > _CALLS_AHEAD:
             losses[-_CALLS_AHEAD - 1].block_until_ready()
         advance(len(values))
+        termination.check()
     return state, np.concatenate(jax.device_get(losses))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import optax
 
-from mi_classifier.errors import UserError, check_options, choose
+from mi_classifier.errors import UserError, check_number, check_options, choose
 
 
 def sgd(
@@ -37,6 +37,7 @@ _OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
 _SCHEDULES = ("constant", "cosine", "step")
 # What a schedule takes beside its name and the learning rate.
 _SCHEDULE_FIELDS = ("decay_epochs", "decay_rate")
+_WORDS = ("name", "schedule", "nesterov", "full_rate")  # what is no number
 _GROUP_FIELDS = ("full_rate", "backbone_rate")
 
 
@@ -67,6 +68,11 @@ def create_schedule(
             raise UserError(
                 f"optimizer.{field}: must be positive, not {config.get(field)!r}"
             )
+    if type(config["decay_epochs"]) is not int:
+        epochs = config["decay_epochs"]
+        raise UserError(
+            f"optimizer.decay_epochs: must be a whole number, not {epochs!r}"
+        )
     return optax.exponential_decay(
         rate,
         config["decay_epochs"] * steps_per_epoch,
@@ -92,6 +98,14 @@ def create_optimizer(
       UserError: an unknown name or argument, or a number out of range.
     """
     options = dict(config)
+    for field, value in options.items():
+        if field not in _WORDS:
+            check_number(value, f"optimizer.{field}")
+            if value < 0:
+                raise UserError(f"optimizer.{field}: must not be negative, but {value}")
+    full = options.get("full_rate", ())
+    if not isinstance(full, (tuple, list)) or not all(isinstance(n, str) for n in full):
+        raise UserError(f"optimizer.full_rate: must be names of modules, not {full!r}")
     name = choose(options.pop("name", None), _OPTIMIZERS, "optimizer.name")
     options["learning_rate"] = create_schedule(config, num_steps, steps_per_epoch)
     options.pop("schedule")

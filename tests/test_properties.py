@@ -1,0 +1,269 @@
+"""What holds for any input: the stated error or a right answer, never anything else."""
+
+import warnings
+
+import hypothesis
+import hypothesis.extra.numpy as npst
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from scipy import special
+
+import mi_classifier as mi
+from mi_classifier import config as configs
+from mi_classifier.data import _LOADERS
+from mi_classifier.data.arrays import load as load_arrays
+from mi_classifier.errors import UserError, check_options, choose
+from mi_classifier.models import create_model
+from mi_classifier.training.loop import check_config
+from mi_classifier.training.optimizer import create_optimizer
+from tests.conftest import REPOSITORY
+
+hypothesis.settings.register_profile(
+    "suite", max_examples=40, deadline=None, derandomize=True, database=None
+)
+hypothesis.settings.load_profile("suite")
+STATED = (ValueError, TypeError, UserError)
+# Few shapes, for each is compiled; any values.
+SIDES = st.sampled_from([0, 1, 2, 3, 5])
+HOSTILE = st.sampled_from(
+    [0.0, -0.0, 1.0, -1.0, 1e-45, 3e38, -3e38, np.inf, -np.inf, np.nan, 255, 1e-3]
+)
+DTYPES = st.sampled_from(["f2", "f4", "f8", "i1", "u1", "i4", "i8", "?"])
+OTHERS = st.sampled_from(
+    [None, "text", b"bytes", [], [[1], [1, 2]], {}, 1j, object(), np.array("a")]
+)
+
+
+@st.composite
+def arrays(draw, ndims=(0, 1, 2, 3, 4)):
+    """Arrays of any shape, dtype, layout and value."""
+    shape = tuple(draw(SIDES) for _ in range(draw(st.sampled_from(ndims))))
+    values = draw(npst.arrays("f8", shape, elements=HOSTILE, fill=st.just(1.0)))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        array = values.astype(draw(DTYPES))
+    layout = draw(st.sampled_from(["as it is", "Fortran", "reversed", "every second"]))
+    if layout == "Fortran":
+        return np.asfortranarray(array)
+    if layout == "reversed" and array.ndim:
+        return array[::-1]
+    if layout == "every second" and array.ndim:
+        return np.repeat(array, 2, 0)[::2]
+    return array
+
+
+ANY = arrays() | OTHERS | st.integers(-3, 300) | st.floats()
+FUNCTIONS = {
+    "log_pc_softmax": (ANY, ANY),
+    "pointwise_mutual_information": (ANY, ANY, ANY),
+    "variational_bound": (ANY, ANY, ANY),
+    "label_entropy": (ANY,),
+    "log_label_prior": (ANY, ANY),
+    "optimal_decision": (ANY, ANY, st.sampled_from(["prior", "balanced", "", 3])),
+    "softmax_to_pc_logits": (ANY, ANY),
+    "softmax_cross_entropy": (ANY, ANY),
+    "pc_softmax_cross_entropy": (ANY, ANY, ANY),
+    "sigmoid_cross_entropy": (ANY, ANY),
+    "pc_sigmoid_cross_entropy": (ANY, ANY, ANY),
+    "class_activation_map": (ANY, ANY, ANY),
+    "info_cam": (ANY, ANY, ANY),
+    "info_cam_plus": (ANY, ANY, ANY),
+    "boxes_from_maps": (ANY, ANY),
+    "peaks_from_maps": (ANY, ANY),
+    "score_maps": (ANY, ANY),
+    "iou": (ANY, ANY),
+    "best_iou": (ANY, ANY, ANY),
+    "localization_accuracy": (ANY, ANY, ANY),
+    "pointing_accuracy": (ANY, ANY, ANY),
+    "boxes_at_thresholds": (ANY,),
+    "box_accuracy_curve": (ANY, ANY, ANY),
+    "estimate_mutual_information": (ANY, ANY),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_anything_gives_an_answer_or_a_stated_error(name):
+    function = getattr(mi, name)
+
+    @hypothesis.given(st.tuples(*FUNCTIONS[name]))
+    def check(arguments):
+        try:
+            function(*arguments)
+        except STATED as error:
+            assert str(error)
+
+    check()
+
+
+@st.composite
+def classified(draw):
+    """Logits `[N, M]`, labels `[N]` and class frequencies `[M]`, some of them 0."""
+    rows, classes = draw(st.sampled_from([(1, 1), (2, 3), (4, 2), (3, 5)]))
+    size = draw(st.sampled_from([1e-3, 1.0, 30.0, 1e4, 1e30]))
+    logits = draw(
+        npst.arrays("f4", (rows, classes), elements=st.floats(-1, 1, width=32))
+    )
+    labels = draw(npst.arrays("i4", rows, elements=st.integers(0, classes - 1)))
+    weights = draw(
+        npst.arrays("f8", classes, elements=st.sampled_from([0, 1e-6, 1, 3]))
+    )
+    weights[labels] += 1e-3  # a label that is there has been seen
+    with np.errstate(divide="ignore"):
+        log_prior = np.log(weights / weights.sum()).astype("f4")
+    return np.float32(size) * logits, labels, log_prior
+
+
+def reference_pmi(logits, labels, log_prior):
+    """The bracket of the bound, in float64."""
+    logits, log_prior = logits.astype("f8"), log_prior.astype("f8")
+    normalizer = special.logsumexp(logits + log_prior, axis=-1)
+    return logits[np.arange(len(labels)), labels] - normalizer
+
+
+@hypothesis.given(classified())
+def test_pointwise_mutual_information_is_that_of_float64(drawn):
+    logits, labels, log_prior = drawn
+    expected = reference_pmi(*drawn)
+    tolerance = {"rtol": 1e-5, "atol": 1e-5 * max(1, np.abs(logits).max())}
+    found = np.asarray(mi.pointwise_mutual_information(logits, labels, log_prior))
+    np.testing.assert_allclose(found, expected, **tolerance)
+    loss = np.asarray(mi.pc_softmax_cross_entropy(logits, labels, log_prior))
+    np.testing.assert_allclose(loss, -expected, **tolerance)
+    bound = float(mi.variational_bound(logits, labels, log_prior))
+    np.testing.assert_allclose(bound, expected.mean(), **tolerance)
+    # No label tells more than its rarity: log 1 / P(y).
+    assert (found <= -log_prior[labels] + 1e-5 * max(1, np.abs(logits).max())).all()
+
+
+@hypothesis.given(classified(), st.sampled_from(["prior", "balanced"]))
+def test_decisions_are_the_largest_of_what_the_rule_says(drawn, rule):
+    logits, _, log_prior = drawn
+    decided = np.asarray(mi.optimal_decision(logits, log_prior, rule))
+    scores = logits.astype("f8") - logits.max(-1, keepdims=True)
+    scores = scores + log_prior if rule == "prior" else scores
+    scores = np.where(np.isneginf(log_prior), -np.inf, scores)
+    np.testing.assert_array_equal(decided, scores.argmax(-1))
+
+
+BOXES = npst.arrays("f4", (4, 4), elements=st.floats(-50, 300, width=16))
+
+
+@hypothesis.given(BOXES, BOXES)
+def test_iou_is_symmetric_and_a_share(a, b):
+    found = mi.iou(a, b)
+    np.testing.assert_array_equal(found, mi.iou(b, a))
+    assert ((found >= 0) & (found <= 1)).all()
+    whole = (a[:, 2:] > a[:, :2]).all(1)
+    np.testing.assert_array_equal(mi.iou(a, a), whole.astype("f4"))
+    moved = mi.iou(a + 64, b + 64)
+    np.testing.assert_allclose(moved, found, atol=1e-4)
+
+
+@hypothesis.given(
+    npst.arrays("f4", (3, 4, 5), elements=HOSTILE | st.floats(-5, 5, width=32)),
+    st.sampled_from([1, 7, 16, (6, 20)]),
+    st.sampled_from([0.0, 0.2, 0.99]),
+)
+def test_boxes_lie_in_the_image_and_hold_the_peak_of_one_hill(maps, size, threshold):
+    height, width = (size, size) if isinstance(size, int) else size
+    boxes = mi.boxes_from_maps(maps, size, threshold)
+    assert ((boxes[:, :2] >= 0) & (boxes[:, 2:] <= [width, height])).all()
+    finite = np.isfinite(maps).all((1, 2))
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    np.testing.assert_array_equal(area > 0, finite)
+    flat = finite & (maps.max((1, 2)) == maps.min((1, 2)))
+    np.testing.assert_array_equal(area[flat], height * width)
+    scores = mi.score_maps(maps, size)
+    assert ((scores >= -1e-6) & (scores <= 1 + 1e-5)).all()
+
+
+@hypothesis.given(
+    npst.arrays("f4", (2, 3, 3, 4), elements=st.floats(0, 8, width=16)),
+    npst.arrays("f4", (4, 5), elements=st.floats(-4, 4, width=16)),
+    st.sampled_from([1, 2, 3]),
+    st.sampled_from(["full", "same"]),
+)
+def test_maps_are_what_their_equations_say(features, kernel, region, padding):
+    labels = np.array([4, 0])
+    cells = np.einsum("bhwk,km->bmhw", features, kernel, dtype="f8")
+    before = region - 1 if padding == "full" else (region - 1) // 2
+    after = region - 1 if padding == "full" else region // 2
+    cells = np.pad(cells, [(0, 0), (0, 0), (before, after), (before, after)])
+    windows = np.lib.stride_tricks.sliding_window_view(cells, (region,) * 2, (2, 3))
+    every = windows.sum((-2, -1))
+    own = every[[0, 1], labels]
+    others = (every.sum(1) - own) / 4
+    options = {"region": region, "padding": padding}
+    arguments = (features, kernel, labels)
+    for name, expected in (
+        ("class_activation_map", own),
+        ("info_cam", own - others),
+        ("info_cam_plus", own - every.min(1)),
+    ):
+        found = getattr(mi, name)(*arguments, **options)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-3)
+
+
+CONFIGS = sorted(path.stem for path in (REPOSITORY / "configs").glob("*.py"))
+WRONG = [
+    None,
+    "words",
+    -1,
+    0,
+    1.5,
+    float("nan"),
+    True,
+    (),
+    ("a",),
+    [1],
+    {"a": 1},
+    10**30,
+]
+
+
+def first_checks(config):
+    """What a run checks of its config before it reads data, or right after."""
+    check_config(config)
+    if "method" in config:
+        check_options(load_arrays, dict(config.data), "data")
+        return
+    options = dict(config.data)
+    loader = _LOADERS[choose(options.pop("name"), _LOADERS, "data.name")]
+    check_options(loader, options, "data")
+    create_model(num_classes=10, **config.model)
+    create_optimizer(config.optimizer, 100, 10)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_field_of_every_config_may_be_mistyped(name):
+    """A value of another type is refused in one line, or means what it says."""
+    path = f"{REPOSITORY}/configs/{name}.py"
+    fields = configs.flatten(configs.load(path))
+    accepted = []
+    for field, right in fields.items():
+        if field.startswith("paper"):
+            continue
+        for wrong in WRONG:
+            whole = type(wrong) is int and type(right) is float  # 1 for 1.0
+            if type(wrong) is type(right) or whole:
+                continue
+            if isinstance(right, tuple) and isinstance(wrong, (tuple, list)):
+                continue
+            content = configs.load(path).to_dict()
+            group = content
+            *groups, leaf = field.split(".")
+            for part in groups:
+                group = group[part]
+            group[leaf] = wrong
+            config = ConfigDict(content)
+            try:
+                first_checks(config)
+            except UserError as error:
+                assert "\n" not in str(error)
+            except Exception as error:  # noqa: BLE001, all of them are listed
+                accepted.append((field, wrong, error))
+            else:
+                accepted.append((field, wrong))
+    assert not accepted
