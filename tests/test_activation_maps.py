@@ -257,8 +257,7 @@ def test_unknown_rivals_and_logits_are_refused(example):
 @pytest.mark.parametrize("classes", [31, 32, 33, 64, 100])
 def test_many_classes_are_compared_some_at_a_time(classes, monkeypatch):
     """Whatever the parts, the last of them overlapping or not."""
-    monkeypatch.setattr(activation_maps, "_CLASS_BYTES", 1)
-    jax.clear_caches()
+    monkeypatch.setattr(activation_maps, "_CLASS_BYTES", 1)  # no other test's shapes
     generator = np.random.default_rng(classes)
     features = generator.random((3, 4, 5, 6)).astype(np.float32)
     kernel = generator.standard_normal((6, classes)).astype(np.float32)
@@ -273,7 +272,6 @@ def test_many_classes_are_compared_some_at_a_time(classes, monkeypatch):
         np.testing.assert_allclose(maps[image], expected, atol=1e-5)
     assert np.isnan(maps[2]).all()
     assert (np.asarray(maps[:2]) >= 0).all()
-    jax.clear_caches()
 
 
 def test_the_mean_of_a_kernel_is_computed_once_and_forgotten_with_it():
