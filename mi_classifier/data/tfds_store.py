@@ -2,7 +2,10 @@
 
 import contextlib
 import errno
+import hashlib
 import io
+import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +21,7 @@ from mi_classifier.errors import UserError
 
 # A disk that is full, over quota, read-only or not ours.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_HASHES = "hashes.json"
 
 
 def root(data_dir: str) -> Path:
@@ -50,6 +54,7 @@ def prepare(
             builder = make()
             try:
                 builder.download_and_prepare()
+                _note_texts(folder)
             except FileExistsError:  # another process was faster
                 builder = tfds.builder_from_directory(folder)
     except UserError as error:
@@ -65,10 +70,35 @@ def find(folders: Sequence[Path], what: str) -> tfds.core.DatasetBuilder | None:
     for folder in folders:
         if (folder / "dataset_info.json").is_file():
             with damage_told(folder, what):
+                _check_texts(folder)
                 builder = tfds.builder_from_directory(folder)
             if builder.info.file_format is tfds.core.FileFormat.ARRAY_RECORD:
                 return builder
     return None
+
+
+def _hash_texts(folder: Path) -> dict[str, str]:
+    """Hashes what describes the records, which have checksums of their own."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.glob("*"))
+        if path.suffix in (".json", ".txt") and path.name != _HASHES
+    }
+
+
+def _note_texts(folder: Path) -> None:
+    temporary = folder / f".{_HASHES}.{os.getpid()}"
+    temporary.write_text(json.dumps(_hash_texts(folder), indent=2))
+    temporary.replace(folder / _HASHES)
+
+
+def _check_texts(folder: Path) -> None:
+    """Checks what we prepared ourselves; others note no hashes."""
+    if (folder / _HASHES).is_file():
+        noted, found = json.loads((folder / _HASHES).read_text()), _hash_texts(folder)
+        for name in noted:
+            if noted[name] != found.get(name):
+                raise ValueError(f"{name} is not what was written")
 
 
 def versions(folder: Path) -> list[Path]:

@@ -499,3 +499,19 @@ def test_boxes_that_were_cropped_away_no_longer_count():
     cropped = image_dataset("", {"test": split}, ["a"], 16, "imagenet").splits["test"]
     np.testing.assert_array_equal(cropped["num_boxes"], [1])
     np.testing.assert_array_equal(cropped["boxes"][0, 0], [2, 2, 16, 16])
+
+
+def test_a_changed_list_of_class_names_is_noticed(rehearsal_sets, tmp_path):
+    options = {"archive_path": str(rehearsal_sets["cub200"]), "data_dir": str(tmp_path)}
+    config = {"name": "cub200", "stored_side": 32, "side": 32, **options}
+    config |= {"normalization": "imagenet"}
+    sound = load_dataset(config)
+    (names,) = tmp_path.rglob("label.labels.txt")
+    text = names.read_text()
+    names.write_text(text.replace("001", "010", 1))
+    with pytest.raises(UserError, match=r"label.labels.txt is not what was written"):
+        load_dataset(config)
+    names.write_text(text)
+    assert load_dataset(config).fingerprints() == sound.fingerprints()
+    (names.parent / "hashes.json").unlink()  # as where others prepared it
+    assert load_dataset(config).class_names == sound.class_names
