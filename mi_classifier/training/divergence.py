@@ -1,5 +1,6 @@
 """Where a training went wrong: the step, its learning rate, and the layer."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -95,7 +96,8 @@ def first_layer_of(
         inputs = dataset.preprocess(drawn["image"])
         if not all_finite(inputs):
             return "the input"
-        with nn.intercept_methods(watch):
+        # Batch normalization over devices has no devices here: no layer is named then.
+        with contextlib.suppress(NameError), nn.intercept_methods(watch):
             model.apply(
                 state.variables,
                 inputs,
