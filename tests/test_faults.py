@@ -97,14 +97,14 @@ def copied(trained, tmp_path):
     return config, shutil.copytree(workdir, tmp_path / "run"), state
 
 
-@pytest.mark.parametrize("how", ["a bit", "cut", "removed", "zeros"])
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(copied, how, capsys):
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(copied, capsys):
     config, workdir, state = copied
-    generator = random.Random(how)
+    generator = random.Random(0)
     files = [p for p in (workdir / "checkpoints" / "36").rglob("*") if p.is_file()]
     sound = {path: path.read_bytes() for path in files}
     warned = 0
-    for path in files:
+    for number, path in enumerate(sorted(files)):
+        how = ("a bit", "cut", "removed", "zeros")[number % 4]
         content = bytearray(sound[path])
         if how == "removed" or not content:
             path.unlink()
