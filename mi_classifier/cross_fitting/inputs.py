@@ -18,12 +18,14 @@ _SCALE_ROWS = 200_000  # that medians and quartiles are taken from
 def as_arrays(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     x = x if isinstance(x, np.memmap) else np.asarray(x)
     y = np.asarray(y)
-    if x.ndim == 0 or y.ndim != 1 or len(x) != len(y) or (len(x) and not x[0].size):
+    if x.ndim == 0 or y.ndim != 1 or len(x) != len(y) or 0 in x.shape[1:]:
         hint = "; y.ravel() makes it so" if y.ndim == 2 and 1 in y.shape else ""
         raise UserError(
             f"x and y: must have shapes [N, ...] and [N], not {x.shape} and {y.shape}"
             f"{hint}"
         )
+    if not len(x):
+        raise UserError("x and y: hold no rows; give at least 50")
     if x.dtype.name == "bfloat16":  # which NumPy does not count among the floats
         x = x.astype(np.float32)
     if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:

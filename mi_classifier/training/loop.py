@@ -139,9 +139,10 @@ def _train(config: ConfigDict, workdir: Path) -> TrainState:
                     layer_of = first_layer_of(model, dataset, run_key)
                     again = (copy(kept), batches, train_steps, feed)
                     where = explain(*again, schedule, layer_of)
+                    kept_epoch = f" (epoch {epoch} is kept)" if epoch else ""
                     raise UserError(
                         f"training diverged in epoch {epoch + 1}, {where}; lower "
-                        f"optimizer.learning_rate (epoch {epoch} is kept)"
+                        f"optimizer.learning_rate{kept_epoch}"
                     )
                 figures = evaluate_split(state.variables, "validation")
                 row = {

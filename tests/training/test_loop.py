@@ -230,7 +230,7 @@ def test_a_diverged_run_stops_and_says_so(tiny_config, tmp_path):
     told = (
         r"diverged in epoch 1, at step 2: the loss is (nan|inf), at a learning rate of "
         r"9.95\d+e\+29; the first that is not finite is the output of head; lower "
-        r"optimizer.learning_rate \(epoch 0 is kept\)"
+        r"optimizer.learning_rate$"
     )
     with pytest.raises(UserError, match=told):
         train(config, tmp_path)
@@ -275,7 +275,9 @@ def test_a_run_that_diverges_later_keeps_the_epoch_before(
     options = {"optimizer.schedule": "constant"}
     train(tiny_config(**options), tmp_path / "two")
     monkeypatch.setattr(loop, "make_train_steps", poisoned)
-    with pytest.raises(UserError, match=r"epoch 3, at step 31: .*the update of head/"):
+    with pytest.raises(
+        UserError, match=r"epoch 3, at step 31: .*update of head/.*2 is kept"
+    ):
         train(tiny_config(num_epochs=4, **options), tmp_path / "four")
     assert without_times(read_rows(tmp_path / "four")) == without_times(
         read_rows(tmp_path / "two")
