@@ -16,8 +16,11 @@ _SCALE_ROWS = 200_000  # that medians and quartiles are taken from
 
 
 def as_arrays(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    x = x if isinstance(x, np.memmap) else np.asarray(x)
-    y = np.asarray(y)
+    try:
+        x = x if isinstance(x, np.memmap) else np.asarray(x)
+        y = np.asarray(y)
+    except (TypeError, ValueError) as error:  # rows of different lengths
+        raise UserError(f"x and y: are no arrays ({error})") from None
     if x.ndim == 0 or y.ndim != 1 or len(x) != len(y) or 0 in x.shape[1:]:
         hint = "; y.ravel() makes it so" if y.ndim == 2 and 1 in y.shape else ""
         raise UserError(
