@@ -1,12 +1,13 @@
 """What the entry points share: flags in, one line and exit status 2 for a mistake."""
 
 import difflib
-import errno
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 from absl import app, flags, logging
@@ -14,10 +15,11 @@ from ml_collections import config_flags
 
 from mi_classifier import config as configs
 from mi_classifier import termination
-from mi_classifier.errors import UserError, nearest
+from mi_classifier.errors import DISK_ERRORS, UserError, nearest
 
 LOST = 3  # exit status where another process of the run is gone
-TERMINATED = 143  # by SIGTERM, as before a machine is taken away
+# By Ctrl-C, exit status 130, or as before a machine is taken away, 143.
+_ENDED_BY = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 _GOES_ON = "what was saved stays, and the same command goes on"
 
 
@@ -62,7 +64,7 @@ def join(cluster: flags.FlagHolder) -> None:
 def run(main: Callable[..., None], positional: bool = False) -> None:
     """Parses the flags and calls `main`.
 
-    A `UserError` becomes one line and exit status 2; an interruption, status 130.
+    A `UserError` becomes one line and exit status 2.
 
     Args:
       main: what to call.
@@ -71,8 +73,9 @@ def run(main: Callable[..., None], positional: bool = False) -> None:
     for stream in (sys.stdout, sys.stderr):  # names of files are not always text
         stream.reconfigure(errors="replace")
     _share_compiled_programs()
-    termination.install(_leave_terminated)
-    logging.set_verbosity(logging.ERROR)  # the libraries' chatter; we print ourselves
+    termination.install(_leave_ended)
+    sys.unraisablehook = _tell_unraisable
+    logging.set_verbosity(logging.FATAL)  # the libraries' chatter; we print ourselves
 
     def call(argv: list[str]) -> None:
         if positional:
@@ -100,8 +103,17 @@ def _share_compiled_programs() -> None:
         os.environ.setdefault(name, value)
 
 
-def _leave_terminated() -> None:
-    _leave(f"terminated; {_GOES_ON}", TERMINATED)
+def _tell_unraisable(unraisable: Any) -> None:
+    """Passes over what Orbax prints, at length, of a checkpoint that fails."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
+
+
+def _leave_ended(signum: int) -> None:
+    if "multiprocessing" in sys.modules:
+        for process in sys.modules["multiprocessing"].active_children():
+            process.terminate()
+    _leave(f"{_ENDED_BY[signum]}; {_GOES_ON}", 128 + signum)
 
 
 def _refuse(message: str) -> None:
@@ -115,17 +127,13 @@ def required(flag: flags.FlagHolder) -> str:
     return flag.value
 
 
-# A disk that is full, over quota, read-only or not ours: nothing a traceback explains.
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-
-
 def _guard(function: Callable, *args: object) -> object:
     try:
         return function(*args)
     except UserError as error:
         _leave(f"error: {error}", 2)
     except OSError as error:
-        if error.errno not in _DISK:
+        if error.errno not in DISK_ERRORS:
             raise
         where = f"{error.filename}: " if error.filename else ""
         _leave(f"error: {where}{error.strerror}", 2)
@@ -138,10 +146,8 @@ def _guard(function: Callable, *args: object) -> object:
             f"same command goes on, on as many processes as there are ({reason})",
             LOST,
         )
-    except KeyboardInterrupt:
-        _leave(f"interrupted; {_GOES_ON}", 130)
-    except termination.Terminated:
-        _leave_terminated()
+    except termination.Terminated as ended:
+        _leave_ended(ended.signal)
 
 
 def _is_of_several(error: RuntimeError) -> bool:

@@ -1,10 +1,21 @@
 """The one exception that means "the user can fix this"."""
 
 import difflib
+import errno
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+# A disk that is full, over quota, read-only or not ours: nothing a traceback explains.
+DISK_ERRORS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+)
 
 
 class UserError(ValueError):

@@ -1,40 +1,49 @@
-"""SIGTERM, as before a machine is taken away: save what is there, and leave."""
+"""SIGTERM and Ctrl-C: save what is there, and leave."""
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterator
 
 
 class Terminated(BaseException):
-    """SIGTERM came while something had to be saved first."""
+    """A signal came while something had to be saved first; `signal` says which."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signal = signum
 
 
-_asked = False
+_asked = 0  # the signal, if any
 _postponed = False
 
 
-def install(leave: Callable[[], object]) -> None:
-    """Has SIGTERM end the process.
+def install(leave: Callable[[int], object]) -> None:
+    """Has SIGTERM and SIGINT end the process.
 
     Args:
-      leave: called at once, from whatever was going on, and ends the process without
-        unwinding: what a kill leaves behind can be gone on with, while an exception in
-        the middle of a library may hang.
+      leave: called with the signal, at once, from whatever was going on, and ends the
+        process without unwinding: what a kill leaves behind can be gone on with, while
+        an exception in the middle of a library may hang or be lost there.
     """
 
     def handle(signum: int, frame: object) -> None:
         global _asked
-        del signum, frame
-        _asked = True
-        if not _postponed:
-            leave()
+        del frame
+        impatient = _asked == signum == signal.SIGINT
+        _asked = signum
+        if impatient or not _postponed:
+            leave(signum)
+        elif signum == signal.SIGINT:  # printing here might meet printing there
+            os.write(2, b"\nsaving the last epoch; once more to leave at once\n")
 
     signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
 
 
 @contextlib.contextmanager
 def postponed() -> Iterator[None]:
-    """Has SIGTERM wait until `check` is called, or this context is left."""
+    """Has signals wait until `check` is called, or this context is left."""
     global _postponed
     _postponed = True
     try:
@@ -48,7 +57,7 @@ def check() -> None:
     """Raises what was postponed.
 
     Raises:
-      Terminated: SIGTERM came in the meantime.
+      Terminated: a signal came in the meantime.
     """
     if _asked:
-        raise Terminated
+        raise Terminated(_asked)

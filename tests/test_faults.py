@@ -67,7 +67,7 @@ def test_a_second_run_is_refused_and_sigterm_saves_the_first(run_script, tmp_pat
     # It goes on from what was saved, to the end of a run that nothing disturbed.
     path = workdir / "config.json"
     config = json.loads(path.read_text()) | {"num_epochs": reached + 1}
-    (workdir / ".configs.json").unlink()
+    (workdir / ".config.json.sha256").unlink()
     path.write_text(json.dumps(config))
     epochs = f"--config.num_epochs={reached + 1}"
     ended = run_script(*SLOW, epochs, f"--workdir={workdir}")
@@ -149,7 +149,7 @@ def test_a_changed_config_is_noticed(copied):
     _, workdir, _ = copied
     path = workdir / "config.json"
     path.write_text(path.read_text().replace('"seed": 0', '"seed": 4'))
-    with pytest.raises(UserError, match=r"config.json: not what train.py wrote"):
+    with pytest.raises(UserError, match=r"config.json: not what was written"):
         evaluation.evaluate(workdir, quiet=True)
 
 

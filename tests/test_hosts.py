@@ -88,7 +88,7 @@ def test_a_run_changes_between_two_processes_and_one(run_script, tmp_path):
     # One process goes on, for as many epochs as two had; and two train straight on.
     epochs = f"--config.num_epochs={2 * reached}"
     config = json.loads((mixed / "config.json").read_text())
-    (mixed / ".configs.json").unlink()  # what is done by hand has to be said
+    (mixed / ".config.json.sha256").unlink()  # what is done by hand has to be said
     (mixed / "config.json").write_text(json.dumps(config | {"num_epochs": 2 * reached}))
     run_script("train.py", *CONFIG, epochs, f"--workdir={mixed}")
     ended = finish(start("train.py", *CONFIG, epochs, f"--workdir={straight}"))

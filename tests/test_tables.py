@@ -8,8 +8,8 @@ from scipy import stats
 
 from mi_classifier import baselines, tables
 from mi_classifier import config as configs
-from mi_classifier import workdir as workdirs
 from mi_classifier.errors import UserError
+from mi_classifier.files import to_json, write_text
 from mi_classifier.tables import channel, classification, mutual_information, reruns
 
 
@@ -113,8 +113,8 @@ def test_table_5(run):
 def write_run(workdir, config, maps, top1=0.5):
     """Writes what a finished run of a config would have left, of given figures."""
     epochs = "".join(f'{{"step": {i}}}\n' for i in range(config.num_epochs))
-    workdirs.write_text(workdir / "config.json", configs.to_json(config))
-    workdirs.write_text(workdir / "metrics.jsonl", epochs)
+    write_text(workdir / "config.json", configs.to_json(config))
+    write_text(workdir / "metrics.jsonl", epochs)
     names = ("cam", "info_cam", "info_cam_plus")
     rules = ("gt_known", "top1", "pointing", "max_box_accuracy")
     test = {
@@ -128,8 +128,8 @@ def write_run(workdir, config, maps, top1=0.5):
             },
         },
     }
-    figures = workdirs.to_json({"splits": {"test": test}})
-    workdirs.write_text(workdir / "evaluation" / "metrics.json", figures)
+    figures = to_json({"splits": {"test": test}})
+    write_text(workdir / "evaluation" / "metrics.json", figures)
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def collected(tmp_path):
     config = reruns.config("cub_vgg.py", 4, options)
     config.num_epochs = 3
     write_run(tmp_path / "shorter", config, (0.0, 0.0, 0.0))
-    workdirs.write_text(tmp_path / "of_others" / "config.json", '{"layers": [1]}')
+    write_text(tmp_path / "of_others" / "config.json", '{"layers": [1]}')
     write_run(tmp_path / "digits", reruns.config("mnist.py", 0, options), (0, 0, 0))
     return tmp_path
 
@@ -210,7 +210,7 @@ def test_table_8_is_made_of_ablations(collected, capsys):
     figures = {"splits": {"validation": {"ablation": ablation | {"settings": rows}}}}
     for name in ("mine/vgg", "theirs"):
         path = collected / name / "evaluation" / "ablation.json"
-        workdirs.write_text(path, workdirs.to_json(figures))
+        write_text(path, to_json(figures))
     text, written = collect(collected, "8")
     assert len(written["cub200,vgg16_gap,plain"]) == 2
     lines = [r for r in text.splitlines() if r.startswith("| CUB")]

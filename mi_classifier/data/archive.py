@@ -1,6 +1,7 @@
 """Archives of images, streamed member by member; nothing is unpacked to disk."""
 
 import bz2
+import contextlib
 import gzip
 import lzma
 import os
@@ -133,11 +134,17 @@ def _read_zip(
     path: Path, root: str, wanted: Callable[[str], bool]
 ) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(path) as archive:
+        _check_count(archive)
         for member in archive.infolist():
             name = _below(member.filename, root)
             link = (member.external_attr >> 16) & 0o170000 == 0o120000
             _check_name(path, member.filename, not link)
-            if not wanted(name) or member.is_dir():
+            if member.is_dir():
+                continue
+            if not wanted(name):
+                # Where it starts, its name stands a second time, and is compared.
+                with contextlib.suppress(RuntimeError):  # encrypted, or of a rare kind
+                    archive.open(member).close()
                 continue
             _check_size(path, member.filename, member.file_size)
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -148,6 +155,15 @@ def _read_zip(
                 if file.read(1) or len(content) != member.file_size:
                     raise UserError(f"{path}: {member.filename}: damaged")
             yield name, content
+
+
+def _check_count(archive: zipfile.ZipFile) -> None:
+    """A damaged length in the directory of a zip archive may hide what follows."""
+    archive.fp.seek(-22 - len(archive.comment), os.SEEK_END)
+    announced = int.from_bytes(archive.fp.read(12)[10:], "little")
+    # More than that, 65,535 stands for "many".
+    if announced not in (len(archive.infolist()) % 2**16, 2**16 - 1):
+        raise zipfile.BadZipFile(f"{announced} files are announced, others are there")
 
 
 def _below(name: str, root: str) -> str:

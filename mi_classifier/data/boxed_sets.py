@@ -118,8 +118,6 @@ def _find_or_prepare(official: Official, archive_path: str, root: Path) -> Boxed
         path = _download(official, root / "downloads" / name)
     config = _config_name(official, path)
     folder = root / name / config / str(official.builder.VERSION)
-    if found := tfds_store.find([folder], official.title):
-        return found
 
     def make() -> BoxedImages:
         contents = official.read(path)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import wrap_file
 
 from mi_classifier.errors import UserError
+from mi_classifier.files import hold
 
 _TIMEOUT = 20  # seconds without an answer
 _ATTEMPTS = 5  # at one mirror, each going on where the one before broke off
@@ -42,10 +43,12 @@ def fetch(
     failures = []
     for mirror in mirrors:
         try:
-            directory.mkdir(parents=True, exist_ok=True)
             for name in names:
-                if not (directory / name).exists():
-                    _fetch_one(mirror + name, directory / name, check)
+                lock = directory / f".{name}.lock"
+                waiting = f"waiting for another process that downloads {name}"
+                with hold(lock, waiting=waiting):
+                    if not (directory / name).exists():
+                        _fetch_one(mirror + name, directory / name, check)
             return
         # URLError is an OSError, UserError a ValueError.
         except (OSError, ValueError, http.client.HTTPException) as error:

@@ -18,6 +18,7 @@ from rich.progress import Progress
 from mi_classifier.data.dataset import Split
 from mi_classifier.data.decoding import decode
 from mi_classifier.errors import UserError, choose
+from mi_classifier.files import TEMPORARY, hold
 
 _FORMAT = 3  # of what is below; another number has all caches made anew
 _CHUNK = 256  # images in memory at once
@@ -102,7 +103,18 @@ def load(
     text = json.dumps(whole, sort_keys=True)
     entry = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
     if not (entry / "done.json").is_file():
-        _make(entry, whole, side, broken, make)
+        try:
+            with hold(
+                folder / f".{entry.name}.lock",
+                waiting="waiting for another process that decodes the same images",
+                leftovers=[f".{entry.name}.*{TEMPORARY}"],
+            ):
+                if not (entry / "done.json").is_file():
+                    _make(entry, whole, side, broken, make)
+        except OSError as error:
+            reason = error.strerror or error
+            message = f"data.data_dir: cannot write to {entry}: {reason}"
+            raise UserError(message) from error
     try:
         done = json.loads((entry / "done.json").read_text())
         for file, digest in done["digests"].items():
@@ -156,7 +168,7 @@ def _make(
     for name, split in splits.items():
         if not len(split.labels):
             raise UserError(f"data: no image is left for the {name} split")
-    temporary = entry.with_name(f".{entry.name}.{os.getpid()}")
+    temporary = entry.with_name(f".{entry.name}.{os.getpid()}{TEMPORARY}")
     try:
         temporary.mkdir(parents=True)
         done = {"class_names": list(class_names), "identity": identity, "splits": {}}
@@ -174,14 +186,9 @@ def _make(
         files = sorted(path.name for path in temporary.iterdir())
         done["digests"] = {name: _digest(temporary / name) for name in files}
         (temporary / "done.json").write_text(json.dumps(done, indent=2))
-        try:
-            temporary.rename(entry)
-        except OSError:  # another process was faster
-            if not (entry / "done.json").is_file():
-                raise
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"data.data_dir: cannot write to {entry}: {reason}") from error
+        if entry.is_dir():  # what is there is not whole
+            shutil.rmtree(entry)
+        temporary.rename(entry)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -1,11 +1,9 @@
 """Data sets in TFDS's folders: prepared without TensorFlow, read without it."""
 
 import contextlib
-import errno
 import hashlib
 import io
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,11 +15,11 @@ from rich.console import Console
 from rich.progress import track
 
 from mi_classifier.data.image_cache import EncodedSplit
-from mi_classifier.errors import UserError
+from mi_classifier.errors import DISK_ERRORS, UserError
+from mi_classifier.files import hold, to_json, write_text
 
-# A disk that is full, over quota, read-only or not ours.
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 _HASHES = "hashes.json"
+_INCOMPLETE = tfds.core.constants.INCOMPLETE_PREFIX
 
 
 def root(data_dir: str) -> Path:
@@ -37,7 +35,7 @@ def config(name: str, version: tfds.core.Version) -> tfds.core.BuilderConfig:
 def prepare(
     make: Callable[[], tfds.core.DatasetBuilder], folder: Path, what: str
 ) -> tfds.core.DatasetBuilder:
-    """Makes a builder and prepares its data set, unless that is done already.
+    """Finds a prepared data set, or makes its builder and prepares it.
 
     Args:
       make: makes the builder, for `file_format="array_record"`.
@@ -47,18 +45,30 @@ def prepare(
     Raises:
       UserError: the folder cannot be written to, or is damaged.
     """
+    if found := find([folder], what):
+        return found
     tfds.disable_progress_bar()
     try:
         # TFDS announces a download of unknown size on standard output.
-        with contextlib.redirect_stdout(io.StringIO()), damage_told(folder, what):
+        with (
+            hold(
+                folder.parent / f".{folder.name}.lock",
+                waiting=f"waiting for another process that prepares {what}",
+                leftovers=[f"{_INCOMPLETE}*_{folder.name}"],
+            ),
+            contextlib.redirect_stdout(io.StringIO()),
+            damage_told(folder, what),
+        ):
+            if found := find([folder], what):
+                return found
             builder = make()
-            try:
-                builder.download_and_prepare()
-                _note_texts(folder)
-            except FileExistsError:  # another process was faster
-                builder = tfds.builder_from_directory(folder)
+            builder.download_and_prepare()
+            _note_texts(folder)
     except UserError as error:
-        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _DISK:
+        if (
+            isinstance(error.__cause__, OSError)
+            and error.__cause__.errno in DISK_ERRORS
+        ):
             message = f"data.data_dir: cannot write to {folder}: {error.__cause__}"
             raise UserError(message) from error
         raise
@@ -87,9 +97,7 @@ def _hash_texts(folder: Path) -> dict[str, str]:
 
 
 def _note_texts(folder: Path) -> None:
-    temporary = folder / f".{_HASHES}.{os.getpid()}"
-    temporary.write_text(json.dumps(_hash_texts(folder), indent=2))
-    temporary.replace(folder / _HASHES)
+    write_text(folder / _HASHES, to_json(_hash_texts(folder), indent=2))
 
 
 def _check_texts(folder: Path) -> None:

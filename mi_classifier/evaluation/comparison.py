@@ -12,6 +12,7 @@ from mi_classifier.activation_maps import TITLES
 from mi_classifier.errors import UserError
 from mi_classifier.evaluation.evaluators import RULES
 from mi_classifier.evaluation.table import Table, percent, print_table
+from mi_classifier.files import read_json
 
 _FEW = 8  # fields in which runs differ that are shown, these before others
 _FIRST = (
@@ -41,7 +42,8 @@ def compare(patterns: Sequence[str]) -> None:
 def comparison(paths: Sequence[Path]) -> Table:
     """Returns a table with a column for each workdir."""
     runs = [workdirs.load_config(path) for path in paths]
-    figures = [workdirs.read_json(p / "evaluation" / "metrics.json") for p in paths]
+    remedy = "evaluate it again"
+    figures = [read_json(p / "evaluation" / "metrics.json", remedy) for p in paths]
     flat = [configs.flatten(config) for config in runs]
     fields = {field for values in flat for field in values}
     differing = [

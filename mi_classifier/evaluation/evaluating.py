@@ -17,6 +17,7 @@ from mi_classifier.evaluation.calibration import Calibration
 from mi_classifier.evaluation.evaluators import Evaluator
 from mi_classifier.evaluation.run import Run, load_config, load_run
 from mi_classifier.evaluation.table import Table, print_table
+from mi_classifier.files import TEMPORARY, hold, to_json, write_hashed, write_text
 
 ABLATION_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 
@@ -50,13 +51,21 @@ def evaluate(
     if "method" in config:
         if ablation:
             raise UserError("--ablation: a cross-fit has no boxes to find")
-        figures = workdirs.read_json(workdir / "evaluation" / "metrics.json")
+        figures = workdirs.read_cross_fit(workdir)
         if not quiet:
             _print_estimate(figures)
         return figures
-    if ablation:
-        return _ablate(workdir, config, quiet)
+    if ablation and "localization" not in config:
+        raise UserError(f"--ablation: {config.data.name} has no boxes to find")
     run = load_run(workdir)
+    refusal = f"--workdir: another process evaluates {workdir}; wait for it"
+    lock = workdir / "evaluation" / ".lock"
+    with hold(lock, refusal=refusal, leftovers=[f".*{TEMPORARY}"]):
+        return _ablate(run, quiet) if ablation else _evaluate(run, quiet)
+
+
+def _evaluate(run: Run, quiet: bool) -> dict[str, Any]:
+    workdir, config = run.workdir, run.config
     dataset = run.dataset
     evaluators = [
         *measuring.for_dataset(dataset, config.loss),
@@ -82,14 +91,14 @@ def evaluate(
         _print(tables)
     if parallel.is_first():
         _remove_outdated(folder)
-    workdirs.write_text(folder / "predictions.csv", predictions.to_csv(columns))
+    write_text(folder / "predictions.csv", predictions.to_csv(columns))
     if not quiet:
         # Drawing takes a second to import, which no other command pays.
         from mi_classifier.evaluation import report
 
         path = report.write(run, figures, tables, columns, measures)
         print(f"figures, predictions and report: {path}")
-    workdirs.write_text(folder / "metrics.json", workdirs.to_json(figures, indent=2))
+    write_hashed(folder / "metrics.json", to_json(figures, indent=2))
     return figures
 
 
@@ -119,10 +128,8 @@ def _remove_outdated(folder: Path) -> None:
     shutil.rmtree(folder / "figures", ignore_errors=True)
 
 
-def _ablate(workdir: Path, config: ConfigDict, quiet: bool) -> dict[str, Any]:
-    if "localization" not in config:
-        raise UserError(f"--ablation: {config.data.name} has no boxes to find")
-    run = load_run(workdir)
+def _ablate(run: Run, quiet: bool) -> dict[str, Any]:
+    config = run.config
     if not len(localizing.find_targets(run.dataset.splits["validation"]).rows):
         raise UserError(f"--ablation: {run.dataset.name} has no boxes to find")
     threshold, region = config.localization.threshold, config.localization.region
@@ -136,8 +143,8 @@ def _ablate(workdir: Path, config: ConfigDict, quiet: bool) -> dict[str, Any]:
     measures = _measure(run, [evaluator])(run.variables, "validation")
     of_split = measuring.summarize(run.dataset, [evaluator], "validation", measures)
     figures = _figures(run, {"validation": of_split})
-    path = workdir / "evaluation" / "ablation.json"
-    workdirs.write_text(path, workdirs.to_json(figures, indent=2))
+    path = run.workdir / "evaluation" / "ablation.json"
+    write_hashed(path, to_json(figures, indent=2))
     if not quiet:
         _print(summary.ablation_tables(figures))
     return figures

@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from mi_classifier import activation_maps, localization
-from mi_classifier import workdir as workdirs
 from mi_classifier.data import archive, tfds_store
 from mi_classifier.errors import UserError, choose_nearest
 from mi_classifier.evaluation import (
@@ -25,6 +24,7 @@ from mi_classifier.evaluation import figures as drawing
 from mi_classifier.evaluation.evaluators import Inference, Priors, paper_rule
 from mi_classifier.evaluation.run import Run, load_config, load_run
 from mi_classifier.evaluation.table import Table, print_table
+from mi_classifier.files import write_text
 from mi_classifier.models import infer
 from mi_classifier.progress import tracked
 
@@ -153,7 +153,7 @@ def explain(
     if not rows:
         raise UserError("--images: none of them can be decoded")
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    workdirs.write_text(folder / "predictions.csv", predictions.to_csv(columns))
+    write_text(folder / "predictions.csv", predictions.to_csv(columns))
     _print(likeliest)
     what = "pictures and boxes" if maps_of else "predictions"
     print(f"{what}: {folder}")

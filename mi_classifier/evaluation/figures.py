@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from mi_classifier import workdir as workdirs
+from mi_classifier.files import write_with
 
 # Okabe & Ito (2008), told apart by the color-blind and in gray; and a marker for each.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -28,7 +28,7 @@ def save(figure: Figure, path: Path) -> None:
     with warnings.catch_warnings():
         # Names may be in any script; what the font lacks becomes a box.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        workdirs.write_with(path, lambda p: figure.savefig(p, format="png", dpi=150))
+        write_with(path, lambda p: figure.savefig(p, format="png", dpi=150))
 
 
 def plain(text: str) -> str:

@@ -1,6 +1,5 @@
 """report.html: summary, tables, figures and a gallery, in one file without network."""
 
-import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -11,13 +10,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mi_classifier import localization
-from mi_classifier import workdir as workdirs
 from mi_classifier.activation_maps import TITLES
 from mi_classifier.evaluation import figures as drawing
 from mi_classifier.evaluation import gallery, pictures
 from mi_classifier.evaluation.evaluators import RULES
 from mi_classifier.evaluation.run import Run
 from mi_classifier.evaluation.table import Table
+from mi_classifier.files import write_text
 
 # Of the figures that the report shows; of images with their maps the gallery has more.
 CAPTIONS = {
@@ -93,7 +92,7 @@ def write(
         script=(assets / "report.js").read_text("utf-8"),
     )
     path = folder / "report.html"
-    workdirs.write_text(path, html)
+    write_text(path, html)
     return path
 
 
@@ -104,7 +103,7 @@ def draw(
     test = figures["splits"]["test"]
     title = figures["dataset"]
     drawn = {}
-    if rows := _training_rows(run.workdir):
+    if rows := run.rows:
         drawn["training"] = drawing.training_curves(rows, run.epoch)
     if bins := test["calibration"]["bins"]:
         drawn["calibration"] = drawing.reliability(bins, f"{title}: reliability")
@@ -133,16 +132,3 @@ def draw(
 def _recall(accuracy: Mapping[str, Any]) -> np.ndarray:
     """Of a single label, the accuracy of a class is its recall."""
     return np.asarray(accuracy.get("recall", accuracy["per_class"]), np.float64)
-
-
-def _training_rows(workdir: Path) -> list[dict[str, Any]]:
-    path = workdir / "metrics.jsonl"
-    if not path.exists():
-        return []
-    rows = []
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:  # that a kill cut off
-            continue
-    return rows

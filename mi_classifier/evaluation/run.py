@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from mi_classifier import config as configs
 from mi_classifier import parallel
 from mi_classifier import workdir as workdirs
+from mi_classifier.checkpoints import check_has_checkpoint, restore_best
 from mi_classifier.data import Dataset, load_dataset
 from mi_classifier.errors import UserError
 from mi_classifier.models import create_model
@@ -27,6 +28,7 @@ class Run:
       model: the module.
       variables: its best epoch's, replicated.
       epoch: the best, counted from 1.
+      rows: of the metrics, one an epoch.
     """
 
     workdir: Path
@@ -35,6 +37,7 @@ class Run:
     model: nn.Module
     variables: dict[str, Any]
     epoch: int
+    rows: list[dict[str, float]]
 
 
 def load_run(workdir: Path) -> Run:
@@ -44,14 +47,15 @@ def load_run(workdir: Path) -> Run:
       UserError: no workdir, no checkpoint, or data that cannot be read.
     """
     config = load_config(workdir)
-    workdirs.check_has_checkpoint(workdir)
+    check_has_checkpoint(workdir)
     with parallel.first_process_first():
         dataset = load_dataset(config.data)
     workdirs.check_data(workdir, dataset.fingerprints())
     model = create_model(num_classes=dataset.num_classes, **config.model)
     shapes = jax.eval_shape(model.init, jax.random.key(0), dataset.example_input())
-    best = workdirs.restore_best(workdir, {"batch_stats": {}} | shapes)
-    return Run(workdir, config, dataset, model, best["variables"], int(best["epoch"]))
+    best, rows = restore_best(workdir, {"batch_stats": {}} | shapes)
+    variables, epoch = best["variables"], int(best["epoch"])
+    return Run(workdir, config, dataset, model, variables, epoch, rows)
 
 
 def load_config(workdir: Path) -> ConfigDict:

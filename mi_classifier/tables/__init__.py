@@ -13,8 +13,8 @@ on real images with labels of known noise. Written are TABLE.md, TABLE.json and 
 
 from collections.abc import Callable
 
-from mi_classifier import workdir as workdirs
 from mi_classifier.evaluation.table import markdown, print_table
+from mi_classifier.files import to_json, write_text
 from mi_classifier.tables.channel import table_channel
 from mi_classifier.tables.classification import table_3, table_3_cub
 from mi_classifier.tables.double_digits import table_5
@@ -49,7 +49,7 @@ def rerun(name: str, options: Options) -> None:
     for table in tables:
         print_table(table)
     text = "\n".join(map(markdown, tables))
-    workdirs.write_text(options.root.with_suffix(".md"), text)
-    json_text = workdirs.to_json(figures, indent=1)
-    workdirs.write_text(options.root.with_suffix(".json"), json_text)
+    write_text(options.root.with_suffix(".md"), text)
+    json_text = to_json(figures, indent=1)
+    write_text(options.root.with_suffix(".json"), json_text)
     print(f"written: {options.root}.md, {options.root}.json")

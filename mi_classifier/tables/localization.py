@@ -6,7 +6,6 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mi_classifier import evaluation
-from mi_classifier import workdir as workdirs
 from mi_classifier.activation_maps import TITLES
 from mi_classifier.evaluation import summary
 from mi_classifier.evaluation.table import (
@@ -16,6 +15,7 @@ from mi_classifier.evaluation.table import (
     p_value,
     seeds_note,
 )
+from mi_classifier.files import read_json
 from mi_classifier.tables import reruns
 from mi_classifier.tables.reruns import Run
 
@@ -191,7 +191,8 @@ def _ablation(run: Run, collect: bool) -> dict[str, Any] | None:
             print(f"{run.workdir}: left out; run evaluate.py --ablation on it")
             return None
         evaluation.evaluate(run.workdir, quiet=True, ablation=True)
-    return workdirs.read_json(path)["splits"]["validation"]["ablation"]
+    figures = read_json(path, "remove it, and it is made anew")
+    return figures["splits"]["validation"]["ablation"]
 
 
 def _notes(cells: dict[str, list[Run]]) -> list[str]:

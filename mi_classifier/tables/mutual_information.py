@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from mi_classifier import workdir as workdirs
 from mi_classifier.evaluation.table import Table, column, mean_deviation, seeds_note
+from mi_classifier.files import read_json, to_json, write_hashed
 from mi_classifier.tables import reruns
 
 DIMS = (1, 2, 5, 10)
@@ -183,7 +183,7 @@ def _baselines(run: reruns.Run, options: reruns.Options) -> dict[str, float]:
     from mi_classifier.data import load_dataset
 
     path = run.workdir / "evaluation" / "baselines.json"
-    noted = workdirs.read_json(path) if path.exists() else {}
+    noted = read_json(path, "remove it, and it is made anew") if path.exists() else {}
     wanted = {"nearest_neighbors"}
     wanted |= {"mine", "mine_all_pairs"} if options.mine else set()
     if options.collect or wanted <= noted.keys():
@@ -198,7 +198,7 @@ def _baselines(run: reruns.Run, options: reruns.Options) -> dict[str, float]:
         print(f"MINE: {run.workdir}", flush=True)
         mine = baselines.mine(*samples, seed=run.config.seed)
         noted |= {"mine": mine.shuffled, "mine_all_pairs": mine.all_pairs}
-    workdirs.write_text(path, workdirs.to_json(noted))
+    write_hashed(path, to_json(noted))
     return noted
 
 

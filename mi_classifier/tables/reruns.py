@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from mi_classifier import config as configs
 from mi_classifier import workdir as workdirs
 from mi_classifier.errors import UserError, nearest
+from mi_classifier.files import read_json
 
 # Fields in which runs of a cell may differ when they are collected.
 _FREE = (
@@ -123,7 +124,10 @@ def gather(
         runs = _collect(wanted, name_of, options)
     else:
         _train_missing(wanted, options)
-        runs = [Run(w, c, workdirs.read_json(_metrics(w))) for w, c in wanted.items()]
+        runs = [
+            Run(w, c, read_json(_metrics(w), "remove it, and it is made anew"))
+            for w, c in wanted.items()
+        ]
     cells: dict[str, list[Run]] = {}
     for config in wanted.values():  # in the table's order
         cells.setdefault(name_of(config), [])
@@ -244,7 +248,7 @@ def _collect(
         elif other := found.get((name, config.seed)):
             print(f"{workdir}: left out, of seed {config.seed} as {other.workdir} is")
         else:
-            figures = workdirs.read_json(_metrics(workdir))
+            figures = read_json(_metrics(workdir), "run evaluate.py on it again")
             found[name, config.seed] = Run(workdir, config, figures)
     if not found:
         raise UserError(f"--collect: no finished run of this table below {folder}")

@@ -12,6 +12,7 @@ from mi_classifier.data import arrays
 from mi_classifier.errors import check_options
 from mi_classifier.estimate import CrossFit, cross_fit
 from mi_classifier.evaluation import predictions
+from mi_classifier.files import to_json, write_hashed
 
 
 def train_cross_fit(config: ConfigDict, workdir: Path) -> None:
@@ -34,6 +35,7 @@ def train_cross_fit(config: ConfigDict, workdir: Path) -> None:
     metrics = workdir / "evaluation" / "metrics.json"
     if metrics.exists():
         workdirs.check_data(workdir, _fingerprints(x, y))
+        workdirs.read_cross_fit(workdir)
         print(f"{workdir} is finished")
         return
     fit = cross_fit(x, y, seed=config.seed)
@@ -46,9 +48,9 @@ def train_cross_fit(config: ConfigDict, workdir: Path) -> None:
         "pmi_nats": fit.pmi,
     }
     rows = predictions.to_csv(columns)
-    workdirs.write_text(metrics.with_name("predictions.csv"), rows)
+    write_hashed(metrics.with_name("predictions.csv"), rows)
     figures = {"estimate": dataclasses.asdict(fit.summary()), **_surprising(fit)}
-    workdirs.write_text(metrics, workdirs.to_json(figures, indent=2))
+    write_hashed(metrics, to_json(figures, indent=2))
 
 
 def _fingerprints(x: np.ndarray, y: np.ndarray) -> dict[str, str]:

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from mi_classifier import config as configs
 from mi_classifier import evaluation, parallel, termination
 from mi_classifier import workdir as workdirs
+from mi_classifier.checkpoints import Checkpoints, best_item, has_checkpoint
 from mi_classifier.data import load_dataset
 from mi_classifier.data.feed import FEEDS, Call, make_feed
 from mi_classifier.errors import UserError, choose
@@ -60,7 +61,7 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
 
 def _train(config: ConfigDict, workdir: Path) -> TrainState:
     parallel.check_batch_size(config.batch_size, config.microbatches)
-    starts = not workdirs.has_checkpoint(workdir)
+    starts = not has_checkpoint(workdir)
     check_step(config, starts)
     with parallel.first_process_first():
         dataset = load_dataset(config.data)
@@ -86,12 +87,12 @@ def _train(config: ConfigDict, workdir: Path) -> TrainState:
             config.model.name, config.pretrained, state.variables
         )
         state = state.replace(**parallel.replicate(variables))
-    best = workdirs.best_item(copy(state.variables))
+    best = best_item(copy(state.variables))
 
     workdirs.open_for(config, workdir)
     workdirs.check_data(workdir, dataset.fingerprints())
     parallel.wait_for_all()  # the workdir is there, and nobody has written to it since
-    with termination.postponed(), workdirs.Checkpoints(workdir) as checkpoints:
+    with termination.postponed(), Checkpoints(workdir) as checkpoints:
         rows: list[dict[str, float]] = []
         if checkpoints.latest_step() is not None:
             restored = checkpoints.restore(state=state, best=best)
@@ -163,7 +164,7 @@ def _train(config: ConfigDict, workdir: Path) -> TrainState:
                 progress.describe(_describe(row, config.num_epochs))
                 score = np.float32(row[f"validation_{config.best_by}"])
                 if score > best["score"]:
-                    best = workdirs.best_item(copy(state.variables), epoch + 1, score)
+                    best = best_item(copy(state.variables), epoch + 1, score)
                 kept = copy(state)
                 checkpoints.save_soon(
                     int(state.step),
@@ -181,7 +182,10 @@ def run_epoch(
     calls: Iterable[Call],
     advance: Callable[[int], object] = lambda steps: None,
 ) -> tuple[TrainState, np.ndarray]:
-    """Takes the steps of an epoch; nothing comes back from the devices before its end.
+    """Takes the steps of an epoch, or those before a loss that is not finite.
+
+    The devices never wait for the host, which looks at a loss when four more calls are
+    on their way.
 
     Args:
       train_steps: of `make_train_steps`.
@@ -190,7 +194,7 @@ def run_epoch(
       advance: told the number of steps of each call.
 
     Returns:
-      The state after the last step, and the mean loss of each batch.
+      The state after the last step taken, and the mean loss of each batch until then.
     """
     losses: list[jax.Array] = []
     for call in calls:
@@ -198,7 +202,9 @@ def run_epoch(
         losses.append(values)
         # The host runs ahead of the devices, but not with the whole epoch.
         if len(losses) > _CALLS_AHEAD:
-            losses[-_CALLS_AHEAD - 1].block_until_ready()
+            done = jax.device_get(losses[-_CALLS_AHEAD - 1])
+            if not np.isfinite(done).all():
+                break
         advance(len(values))
         termination.check()
     return state, np.concatenate(jax.device_get(losses))

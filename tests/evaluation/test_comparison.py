@@ -60,6 +60,11 @@ def test_patterns_and_mistakes(trained_images, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "one" in printed and "two" in printed
     (tmp_path / "two" / "evaluation" / "metrics.json").write_text("{}")
+    with pytest.raises(
+        UserError, match=r"two.*not what was written; evaluate it again"
+    ):
+        compare([f"{tmp_path}/*"])
+    (tmp_path / "two" / "evaluation" / ".metrics.json.sha256").unlink()
     with pytest.raises(UserError, match=r"two.*not of an evaluation"):
         compare([f"{tmp_path}/*"])
     (tmp_path / "two" / "evaluation" / "metrics.json").unlink()

@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from mi_classifier import evaluation, localization
-from mi_classifier import workdir as workdirs
+from mi_classifier import evaluation, files, localization
 from mi_classifier.evaluation import gallery
 from mi_classifier.evaluation.run import load_run
 from tests.evaluation.conftest import MARKUP
@@ -234,14 +233,14 @@ def test_what_is_interrupted_leaves_no_half(monkeypatch, trained_images, tmp_pat
     workdir = tmp_path / "run"
     shutil.copytree(trained_images, workdir)
     shutil.rmtree(workdir / "evaluation")
-    write = workdirs.write_with
+    write = files.write_with
 
     def interrupted(path, make):
         if path.name == "report.html":
             raise KeyboardInterrupt
         write(path, make)
 
-    monkeypatch.setattr(workdirs, "write_with", interrupted)
+    monkeypatch.setattr(files, "write_with", interrupted)
     with pytest.raises(KeyboardInterrupt):
         evaluation.evaluate(workdir)
     names = {path.name for path in (workdir / "evaluation").iterdir()}
