@@ -76,6 +76,84 @@ def test_a_second_run_is_refused_and_sigterm_saves_the_first(run_script, tmp_pat
     assert rows_of(workdir) == rows_of(tmp_path / "straight")
 
 
+def test_ctrl_c_saves_the_last_epoch_and_leaves_nothing_half(run_script, tmp_path):
+    workdir = tmp_path / "run"
+    first = start(workdir)
+    first.send_signal(signal.SIGINT)
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode == 130
+    *_, asked, left = errors.strip().splitlines()
+    assert asked == "saving the last epoch; once more to leave at once"
+    assert left == "interrupted; what was saved stays, and the same command goes on"
+    (step,) = (int(p.name) for p in (workdir / "checkpoints").glob("[0-9]*"))
+    assert step // 12 == len(rows_of(workdir))
+    # Where nothing is to be saved, at once: here while JAX is imported.
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "evaluate.py", f"--workdir={workdir}"],
+        cwd=REPOSITORY,
+        env=script_environment(1),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if "jaxlib" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip().splitlines()[-1].startswith("interrupted; ")
+
+
+# No file may grow beyond it: not the metrics, nor the events, nor the checkpoints.
+LIMITED = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("room", [100, 1_500, 4_000, 9_000])
+def test_what_cannot_be_written_is_told_and_with_room_goes_on(
+    run_script, trained, tmp_path, monkeypatch, room
+):
+    """From the first file that does not fit to those of the last epochs."""
+    monkeypatch.setenv("JAX_ENABLE_COMPILATION_CACHE", "false")
+    config, workdir, state = trained
+    short = tmp_path / "run"
+    flags = (
+        *SLOW[:5],
+        "--config.num_epochs=3",
+        "--config.checkpoint_seconds=0.0",
+        "--config.data.fresh=False",
+        f"--workdir={short}",
+    )
+    limited = run_script("-c", LIMITED, room, *flags, check=False)
+    assert limited.returncode == 2, limited.stderr
+    *epochs, line = limited.stderr.strip().splitlines()
+    assert all(text.startswith("epoch ") for text in epochs)
+    assert "cannot be written: File too large" in line
+    resumed = train(config, short)
+    chex.assert_trees_all_equal(resumed.params, state.params)
+    assert rows_of(short) == rows_of(workdir)
+
+
+def test_what_kills_leave_behind_is_removed(copied):
+    config, workdir, _ = copied
+    for name in (".config.json.99.tmp", "checkpoints/48.orbax-checkpoint-tmp"):
+        (workdir / name).mkdir()
+    (workdir / ".metrics.jsonl.7.tmp").write_text("half a row")
+    train(config, workdir)
+    left = [path.name for path in workdir.rglob("*") if "tmp" in path.name]
+    assert not left
+    folder = workdir / "evaluation"
+    folder.mkdir()
+    (folder / ".metrics.json.5.tmp").write_text("{")
+    evaluation.evaluate(workdir, quiet=True)
+    assert not list(folder.glob(".*.tmp"))
+
+
 def rows_of(workdir):
     rows = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]

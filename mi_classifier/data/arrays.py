@@ -1,7 +1,6 @@
 """A user's own inputs and labels, from a file."""
 
 import csv
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,8 +54,9 @@ def _load_npz(file: Path, inputs: str, labels: str) -> tuple[np.ndarray, np.ndar
             return archive[inputs], archive[labels]
     except UserError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())
+    # Whatever the readers of zip archives and arrays raise.
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         if "allow_pickle" in reason:
             reason = "arrays of Python objects are not read; use numbers and strings"
         raise UserError(f"{file}: cannot be read: {reason}") from error

@@ -21,7 +21,8 @@ def decode(content: bytes, side: int) -> np.ndarray:
       uint8 `[side, side, 3]`.
 
     Raises:
-      ValueError: not an image, a broken one, or one of more than 2 ** 28 pixels.
+      ValueError: not an image, a broken one, or one of more than 2 ** 28 bytes of
+        RGB.
     """
     return _decode(content, (side, side), "RGB")
 

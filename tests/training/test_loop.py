@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from tensorboardX.proto import event_pb2
 
 from mi_classifier.checkpoints import restore_best
 from mi_classifier.errors import UserError
@@ -35,6 +36,17 @@ def without_times(rows):
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
+def read_events(path):
+    """What TensorBoard would read: step, name and value of each scalar."""
+    content, found = path.read_bytes(), []
+    while content:
+        size = int.from_bytes(content[:8], "little")
+        event = event_pb2.Event.FromString(content[12 : 12 + size])
+        found += [(event.step, v.tag, v.simple_value) for v in event.summary.value]
+        content = content[16 + size :]
+    return found
+
+
 def test_a_run_leaves_what_it_should(tiny_config, tmp_path):
     config = tiny_config()
     state = train(config, tmp_path)
@@ -57,7 +69,12 @@ def test_a_run_leaves_what_it_should(tiny_config, tmp_path):
         > rows[0]["validation_mutual_information"]
     )
     assert rows[1]["train_loss"] < rows[0]["train_loss"]
-    assert list(tmp_path.glob("events.out.tfevents.*"))
+    (events,) = tmp_path.glob("events.out.tfevents.*")
+    assert read_events(events) == [
+        (row["step"], name, pytest.approx(value, rel=1e-6))
+        for row in rows
+        for name, value in row.items()
+    ]
     assert json.loads((tmp_path / "config.json").read_text()) == json.loads(
         json.dumps(config.to_dict())
     )
@@ -253,12 +270,14 @@ def test_a_run_that_diverges_later_keeps_the_epoch_before(
     tiny_config, tmp_path, monkeypatch
 ):
     """Its checkpoint is the one that a run of fewer epochs ends in."""
+    taken = []
 
     def poisoned(*arguments):
         steps = make_train_steps(*arguments)
 
         def take(state, call):
             at = int(state.step)
+            taken.append(at)
             state, values = steps(state, call)
             if at <= 30 < at + len(values):
                 head = jax.tree.map(lambda x: x * np.nan, state.params["head"])
@@ -268,13 +287,15 @@ def test_a_run_that_diverges_later_keeps_the_epoch_before(
         return take
 
     make_train_steps = loop.make_train_steps
-    options = {"optimizer.schedule": "constant"}
+    options = {"optimizer.schedule": "constant", "steps_per_call": 1}
     train(tiny_config(**options), tmp_path / "two")
     monkeypatch.setattr(loop, "make_train_steps", poisoned)
     with pytest.raises(
         UserError, match=r"epoch 3, at step 31: .*update of head/.*2 is kept"
     ):
         train(tiny_config(num_epochs=4, **options), tmp_path / "four")
+    # Step 31's update is broken, so 32's loss; then four more calls at most.
+    assert taken == [*range(36), *range(24, 31)]
     assert without_times(read_rows(tmp_path / "four")) == without_times(
         read_rows(tmp_path / "two")
     )

@@ -1,0 +1,184 @@
+"""Readers of files fed with anything, guided by coverage: UserError or an answer.
+
+    pip install atheris && python benchmarks/fuzz.py [--seconds=60] [--only=idx]
+
+Each reader starts from sound files, in a process of its own; libFuzzer (atheris)
+changes them. What counts as found: another exception than the stated one, a crash of the
+interpreter, more than 2 GiB of memory, or ten seconds without an answer.
+"""
+
+import contextlib
+import gzip
+import importlib
+import io
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import common
+import numpy as np
+from PIL import Image
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def archives() -> list[bytes]:
+    """Tar and zip archives of two members, compressed in all ways."""
+    made = []
+    for mode in ("w", "w:gz", "w:bz2", "w:xz"):
+        file = io.BytesIO()
+        with tarfile.open(fileobj=file, mode=mode) as archive:
+            for name, content in (("set/a.txt", b"one"), ("set/deep/b.bin", b"two")):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+        made.append(file.getvalue())
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("set/a.txt", b"one" * 20)
+        archive.writestr("set/deep/b.bin", b"two")
+    return [*made, file.getvalue()]
+
+
+def idx_files() -> list[bytes]:
+    """Labels and images, gzipped and not."""
+    images = np.array([2051, 2, 28, 28], ">u4").tobytes() + bytes(2 * 28 * 28)
+    labels = np.array([2049, 3], ">u4").tobytes() + bytes([1, 2, 3])
+    return [images, labels, gzip.compress(images), gzip.compress(labels)]
+
+
+def images() -> list[bytes]:
+    """A small picture in several formats."""
+    picture = Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
+    made = []
+    for kind in ("png", "jpeg", "gif", "bmp", "webp", "tiff"):
+        file = io.BytesIO()
+        picture.save(file, kind)
+        made.append(file.getvalue())
+    return made
+
+
+def tables() -> list[bytes]:
+    """Files of comma-separated values."""
+    return [b"a,b,y\n1,2,x\n3,4,z\n", b"1,2\n3,4\n", '"\u00fc",y\n1,"a\nb"\n'.encode()]
+
+
+def npz_files() -> list[bytes]:
+    """Arrays of inputs and labels, compressed and not."""
+    made = []
+    for save in (np.savez, np.savez_compressed):
+        file = io.BytesIO()
+        save(file, x=np.zeros((3, 2), np.float32), y=np.array(["a", "b", "a"]))
+        made.append(file.getvalue())
+    return made
+
+
+def reader(name: str) -> Callable[[bytes], object]:
+    """What reads a file's content, and raises nothing but what it states."""
+    ours = {name: importlib.import_module(module) for name, module in OURS.items()}
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    path = Path(tempfile.mkdtemp(dir=memory)) / f"file.{name}"
+
+    def of_file(read: Callable[[Path], object]) -> Callable[[bytes], object]:
+        def check(content: bytes) -> None:
+            path.write_bytes(content)
+            read(path)
+
+        return check
+
+    if name == "archive":
+        return of_file(lambda p: list(ours["archive"].read_members(p, "set", bool)))
+    if name == "idx":
+        names = ours["mnist_archive"].FILES["train"]
+
+        def both(path: Path) -> None:
+            for each in names:
+                with contextlib.suppress(ValueError):
+                    ours["mnist_archive"]._read_idx(path, each)
+
+        return of_file(both)
+    if name == "image":
+        return lambda content: ours["decoding"].decode(content, 16)
+    return of_file(lambda p: ours["arrays"].load(str(p)))
+
+
+SEEDS = {
+    "archive": archives,
+    "idx": idx_files,
+    "image": images,
+    "csv": tables,
+    "npz": npz_files,
+}
+
+
+OURS = {
+    name: f"mi_classifier.data.{name}"
+    for name in ("archive", "arrays", "decoding", "mnist_archive")
+}
+INSTRUMENTED = ("tarfile", "zipfile", "gzip", "PIL", *OURS.values())
+
+
+def fuzz(name: str, options: list[str]) -> None:
+    """Never returns; libFuzzer ends the process."""
+    import atheris
+
+    for module in [m for m in sys.modules if m.startswith(INSTRUMENTED)]:
+        del sys.modules[module]  # to be imported again, instrumented
+    with atheris.instrument_imports(include=INSTRUMENTED):
+        read = reader(name)
+
+    def one(content: bytes) -> None:
+        with contextlib.suppress(ValueError):  # UserError is one
+            read(content)
+
+    atheris.Setup([name, *options], one)
+    atheris.Fuzz()
+
+
+def main() -> None:
+    parser = common.parser(__doc__)
+    parser.add_argument("--seconds", type=int, default=60, help="for each reader")
+    parser.add_argument("--only", default="", help="one of the readers")
+    arguments = parser.parse_args()
+    rows, figures = [], {}
+    for name, seeds in SEEDS.items():
+        if arguments.only not in name:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            corpus = Path(folder) / "corpus"
+            corpus.mkdir()
+            for i, content in enumerate(seeds()):
+                (corpus / str(i)).write_bytes(content)
+            command = (
+                f"import fuzz; fuzz.fuzz({name!r}, {[str(corpus)]!r} + fuzz.LIMITS"
+            )
+            command += f" + ['-max_total_time={arguments.seconds}'])"
+            done = subprocess.run(
+                [sys.executable, "-c", command],
+                check=False,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                cwd=Path(__file__).parent,
+            )
+        log = done.stderr + done.stdout
+        tried = re.findall(r"number_of_executed_units: (\d+)", log)
+        found = "nothing" if done.returncode == 0 else log[-1500:]
+        figures[name] = {"inputs": int(tried[0]) if tried else None, "found": found}
+        rows.append([name, f"{int(tried[0]):,}" if tried else "", found.strip()[-300:]])
+        if done.returncode:
+            print(f"{name}: {found}")
+    columns = ["reader", "inputs tried", "found"]
+    common.report("fuzz", columns, rows, figures, arguments.json)
+
+
+LIMITS = ["-rss_limit_mb=2048", "-timeout=10", "-print_final_stats=1", "-verbosity=0"]
+
+
+if __name__ == "__main__":
+    main()
