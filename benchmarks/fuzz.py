@@ -3,8 +3,8 @@
     pip install atheris && python benchmarks/fuzz.py [--seconds=60] [--only=idx]
 
 Each reader starts from sound files, in a process of its own; libFuzzer (atheris)
-changes them. What counts as found: another exception than the stated one, a crash of the
-interpreter, more than 2 GiB of memory, or ten seconds without an answer.
+changes them. What counts as found: another exception than the stated one, a crash of
+the interpreter, more than 2 GiB of memory, or ten seconds without an answer.
 """
 
 import contextlib

@@ -14,6 +14,7 @@ from typing import BinaryIO
 from mi_classifier.errors import UserError
 
 _MOST_BYTES = 1 << 26  # of one member: more is no image
+_MOST_IN_ALL = 1 << 35  # bytes of all members; what small archives inflate to ends
 _MOST_HEADER = 1 << 20  # of a tar member's own description
 _COMPRESSIONS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 
@@ -85,8 +86,11 @@ def _read_tar(
         _decompressed(path) as stream,
         tarfile.open(fileobj=stream, mode="r|", tarinfo=_TarInfo) as archive,
     ):
+        total = 0
         for member in archive:
             archive.members = []  # or it would keep them all
+            total += member.size
+            _check_total(path, total)
             name = _below(member.name, root)
             _check_name(path, member.name, member.isfile() or member.isdir())
             if not wanted(name) or member.isdir():
@@ -97,8 +101,9 @@ def _read_tar(
             if len(content) != member.size:
                 raise UserError(f"{path}: truncated in {member.name}")
             yield name, content
-        while stream.read(_MOST_HEADER):  # to the end, where the checksum stands
-            pass
+        while rest := len(stream.read(_MOST_HEADER)):  # to the end, and its checksum
+            total += rest
+            _check_total(path, total)
 
 
 def _decompressed(path: Path) -> BinaryIO:
@@ -135,6 +140,7 @@ def _read_zip(
 ) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(path) as archive:
         _check_count(archive)
+        total = 0
         for member in archive.infolist():
             name = _below(member.filename, root)
             link = (member.external_attr >> 16) & 0o170000 == 0o120000
@@ -147,6 +153,8 @@ def _read_zip(
                     archive.open(member).close()
                 continue
             _check_size(path, member.filename, member.file_size)
+            total += member.file_size
+            _check_total(path, total)
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise UserError(f"{path}: {member.filename}: compressed in a rare way")
             with archive.open(member) as file:
@@ -177,6 +185,11 @@ def _check_name(path: Path, name: str, is_file: bool) -> None:
         raise UserError(f"{path}: refused, for {name!r} leads out of it")
     if not is_file:
         raise UserError(f"{path}: refused, for {name!r} is a link or no file")
+
+
+def _check_total(path: Path, total: int) -> None:
+    if total > _MOST_IN_ALL:
+        raise UserError(f"{path}: refused, for it inflates to {total} bytes or more")
 
 
 def _check_size(path: Path, name: str, size: int) -> None:

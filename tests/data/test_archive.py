@@ -1,8 +1,10 @@
 """Archives are streamed, and what leads out of them is refused."""
 
 import contextlib
+import gzip
 import io
 import tarfile
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -80,6 +82,40 @@ def test_a_bomb_is_refused_before_it_is_read(tmp_path, monkeypatch):
     path = write_zip(tmp_path / "archive", {"set/a.txt": bytes(10_000)})
     with pytest.raises(UserError, match=r"refused, for 'set/a.txt' has 10000 bytes"):
         texts(path)
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz", "zip"])
+def test_what_inflates_without_end_is_refused(tmp_path, monkeypatch, mode):
+    """By a member that nobody wants, by many small ones, or by what follows the end."""
+    monkeypatch.setattr("mi_classifier.data.archive._MOST_IN_ALL", 100_000)
+    path = tmp_path / "archive"
+    many = {f"set/{i}.txt": bytes(10_000) for i in range(11)}
+    if mode == "zip":
+        write_zip(path, many)
+    else:
+        write_tar(path, FILES | {"set/huge.bin": bytes(100_001)}, mode)
+        with pytest.raises(UserError, match="refused, for it inflates to 1000"):
+            texts(path)
+        write_tar(path, many, mode)
+    with pytest.raises(UserError, match="refused, for it inflates to 110000 bytes"):
+        texts(path)
+    if mode == "w:gz":
+        write_tar(path, FILES, "w")
+        path.write_bytes(gzip.compress(path.read_bytes() + bytes(200_000)))
+        with pytest.raises(UserError, match="refused, for it inflates to"):
+            texts(path)
+
+
+def test_many_empty_members_do_not_fill_the_memory(tmp_path):
+    path = tmp_path / "archive"
+    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+        for i in range(15_000):
+            archive.addfile(tarfile.TarInfo(f"set/{i}"))
+    tracemalloc.start()
+    assert texts(path) == {}
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 7 * 2**20  # 5 of buffers; 3 more if members were kept
 
 
 @pytest.mark.parametrize("write", [write_tar, write_zip])

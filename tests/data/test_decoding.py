@@ -1,6 +1,8 @@
 """Images of all kinds become the RGB that a person would see."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -85,6 +87,24 @@ def test_resizing_counts_every_pixel():
     np.testing.assert_allclose(decoded[4:-4, 4:-4].astype(int), 127.5, atol=2)
 
 
+def bomb(kind, side=100_000):
+    """A few bytes that announce an image of 30 GB."""
+    if kind == "ppm":
+        return b"P6 %d %d 255\n" % (side, side) + bytes(99)
+    if kind == "bmp":
+        header = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 24, *[0] * 6)
+        return b"BM" + struct.pack("<IHHI", 100, 0, 0, 54) + header
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))]
+    chunks += [(b"IDAT", zlib.compress(bytes(10**6))), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content))
+        + name
+        + content
+        + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in chunks
+    )
+
+
 def test_what_is_broken_is_said(monkeypatch):
     whole = encode(halves(size=(200, 200)), "jpeg")
     for content, reason in (
@@ -95,6 +115,9 @@ def test_what_is_broken_is_said(monkeypatch):
     ):
         with pytest.raises(ValueError, match=reason):
             decode(content, 16)
+    for kind in ("png", "bmp", "ppm"):
+        with pytest.raises(ValueError, match=r"10000000000 pixels.*decompression bomb"):
+            decode(bomb(kind), 16)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
     with pytest.raises(ValueError, match="decompression bomb"):
         decode(whole, 16)
