@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -193,7 +194,9 @@ def _train_missing(wanted: Mapping[Path, ConfigDict], options: Options) -> None:
     processes = min(num_processes(), len(missing))
     if processes > 1:
         spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, spawn) as pool:
+        # Ctrl-C reaches all; the first process ends the others.
+        ignore = (signal.SIGINT, signal.SIG_IGN)
+        with ProcessPoolExecutor(processes, spawn, signal.signal, ignore) as pool:
             done = pool.map(_run, *zip(*missing, strict=True))
             for count, workdir in enumerate(done):
                 print(f"{count + 1}/{len(missing)}: {workdir}", flush=True)
