@@ -1,6 +1,7 @@
 """Checkpoints come back bit for bit, or are told of."""
 
 import os
+import pickle
 
 import chex
 import jax
@@ -48,6 +49,20 @@ def test_what_was_put_off_is_saved_in_the_end_even_by_an_exception(tmp_path):
     with Checkpoints(tmp_path) as again:
         restored = again.restore(state={"a": jnp.zeros(2, int)})["state"]
     assert restored["a"].tolist() == [2, 2]
+
+
+def test_a_checkpoint_is_read_without_running_code(tmp_path, monkeypatch):
+    tree = {"a": jnp.arange(3)}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save_soon(1, tree, tree, [], seconds=0)
+
+    def refuse(*arguments, **options):
+        raise AssertionError("a pickle was opened")
+
+    for name in ("load", "loads", "Unpickler"):
+        monkeypatch.setattr(pickle, name, refuse)
+    with Checkpoints(tmp_path) as again:
+        chex.assert_trees_all_equal(again.restore(state=tree)["state"], tree)
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):

@@ -105,6 +105,27 @@ def test_ctrl_c_saves_the_last_epoch_and_leaves_nothing_half(run_script, tmp_pat
     assert errors.strip().splitlines()[-1].startswith("interrupted; ")
 
 
+# Whoever asks for a host, or for a connection to one, ends at once.
+ALONE = """
+import os, runpy, socket, sys
+def refuse(*arguments, **options):
+    os.write(2, f"asked for {arguments}".encode())
+    os._exit(9)
+socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_nothing_is_fetched_that_nobody_asked_for(run_script, tmp_path):
+    flags = *SLOW[:4], "--config.num_epochs=1", f"--workdir={tmp_path / 'run'}"
+    run_script("-c", ALONE, *flags)
+    run_script("-c", ALONE, "evaluate.py", f"--workdir={tmp_path / 'run'}")
+    asked = "-c", ALONE, "train.py", "--config=configs/mnist.py"
+    folder = f"--config.data.data_dir={tmp_path / 'data'}"
+    assert run_script(*asked, folder, check=False).returncode == 9  # it would notice
+
+
 # No file may grow beyond it: not the metrics, nor the events, nor the checkpoints.
 LIMITED = """
 import resource, runpy, sys

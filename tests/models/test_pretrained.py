@@ -108,9 +108,13 @@ def test_files_that_cannot_be_read(shapes, tensors, tmp_path, monkeypatch):
         load_pretrained("resnet50", path, shapes)
     with pytest.raises(UserError, match="no such file"):
         load_pretrained("resnet50", str(tmp_path / "none.safetensors"), shapes)
-    (tmp_path / "code.pth").write_bytes(b"\x80\x04cos\nsystem\n.")
+    made = tmp_path / "made by code"
+    (tmp_path / "code.pth").write_bytes(
+        b"cos\nmkdir\n(V" + str(made).encode() + b"\ntR."  # a pickle: os.mkdir(made)
+    )
     with pytest.raises(UserError, match=r"needs PyTorch|cannot be read as weights"):
         load_pretrained("resnet50", str(tmp_path / "code.pth"), shapes)
+    assert not made.exists()
 
 
 def test_a_repository_is_not_fetched_where_offline_is_asked_for(
