@@ -17,6 +17,7 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,9 +112,11 @@ def _encoded(
         itertools.repeat(side),
         itertools.repeat(seed),
     )
-    with multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, 8)) as pool:
+    # A pool of multiprocessing's own waits for ever for a process that was killed.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, 8), spawn) as pool:
         yield from track(
-            pool.imap(_encode, tasks, chunksize=32),
+            pool.map(_encode, tasks, chunksize=32),
             "drawing",
             total=len(labels),
             console=Console(stderr=True),
