@@ -169,8 +169,6 @@ def hold(
 ) -> Iterator[None]:
     """Keeps other processes out, as long as this one lives.
 
-    Of several processes that share a run the first holds it for all.
-
     Args:
       lock: a file, made if need be.
       refusal: what to say where another process holds it; "" to wait for it.
@@ -181,9 +179,6 @@ def hold(
     Raises:
       UserError: another process holds it, or the folder cannot be written to.
     """
-    if not parallel.is_first():
-        yield
-        return
     # The system lets go of it whatever ends the process.
     held = FileLock(lock)
     try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mi_classifier import checkpoints, files
+from mi_classifier import checkpoints, files, parallel
 from mi_classifier import config as configs
 from mi_classifier.errors import UserError
 
@@ -116,9 +116,14 @@ def read_cross_fit(workdir: Path) -> dict[str, Any]:
 def hold(workdir: Path) -> Iterator[None]:
     """Keeps other runs out of a workdir, as long as this one lives.
 
+    Of several processes that share a run the first holds it for all.
+
     Raises:
       UserError: another run holds it, or it cannot be written to.
     """
+    if not parallel.is_first():
+        yield
+        return
     refusal = (
         f"--workdir: another process trains in {workdir}; wait for it, or give another "
         "--workdir"

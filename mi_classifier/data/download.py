@@ -44,11 +44,13 @@ def fetch(
     for mirror in mirrors:
         try:
             for name in names:
-                lock = directory / f".{name}.lock"
+                path = directory / name
+                if path.exists():
+                    continue
                 waiting = f"waiting for another process that downloads {name}"
-                with hold(lock, waiting=waiting):
-                    if not (directory / name).exists():
-                        _fetch_one(mirror + name, directory / name, check)
+                with hold(directory / f".{name}.lock", waiting=waiting):
+                    if not path.exists():
+                        _fetch_one(mirror + name, path, check)
             return
         # URLError is an OSError, UserError a ValueError.
         except (OSError, ValueError, http.client.HTTPException) as error:

@@ -16,7 +16,7 @@ from rich.progress import track
 
 from mi_classifier.data.image_cache import EncodedSplit
 from mi_classifier.errors import DISK_ERRORS, UserError
-from mi_classifier.files import hold, to_json, write_text
+from mi_classifier.files import TEMPORARY, hold
 
 _HASHES = "hashes.json"
 _INCOMPLETE = tfds.core.constants.INCOMPLETE_PREFIX
@@ -97,7 +97,9 @@ def _hash_texts(folder: Path) -> dict[str, str]:
 
 
 def _note_texts(folder: Path) -> None:
-    write_text(folder / _HASHES, to_json(_hash_texts(folder), indent=2))
+    temporary = folder / f".{_HASHES}{TEMPORARY}"
+    temporary.write_text(json.dumps(_hash_texts(folder), indent=2))
+    temporary.replace(folder / _HASHES)
 
 
 def _check_texts(folder: Path) -> None:

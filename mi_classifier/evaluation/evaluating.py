@@ -1,5 +1,6 @@
 """The evaluation of a workdir: tables, predictions.csv, figures, report.html."""
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,10 +59,16 @@ def evaluate(
     if ablation and "localization" not in config:
         raise UserError(f"--ablation: {config.data.name} has no boxes to find")
     run = load_run(workdir)
-    refusal = f"--workdir: another process evaluates {workdir}; wait for it"
-    lock = workdir / "evaluation" / ".lock"
-    with hold(lock, refusal=refusal, leftovers=[f".*{TEMPORARY}"]):
+    with _hold(workdir / "evaluation"):
         return _ablate(run, quiet) if ablation else _evaluate(run, quiet)
+
+
+def _hold(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Keeps other evaluations out of a folder; the first of several processes does."""
+    if not parallel.is_first():
+        return contextlib.nullcontext()
+    refusal = f"--workdir: another process writes to {folder}; wait for it"
+    return hold(folder / ".lock", refusal=refusal, leftovers=[f".*{TEMPORARY}"])
 
 
 def _evaluate(run: Run, quiet: bool) -> dict[str, Any]:
