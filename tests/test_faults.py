@@ -12,7 +12,7 @@ import chex
 import pytest
 
 from mi_classifier import config as configs
-from mi_classifier import evaluation
+from mi_classifier import evaluation, recipes
 from mi_classifier.data import load_dataset
 from mi_classifier.errors import UserError
 from mi_classifier.training import train
@@ -173,6 +173,22 @@ def test_what_kills_leave_behind_is_removed(copied):
     (folder / ".metrics.json.5.tmp").write_text("{")
     evaluation.evaluate(workdir, quiet=True)
     assert not list(folder.glob(".*.tmp"))
+
+
+def test_what_killed_preparations_leave_behind_is_removed(rehearsal_sets, tmp_path):
+    config = recipes.localization("resnet50", "cub200", False).data.to_dict()
+    config |= {"archive_path": str(rehearsal_sets["cub200"]), "data_dir": str(tmp_path)}
+    config |= {"stored_side": 36, "side": 32}
+    sound = load_dataset(config).fingerprints()
+    (prepared,) = tmp_path.glob("cub200/*/1.0.0")
+    (decoded,) = (p for p in (tmp_path / "decoded").iterdir() if p.is_dir())
+    prepared.rename(prepared.with_name("incomplete.ABC123_1.0.0"))
+    decoded.rename(decoded.with_name(f".{decoded.name}.99.tmp"))
+    of_others = tmp_path / "decoded" / ".0123.99.tmp"
+    of_others.mkdir()
+    assert load_dataset(config).fingerprints() == sound
+    assert {p.name for p in prepared.parent.iterdir()} == {"1.0.0"}
+    assert {p.name for p in decoded.parent.iterdir()} == {decoded.name, of_others.name}
 
 
 def rows_of(workdir):
