@@ -51,7 +51,7 @@ def _decode(content: bytes, size: tuple[int, int], mode: str) -> np.ndarray:
         return np.asarray(decoded)
     # Pillow's plugins raise whatever their format's code raises.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         if isinstance(error, Image.UnidentifiedImageError):
             reason = "not an image"
         raise ValueError(reason) from error
