@@ -67,7 +67,7 @@ class Answer(NamedTuple):
         lines = [line for line in errors if not line.startswith("epoch ")]  # progress
         if self.status == 0 and same():
             return "exact, warned" if "warning: " in self.errors else "exact"
-        if self.status == 2 and lines[-1].startswith("error: "):
+        if self.status == 2 and lines and lines[-1].startswith("error: "):
             return "one line, status 2" if len(lines) == 1 else "status 2, chatty"
         return "SILENT" if self.status == 0 else f"STATUS {self.status}"
 
@@ -92,7 +92,11 @@ def run(
             process.wait(after)
         if process.poll() is None:
             process.send_signal(how)
-    output, errors = process.communicate(timeout=300)
+    try:
+        output, errors = process.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return Answer(-1, "", "HANG")
     return Answer(process.returncode, output, errors)
 
 
@@ -437,6 +441,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    # What runs in the background may have been told to ignore it, and so its children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if arguments.what == "kills":
         rows, figures = kills(arguments.count or 200, arguments.seed)
         columns = ["work", "outcome", "times"]

@@ -157,7 +157,8 @@ def main() -> None:
             command = (
                 f"import fuzz; fuzz.fuzz({name!r}, {[str(corpus)]!r} + fuzz.LIMITS"
             )
-            command += f" + ['-max_total_time={arguments.seconds}'])"
+            command += f" + ['-max_total_time={arguments.seconds}',"
+            command += f" '-artifact_prefix={folder}/'])"
             done = subprocess.run(
                 [sys.executable, "-c", command],
                 check=False,

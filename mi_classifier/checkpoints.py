@@ -146,6 +146,10 @@ class Checkpoints:
             try:
                 return self._restore(step, templates)
             except Exception as error:  # noqa: BLE001, readers of damage raise anything
+                if not (self._folder / str(step)).exists():
+                    # A training has replaced it in the meantime.
+                    self._manager.reload()
+                    return self.restore(**templates)
                 reasons.append(" ".join(str(error).split())[:200])
                 self._damaged.append(step)
             if step != steps[-1]:

@@ -18,8 +18,8 @@ from mi_classifier import termination
 from mi_classifier.errors import DISK_ERRORS, UserError, nearest
 
 LOST = 3  # exit status where another process of the run is gone
-# By Ctrl-C, exit status 130, or as before a machine is taken away, 143.
-_ENDED_BY = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+# By signals, exit status 128 and their number: of Ctrl-C 130, of SIGTERM 143.
+_ENDED_BY = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
 _GOES_ON = "what was saved stays, and the same command goes on"
 
 
@@ -113,7 +113,7 @@ def _leave_ended(signum: int) -> None:
     if "multiprocessing" in sys.modules:
         for process in sys.modules["multiprocessing"].active_children():
             process.terminate()
-    _leave(f"{_ENDED_BY[signum]}; {_GOES_ON}", 128 + signum)
+    _leave(f"{_ENDED_BY[signal.Signals(signum).name]}; {_GOES_ON}", 128 + signum)
 
 
 def _refuse(message: str) -> None:
@@ -137,7 +137,7 @@ def _guard(function: Callable, *args: object) -> object:
             raise
         where = f"{error.filename}: " if error.filename else ""
         _leave(f"error: {where}{error.strerror}", 2)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         if not _is_of_several(error):
             raise
         reason = " ".join(str(error).split())[:100]
@@ -150,12 +150,14 @@ def _guard(function: Callable, *args: object) -> object:
         _leave_ended(ended.signal)
 
 
-def _is_of_several(error: RuntimeError) -> bool:
+def _is_of_several(error: Exception) -> bool:
     """Whether an error is JAX's, in one of several processes that need each other."""
     jax = sys.modules.get("jax")
-    if jax is None or not isinstance(error, jax.errors.JaxRuntimeError):
+    if jax is None:
         return False
-    return jax.process_count() > 1
+    # What is not compiled tells of a lost connection by another exception.
+    of_jax = isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error)
+    return of_jax and jax.process_count() > 1
 
 
 def _leave(message: str, status: int) -> None:

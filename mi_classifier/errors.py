@@ -7,11 +7,13 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-# A disk that is full, over quota, read-only or not ours: nothing a traceback explains.
+# A disk that is full, over quota, read-only, not ours or broken: nothing that a
+# traceback explains.
 DISK_ERRORS = (
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EFBIG,
+    errno.EIO,
     errno.EROFS,
     errno.EACCES,
     errno.EPERM,

@@ -39,7 +39,7 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
         temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
         try:
             write(temporary)
-            with temporary.open("rb") as file:
+            with temporary.open("r+b") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
         finally:
@@ -79,9 +79,12 @@ def write_hashed(path: Path, text: str) -> None:
       UserError: the folder cannot be written to.
     """
     note = _note_of(path)
-    texts = [path.read_text(errors="replace")] if path.is_file() else []
-    # A kill between the two leaves the old file, whose hash is noted as well.
-    write_text(note, "".join(f"{hash_text(some)}\n" for some in [*texts, text]))
+    # A kill between the two leaves the old file, whose hash is noted as well; a damaged
+    # one's is not.
+    old = [_hash(path)] if path.is_file() else []
+    noted = _hashes(note)
+    digests = [digest for digest in old if digest in noted or not noted]
+    write_text(note, "".join(f"{each}\n" for each in [*digests, hash_text(text)]))
     write_text(path, text)
 
 
@@ -97,18 +100,24 @@ def read_hashed(path: Path, remedy: str) -> str:
       UserError: it cannot be read, or is not what was written.
     """
     try:
-        text = path.read_text()
+        content = path.read_bytes()
     except FileNotFoundError:
         raise
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise UserError(f"{path}: cannot be read: {error}; {remedy}") from error
     noted = _hashes(_note_of(path))
-    if noted and hash_text(text) not in noted:
+    if noted and hashlib.sha256(content).hexdigest() not in noted:
         raise UserError(
             f"{path}: not what was written; {remedy}, or, if you changed it, remove "
             f"{_note_of(path)}"
         )
-    return text
+    return content.decode("utf-8", "surrogateescape")
+
+
+def may_be(path: Path, text: str) -> bool:
+    """Returns whether a file that is gone may have held a text, by its hash."""
+    noted = _hashes(_note_of(path))
+    return not noted or hash_text(text) in noted
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
@@ -150,13 +159,17 @@ def hash_text(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _note_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.sha256")
 
 
 def _hashes(note: Path) -> list[str]:
     try:
-        return note.read_text(errors="replace").split() or ["none"]
+        return note.read_text("ascii", "replace").split() or ["none"]
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -180,7 +193,7 @@ def hold(
       UserError: another process holds it, or the folder cannot be written to.
     """
     # The system lets go of it whatever ends the process.
-    held = FileLock(lock)
+    held = FileLock(lock, mode=0o666)  # a folder may be several users'
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -190,12 +203,12 @@ def hold(
                 raise UserError(refusal) from None
             print(waiting, file=sys.stderr)
             held.acquire()
-        for pattern in leftovers:
-            _remove(lock.parent.glob(pattern))
     except OSError as error:
         where = error.filename or lock.parent
         raise UserError(f"{where}: cannot be written: {error.strerror}") from error
     try:
+        for pattern in leftovers:
+            _remove(lock.parent.glob(pattern))
         yield
     finally:
         with contextlib.suppress(OSError):  # whoever waits for it takes a new one
@@ -208,4 +221,5 @@ def _remove(paths: Iterable[Path]) -> None:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()

@@ -5,6 +5,8 @@ dtype of the inputs. A class that the training set never shows has `log_prior` -
 it takes no part in a normalizer, and values and gradients stay finite.
 """
 
+import operator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,8 +28,10 @@ def log_label_prior(labels: np.ndarray, num_classes: int) -> np.ndarray:
 
     Raises:
       ValueError: no labels, or a label outside of [0, num_classes).
+      TypeError: `num_classes` is no integer.
     """
     labels = np.asarray(labels)
+    num_classes = operator.index(num_classes)
     if labels.size == 0:
         raise ValueError("labels: at least one example is needed for a prior")
     if labels.min() < 0 or labels.max() >= num_classes:

@@ -51,6 +51,8 @@ def join(cluster: str) -> None:
         if not 0 <= options["process_id"] < options["num_processes"]:
             raise UserError(f"--distributed: no process {index} of {count}")
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # It would take SIGTERM for itself, which means "save and leave" here.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(**options)
     except (RuntimeError, ValueError) as error:
@@ -84,6 +86,14 @@ def all_agree(answer: bool) -> bool:
     if jax.process_count() == 1:
         return answer
     return bool(multihost_utils.process_allgather(np.array(answer)).all())
+
+
+def all_equal(number: int) -> bool:
+    """Returns whether every process has the same number."""
+    if jax.process_count() == 1:
+        return True
+    numbers = multihost_utils.process_allgather(np.array(number))
+    return bool((numbers == number).all())
 
 
 def num_devices() -> int:

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: save what is there, and leave."""
+"""Ctrl-C, SIGTERM and a closed terminal: save what is there, and leave."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ _postponed = False
 
 
 def install(leave: Callable[[int], object]) -> None:
-    """Has SIGTERM and SIGINT end the process.
+    """Has SIGINT, SIGTERM and SIGHUP end the process, unless they are ignored.
 
     Args:
       leave: called with the signal, at once, from whatever was going on, and ends the
@@ -37,8 +37,10 @@ def install(leave: Callable[[int], object]) -> None:
         elif signum == signal.SIGINT:  # printing here might meet printing there
             os.write(2, b"\nsaving the last epoch; once more to leave at once\n")
 
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        signum = getattr(signal, name, None)
+        if signum and signal.getsignal(signum) is not signal.SIG_IGN:  # as by nohup
+            signal.signal(signum, handle)
 
 
 @contextlib.contextmanager
@@ -48,9 +50,9 @@ def postponed() -> Iterator[None]:
     _postponed = True
     try:
         yield
-        check()
     finally:
         _postponed = False
+    check()
 
 
 def check() -> None:

@@ -61,7 +61,13 @@ def check_data(workdir: Path, fingerprints: dict[str, str]) -> None:
     """
     path = workdir / _DATA
     if not path.exists():
-        files.write_hashed(path, files.to_json(fingerprints, indent=2))
+        text = files.to_json(fingerprints, indent=2)
+        if not files.may_be(path, text):
+            raise UserError(
+                f"{path}: is gone, and the run started with other data; bring those "
+                "back, or give another --workdir"
+            )
+        files.write_hashed(path, text)
         return
     noted = files.read_json(path, "bring it back, or train in another --workdir")
     differing = [name for name in fingerprints if noted.get(name) != fingerprints[name]]
@@ -128,10 +134,12 @@ def hold(workdir: Path) -> Iterator[None]:
         f"--workdir: another process trains in {workdir}; wait for it, or give another "
         "--workdir"
     )
+    existed = workdir.exists()
     leftovers = f".*{files.TEMPORARY}", f"{checkpoints.FOLDER}/{checkpoints.UNFINISHED}"
     try:
         with files.hold(workdir / ".lock", refusal=refusal, leftovers=leftovers):
             yield
     finally:
-        with contextlib.suppress(OSError):  # unless a mistake has left it empty
-            workdir.rmdir()
+        if not existed:
+            with contextlib.suppress(OSError):  # unless a mistake has left it empty
+                workdir.rmdir()

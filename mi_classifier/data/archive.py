@@ -167,8 +167,11 @@ def _read_zip(
 
 def _check_count(archive: zipfile.ZipFile) -> None:
     """A damaged length in the directory of a zip archive may hide what follows."""
-    archive.fp.seek(-22 - len(archive.comment), os.SEEK_END)
-    announced = int.from_bytes(archive.fp.read(12)[10:], "little")
+    size = archive.fp.seek(0, os.SEEK_END)
+    archive.fp.seek(max(size - 2**16 - 22, 0))  # a comment may follow
+    end = archive.fp.read()
+    start = end.rfind(b"PK\5\6") + 10
+    announced = int.from_bytes(end[start : start + 2], "little")
     # More than that, 65,535 stands for "many".
     if announced not in (len(archive.infolist()) % 2**16, 2**16 - 1):
         raise zipfile.BadZipFile(f"{announced} files are announced, others are there")

@@ -117,6 +117,8 @@ def _find_or_prepare(official: Official, archive_path: str, root: Path) -> Boxed
             return found
         path = _download(official, root / "downloads" / name)
     config = _config_name(official, path)
+    if not archive_path and config != "official":
+        raise UserError(f"{path}: damaged since its download; remove it")
     folder = root / name / config / str(official.builder.VERSION)
 
     def make() -> BoxedImages:

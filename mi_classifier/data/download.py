@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import wrap_file
 
-from mi_classifier.errors import UserError
+from mi_classifier.errors import DISK_ERRORS, UserError
 from mi_classifier.files import hold
 
 _TIMEOUT = 20  # seconds without an answer
@@ -54,6 +54,9 @@ def fetch(
             return
         # URLError is an OSError, UserError a ValueError.
         except (OSError, ValueError, http.client.HTTPException) as error:
+            if getattr(error, "errno", None) in DISK_ERRORS:
+                message = f"{directory}: cannot be written: {error.strerror}"
+                raise UserError(message) from error
             reason = " ".join(str(getattr(error, "reason", error)).split())
             failures.append(f"{mirror}: {reason or type(error).__name__}")
     raise UserError("; ".join(failures))

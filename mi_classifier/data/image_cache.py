@@ -103,18 +103,13 @@ def load(
     text = json.dumps(whole, sort_keys=True)
     entry = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
     if not (entry / "done.json").is_file():
-        try:
-            with hold(
-                folder / f".{entry.name}.lock",
-                waiting="waiting for another process that decodes the same images",
-                leftovers=[f".{entry.name}.*{TEMPORARY}"],
-            ):
-                if not (entry / "done.json").is_file():
-                    _make(entry, whole, side, broken, make)
-        except OSError as error:
-            reason = error.strerror or error
-            message = f"data.data_dir: cannot write to {entry}: {reason}"
-            raise UserError(message) from error
+        with hold(
+            folder / f".{entry.name}.lock",
+            waiting="waiting for another process that decodes the same images",
+            leftovers=[f".{entry.name}.*{TEMPORARY}"],
+        ):
+            if not (entry / "done.json").is_file():
+                _make(entry, whole, side, broken, make)
     try:
         done = json.loads((entry / "done.json").read_text())
         for file, digest in done["digests"].items():
@@ -189,6 +184,9 @@ def _make(
         if entry.is_dir():  # what is there is not whole
             shutil.rmtree(entry)
         temporary.rename(entry)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"data.data_dir: cannot write to {entry}: {reason}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

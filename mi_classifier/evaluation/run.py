@@ -55,6 +55,11 @@ def load_run(workdir: Path) -> Run:
     shapes = jax.eval_shape(model.init, jax.random.key(0), dataset.example_input())
     best, rows = restore_best(workdir, {"batch_stats": {}} | shapes)
     variables, epoch = best["variables"], int(best["epoch"])
+    if not parallel.all_equal(epoch):
+        raise UserError(
+            f"{workdir}: not all processes can read the same checkpoint (here the best "
+            f"epoch is {epoch}); see that all see the same files"
+        )
     return Run(workdir, config, dataset, model, variables, epoch, rows)
 
 

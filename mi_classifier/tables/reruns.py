@@ -5,8 +5,10 @@ import dataclasses
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -194,15 +196,31 @@ def _train_missing(wanted: Mapping[Path, ConfigDict], options: Options) -> None:
     processes = min(num_processes(), len(missing))
     if processes > 1:
         spawn = multiprocessing.get_context("spawn")
-        # Ctrl-C reaches all; the first process ends the others.
-        ignore = (signal.SIGINT, signal.SIG_IGN)
-        with ProcessPoolExecutor(processes, spawn, signal.signal, ignore) as pool:
-            done = pool.map(_run, *zip(*missing, strict=True))
-            for count, workdir in enumerate(done):
-                print(f"{count + 1}/{len(missing)}: {workdir}", flush=True)
+        try:
+            with ProcessPoolExecutor(processes, spawn, _follow_first) as pool:
+                done = pool.map(_run, *zip(*missing, strict=True))
+                for count, workdir in enumerate(done):
+                    print(f"{count + 1}/{len(missing)}: {workdir}", flush=True)
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a process was killed, perhaps for want of memory; the same command "
+                "goes on"
+            ) from error
     else:
         for count, cell in enumerate(missing):
             print(f"{count + 1}/{len(missing)}: {_run(*cell)}", flush=True)
+
+
+def _follow_first() -> None:
+    """Has a process of the pool end with the first, which alone Ctrl-C ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    first = multiprocessing.parent_process()
+
+    def follow() -> None:
+        first.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _run(config: str, workdir: Path, compiled: Path) -> Path:
@@ -210,7 +228,7 @@ def _run(config: str, workdir: Path, compiled: Path) -> Path:
 
     from mi_classifier import evaluation, training
 
-    logging.set_verbosity(logging.ERROR)  # in a process of its own, as `cli.run` does
+    logging.set_verbosity(logging.FATAL)  # in a process of its own, as `cli.run` does
     # Cells differ in numbers, seldom in programs.
     jax.config.update("jax_compilation_cache_dir", str(compiled))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -291,7 +309,7 @@ def is_current(path: Path, workdir: Path) -> bool:
     if path.stat().st_mtime < max(log.stat().st_mtime, config.stat().st_mtime):
         return False
     num_epochs = workdirs.load_config(workdir).num_epochs
-    return len(log.read_text().splitlines()) == num_epochs
+    return log.read_bytes().count(b"\n") == num_epochs
 
 
 def _finished(workdir: Path) -> bool:

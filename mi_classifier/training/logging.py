@@ -22,7 +22,10 @@ from mi_classifier.files import append_text, to_json, write_text
 def write_rows(workdir: Path, rows: Sequence[Mapping[str, float]]) -> Path:
     """Makes metrics.jsonl what a checkpoint says that it was; returns its path."""
     path = workdir / "metrics.jsonl"
-    write_text(path, "".join(map(to_json, rows)))
+    text = "".join(map(to_json, rows))
+    # What is as it should be keeps its time: evaluations are newer.
+    if not path.is_file() or path.read_bytes() != text.encode():
+        write_text(path, text)
     return path
 
 

@@ -55,8 +55,11 @@ def train(config: ConfigDict, workdir: str | Path) -> TrainState | None:
     workdirs.check_free_for(config, workdir)
     with workdirs.hold(workdir):
         if "method" in config:
-            return train_cross_fit(config, workdir)
-        return _train(config, workdir)
+            state = train_cross_fit(config, workdir)
+        else:
+            state = _train(config, workdir)
+    parallel.wait_for_all()  # what the first has written is there for all
+    return state
 
 
 def _train(config: ConfigDict, workdir: Path) -> TrainState:
@@ -97,6 +100,7 @@ def _train(config: ConfigDict, workdir: Path) -> TrainState:
         if checkpoints.latest_step() is not None:
             restored = checkpoints.restore(state=state, best=best)
             state, best, rows = (restored[k] for k in ("state", "best", "rows"))
+        _check_same_step(int(state.step), workdir)
         first_epoch = int(state.step) // steps_per_epoch
         if first_epoch == config.num_epochs:
             write_rows(workdir, rows)  # whatever became of the file
@@ -174,6 +178,15 @@ def _train(config: ConfigDict, workdir: Path) -> TrainState:
                     config.checkpoint_seconds,
                 )
     return state
+
+
+def _check_same_step(step: int, workdir: Path) -> None:
+    """Of several processes, each reads the checkpoint for itself."""
+    if not parallel.all_equal(step):
+        raise UserError(
+            f"{workdir}: not all processes can read the same checkpoint (this one's: "
+            f"of step {step}); see that all see the same files"
+        )
 
 
 def run_epoch(
