@@ -76,6 +76,26 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
                 checkpoints.restore(state=template)
 
 
+def test_what_a_training_has_replaced_meanwhile_is_not_damaged(
+    tmp_path, capsys, monkeypatch
+):
+    trees = [{"a": jnp.full(2, step)} for step in range(3)]
+    with Checkpoints(tmp_path) as training:
+        training.save_soon(0, trees[0], trees[0], [], seconds=0)
+    with Checkpoints(tmp_path) as reading, Checkpoints(tmp_path) as training:
+        restore = reading._restore
+
+        def slow(step, templates):
+            for later in (1, 2) if step == 0 else ():
+                training.save_soon(later, trees[later], trees[later], [], seconds=0)
+                training._manager.wait_until_finished()
+            return restore(step, templates)
+
+        monkeypatch.setattr(reading, "_restore", slow)
+        chex.assert_trees_all_equal(reading.restore(state=trees[0])["state"], trees[2])
+    assert "damaged" not in capsys.readouterr().err
+
+
 def test_a_disk_that_is_full_is_told_in_one_line(tmp_path, monkeypatch):
     tree = {"a": jnp.zeros(2)}
 

@@ -59,6 +59,22 @@ def test_what_was_changed_is_told_and_what_to_do(tmp_path):
         files.read_json(path, "help")
 
 
+@pytest.mark.parametrize("text", ["a\r\nb\r", "\udcff\u00e9", ""])
+def test_line_ends_and_odd_names_are_no_damage(tmp_path, text):
+    files.write_hashed(tmp_path / "a", text)
+    assert files.read_hashed(tmp_path / "a", "help") == text
+
+
+def test_what_is_damaged_already_is_not_vouched_for(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    files.write_hashed(path, "one")
+    path.write_text("damaged")
+    monkeypatch.setattr(files, "write_text", lambda p, t: p.write_text(t))
+    note = tmp_path / ".a.sha256"
+    files.write_hashed(path, "two")
+    assert note.read_text().split() == [files.hash_text("two")]
+
+
 @pytest.mark.parametrize("damage", [b"", b"\xff\x00", b"0" * 64])
 def test_a_damaged_hash_is_no_less_noticed(tmp_path, damage):
     files.write_hashed(tmp_path / "a", "text")

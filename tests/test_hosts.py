@@ -1,6 +1,7 @@
 """Several processes that share a run, on one machine: equal to one, and resumable."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -69,15 +70,33 @@ def rows_of(workdir):
     return [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
 
 
-def test_a_run_changes_between_two_processes_and_one(run_script, tmp_path):
-    mixed, straight = tmp_path / "mixed", tmp_path / "straight"
-    slow = (*CONFIG, "--config.num_epochs=400", f"--workdir={mixed}")
-    running = start("train.py", *slow)
+def start_long(workdir, *flags):
+    """Starts a run that goes on for long, and returns in its third epoch."""
+    flags = (*CONFIG, "--config.num_epochs=400", *flags, f"--workdir={workdir}")
+    running = start("train.py", *flags)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        if (mixed / "metrics.jsonl").exists() and len(rows_of(mixed)) >= 2:
+        if (workdir / "metrics.jsonl").exists() and len(rows_of(workdir)) >= 2:
             break
         time.sleep(0.05)
+    return running
+
+
+def test_sigterm_ends_every_process_and_saves(tmp_path):
+    running = start_long(tmp_path / "run", "--config.checkpoint_seconds=1000.0")
+    for process in running:
+        process.send_signal(signal.SIGTERM)
+    told = [process.communicate(timeout=200)[1] for process in running]
+    statuses = [process.returncode for process in running]
+    # One may meet the other's end before it comes to its own.
+    assert set(statuses) <= {143, 3} and 143 in statuses, told
+    (step,) = (tmp_path / "run" / "checkpoints").glob("[0-9]*")
+    assert int(step.name) >= 24
+
+
+def test_a_run_changes_between_two_processes_and_one(run_script, tmp_path):
+    mixed, straight = tmp_path / "mixed", tmp_path / "straight"
+    running = start_long(mixed)
     running[1].kill()
     _, told = running[0].communicate(timeout=200)
     running[1].communicate(timeout=10)
@@ -91,7 +110,9 @@ def test_a_run_changes_between_two_processes_and_one(run_script, tmp_path):
     (mixed / ".config.json.sha256").unlink()  # what is done by hand has to be said
     (mixed / "config.json").write_text(json.dumps(config | {"num_epochs": 2 * reached}))
     run_script("train.py", *CONFIG, epochs, f"--workdir={mixed}")
-    ended = finish(start("train.py", *CONFIG, epochs, f"--workdir={straight}"))
+    # No checkpoint before its end, for which the evaluation of both has to wait.
+    late = "--config.checkpoint_seconds=1000.0"
+    ended = finish(start("train.py", *CONFIG, epochs, late, f"--workdir={straight}"))
     # The first prints and writes, and the other is silent.
     for text in ("mutual information, nats", "report.html"):
         assert text in ended[0][0] and text not in ended[1][0]

@@ -136,6 +136,14 @@ def test_damage_is_told(tmp_path, write):
         texts(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("rest", [b"\n", bytes(100)])
+def test_bytes_behind_a_zip_archive_are_passed_over(tmp_path, rest):
+    path = write_zip(tmp_path / "archive", FILES)
+    expected = texts(path)
+    path.write_bytes(path.read_bytes() + rest)
+    assert texts(path) == expected
+
+
 def test_an_unwanted_member_that_leads_out_is_refused_as_well(tmp_path):
     for write in (write_tar, write_zip):
         path = write(tmp_path / write.__name__, FILES | {"../../cron.d/x": b"bad"})

@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 from tensorboardX.proto import event_pb2
 
+from mi_classifier import workdir as workdirs
 from mi_classifier.checkpoints import restore_best
 from mi_classifier.errors import UserError
 from mi_classifier.training import loop, train
@@ -236,6 +237,22 @@ def test_other_data_than_the_run_started_with_are_refused(tiny_config, tmp_path)
     (tmp_path / "data.json").write_text(json.dumps(noted | {"train": "other"}))
     with pytest.raises(UserError, match=r"other data \(train\)"):
         train(config, tmp_path)
+
+
+def test_hashes_of_data_that_are_gone_are_not_those_of_other_data(
+    tiny_config, tmp_path, monkeypatch
+):
+    config = tiny_config()
+    train(config, tmp_path)
+    path = tmp_path / "data.json"
+    text = path.read_text()
+    path.unlink()
+    train(config, tmp_path)
+    assert path.read_text() == text
+    path.unlink()
+    with pytest.raises(UserError, match="is gone, and the run started with other data"):
+        workdirs.check_data(tmp_path, {"train": "other"})
+    assert not path.exists()
 
 
 def test_a_diverged_run_stops_and_says_so(tiny_config, tmp_path):
