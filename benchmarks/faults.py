@@ -100,6 +100,9 @@ def run(
     return Answer(process.returncode, output, errors)
 
 
+TREE: list[object] = []  # of states, once one was read
+
+
 def ending(workdir: Path) -> dict[str, object]:
     """What a run and its evaluation end in, without times and paths."""
     import jax
@@ -109,7 +112,9 @@ def ending(workdir: Path) -> dict[str, object]:
     folder = workdir / "evaluation"
     steps = [p for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()]
     last = max(steps, key=lambda path: int(path.name))
-    state = ocp.StandardCheckpointer().restore(last / "state")
+    # Its tree is that of the first, which is sound: a training has one as well.
+    state = ocp.StandardCheckpointer().restore(last / "state", *TREE)
+    TREE[:] = [jax.tree.map(np.asarray, state)]
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(state):
         digest.update(np.asarray(leaf).tobytes())
