@@ -356,16 +356,14 @@ def full(count: int, seed: int) -> tuple[list[list[str]], dict[str, object]]:
         for trial in track(range(count), "filling"):
             name = names[trial % len(names)]
             ended = shared / KEPT.get(name, f"undisturbed_{name}")
-            most = size_of(ended)
-            least = 2**13
-            if name == "evaluation":  # of what was trained, which stands there
-                least = size_of(ended) - size_of(ended / "evaluation")
-            room = generator.randint(least, most)
-            mount = ("mount", "-t", "tmpfs", "tmpfs", str(disk), "-o")
-            subprocess.run([*mount, f"size={room}"], check=True)
+            written = ended / "evaluation" if name == "evaluation" else ended
+            mount = ("mount", "-t", "tmpfs", "tmpfs", str(disk), "-o", f"size={2**30}")
+            subprocess.run(mount, check=True)
             try:
                 work = Work(name, disk / "work", shared)
                 expected, _ = undisturbed[name]
+                used = shutil.disk_usage(disk).used
+                room = used + generator.randint(2**13, size_of(written))
                 for size in (room, 2**30):
                     remount = ("mount", "-o", f"remount,size={size}", str(disk))
                     subprocess.run(remount, check=True)
