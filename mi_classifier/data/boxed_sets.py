@@ -117,8 +117,10 @@ def _find_or_prepare(official: Official, archive_path: str, root: Path) -> Boxed
             return found
         path = _download(official, root / "downloads" / name)
     config = _config_name(official, path)
-    if not archive_path and config != "official":
-        raise UserError(f"{path}: damaged since its download; remove it")
+    if path.is_file() and config != "official":
+        if not archive_path:
+            raise UserError(f"{path}: damaged since its download; remove it")
+        print(f"{path}: not the official archive of {official.title}; used as it is")
     folder = root / name / config / str(official.builder.VERSION)
 
     def make() -> BoxedImages:
@@ -189,10 +191,7 @@ def _config_name(official: Official, path: Path) -> str:
         raise UserError(f"data.archive_path: no such archive or folder: {path}")
     algorithm, digest = official.digest.split(":")
     found = _digest(path, algorithm)
-    if found == digest:
-        return "official"
-    print(f"{path}: not the official archive of {official.title}; used as it is")
-    return found[:12]
+    return "official" if found == digest else found[:12]
 
 
 def _digest(path: Path, algorithm: str) -> str:

@@ -70,6 +70,16 @@ def colored(image):
     return np.array([columns.start, rows.start, columns.stop, rows.stop])
 
 
+@pytest.mark.parametrize("layout", ["cub200", "tiny_imagenet"])
+def test_a_download_that_was_damaged_since_is_named(tmp_path, layout):
+    name = {"cub200": "CUB_200_2011.tgz", "tiny_imagenet": "tiny-imagenet-200.zip"}
+    path = tmp_path / "downloads" / layout / name[layout]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"damaged")
+    with pytest.raises(UserError, match=rf"{path.name}: damaged since its download"):
+        load(layout, "", tmp_path)
+
+
 @pytest.mark.parametrize("layout", CONFIGS)
 def test_splits_and_shapes(loaded, layout):
     dataset = loaded(layout)
