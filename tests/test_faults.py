@@ -184,6 +184,9 @@ def test_what_killed_preparations_leave_behind_is_removed(rehearsal_sets, tmp_pa
     sound = load_dataset(config).fingerprints()
     (prepared,) = tmp_path.glob("cub200/*/1.0.0")
     (decoded,) = (p for p in (tmp_path / "decoded").iterdir() if p.is_dir())
+    (prepared / "hashes.json").unlink()  # as if a kill had come before it
+    assert load_dataset(config).fingerprints() == sound
+    assert (prepared / "hashes.json").is_file()
     prepared.rename(prepared.with_name("incomplete.ABC123_1.0.0"))
     decoded.rename(decoded.with_name(f".{decoded.name}.99.tmp"))
     of_others = tmp_path / "decoded" / ".0123.99.tmp"

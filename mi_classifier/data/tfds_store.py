@@ -46,6 +46,9 @@ def prepare(
       UserError: the folder cannot be written to, or is damaged.
     """
     if found := find([folder], what):
+        if not (folder / _HASHES).is_file():  # for a kill came in between
+            with contextlib.suppress(OSError):
+                _note_texts(folder)
         return found
     tfds.disable_progress_bar()
     try:
