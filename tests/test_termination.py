@@ -15,7 +15,8 @@ def left(monkeypatch):
     signals = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
     before = {each: signal.getsignal(each) for each in signals}
     monkeypatch.setattr(termination, "_asked", 0)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for each in signals:  # tests may have been started by nohup
+        signal.signal(each, signal.SIG_DFL)
     termination.install(found.append)
     yield found
     for each, handler in before.items():
