@@ -21,7 +21,7 @@ from mi_classifier.training.optimizer import create_optimizer
 from tests.conftest import REPOSITORY
 
 hypothesis.settings.register_profile(
-    "suite", max_examples=40, deadline=None, derandomize=True, database=None
+    "suite", max_examples=25, deadline=None, derandomize=True, database=None
 )
 hypothesis.settings.load_profile("suite")
 STATED = (ValueError, TypeError, UserError)
