@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from mi_classifier import recipes, rehearsal
+from configs import common as recipes
+from tools import rehearsal
 from mi_classifier.data import Dataset
-from mi_classifier.data.feed import DeviceFeed
+from mi_classifier.data.pipeline import DeviceFeed
 from mi_classifier.data.images import image_dataset
 from mi_classifier.models import create_model
 from mi_classifier.training.optimizer import create_optimizer

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mi_classifier.evaluation.table import Table, print_table
+from mi_classifier.reporting.table import Table, print_table
 
 # The makers' figures for dense products, FLOP/s; float32 by way of TF32, as XLA has it.
 PEAKS = {

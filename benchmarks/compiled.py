@@ -28,7 +28,8 @@ from jax.sharding import Mesh, PartitionSpec
 from ml_collections import ConfigDict
 from rich.progress import track
 
-from mi_classifier import parallel, recipes
+from configs import common as recipes
+from mi_classifier import parallel
 from mi_classifier.data.images import blank_dataset
 from mi_classifier.training import dry_run
 

@@ -1,7 +1,7 @@
 """From an archive to the device: time, images a second and peak memory of each stage.
 
     python benchmarks/data_pipeline.py
-    python -m mi_classifier.rehearsal cub200 --out=cub.tgz --num_images=11788
+    python tools/rehearsal.py cub200 --out=cub.tgz --num_images=11788
     python benchmarks/data_pipeline.py --data=cub200 --archive=cub.tgz
 
 Without an archive one of 1,000 images is generated. With PyTorch installed, its usual
@@ -28,7 +28,8 @@ from pathlib import Path
 import common
 import numpy as np
 
-from mi_classifier import recipes, rehearsal
+from configs import common as recipes
+from tools import rehearsal
 from mi_classifier.data import Dataset, images, load_dataset
 
 BATCH = 128
@@ -49,13 +50,13 @@ def hash_all(config: dict) -> int:
 
 
 def stream(config: dict) -> int:
-    from mi_classifier.data.feed import StreamFeed
+    from mi_classifier.data.pipeline import StreamFeed
 
     return feed(StreamFeed, config)
 
 
 def keep_on_device(config: dict) -> int:
-    from mi_classifier.data.feed import DeviceFeed
+    from mi_classifier.data.pipeline import DeviceFeed
 
     return feed(DeviceFeed, config)
 
@@ -89,7 +90,7 @@ def train_input(config: dict) -> int:
     """Streams an epoch and makes the net's input of it, as a training step does."""
     import jax
 
-    from mi_classifier.data.feed import StreamFeed
+    from mi_classifier.data.pipeline import StreamFeed
 
     dataset = load_dataset(config)
 

@@ -15,8 +15,8 @@ import common
 import jax
 import numpy as np
 
-from mi_classifier import recipes
-from mi_classifier.data.feed import make_feed
+from . import common
+from mi_classifier.data.pipeline import make_feed
 from mi_classifier.data.images import blank_dataset
 from mi_classifier.models import create_model
 from mi_classifier.training.loop import epoch_order, run_epoch

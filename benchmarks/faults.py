@@ -175,7 +175,8 @@ class Work:
 
 def write_sets(folder: Path) -> None:
     """Writes small sets of images, and what to read of them."""
-    from mi_classifier import recipes, rehearsal
+    from configs import common as recipes
+from tools import rehearsal
 
     rehearsal.write("cub200", folder / "set.tgz", 4, 80, seed=0)
     data = recipes.localization("resnet50", "cub200", False).data.to_dict()

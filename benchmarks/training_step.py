@@ -151,7 +151,7 @@ def our_round(case: Case, images: np.ndarray, labels: np.ndarray, steps: int) ->
 
     from mi_classifier import parallel
     from mi_classifier.data import Dataset
-    from mi_classifier.data.feed import Call
+    from mi_classifier.data.pipeline import Call
     from mi_classifier.models import create_model, infer
     from mi_classifier.training.optimizer import create_optimizer
     from mi_classifier.training.state import create_state

@@ -5,7 +5,7 @@ configs/cub_inception.py:unbalanced,pc_softmax --config.pretrained=FILE
 
 from ml_collections import ConfigDict
 
-from mi_classifier import recipes
+from . import common
 from mi_classifier.config import parse_arguments
 
 
@@ -17,4 +17,4 @@ def get_config(argument: str = "") -> ConfigDict:
         loss=("softmax", "pc_softmax"),
     )
     balanced = words["classes"] != "unbalanced"
-    return recipes.inception(balanced, words["loss"] or "softmax")
+    return common.inception(balanced, words["loss"] or "softmax")

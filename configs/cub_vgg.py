@@ -5,11 +5,11 @@ configs/cub_vgg.py:adl --config.pretrained=FILE
 
 from ml_collections import ConfigDict
 
-from mi_classifier import recipes
+from . import common
 from mi_classifier.config import parse_arguments
 
 
 def get_config(argument: str = "") -> ConfigDict:
     """Words: adl, for attention-based dropout in training."""
     words = parse_arguments(argument, dropout=("adl",))
-    return recipes.localization("vgg16_gap", "cub200", bool(words["dropout"]))
+    return common.localization("vgg16_gap", "cub200", bool(words["dropout"]))

@@ -5,7 +5,7 @@ configs/image_folder.py:resnet,adl --config.data.root_dir=FOLDER
 
 from ml_collections import ConfigDict
 
-from mi_classifier import recipes
+from . import common
 from mi_classifier.config import parse_arguments
 
 _BACKBONES = {"vgg": "vgg16_gap", "resnet": "resnet50"}
@@ -20,7 +20,7 @@ def get_config(argument: str = "") -> ConfigDict:
         dropout=("adl",),
     )
     backbone = _BACKBONES[words["backbone"] or "resnet"]
-    config = recipes.localization(backbone, "cub200", bool(words["dropout"]))
+    config = common.localization(backbone, "cub200", bool(words["dropout"]))
     config.loss = words["loss"] or "softmax"
     config.data = ConfigDict(
         {

@@ -1,19 +1,19 @@
 """A narrow ResNet50 from scratch, on generated images in CUB-200-2011's layout.
 
-python -m mi_classifier.rehearsal cub200 --out=rehearsal.tgz
+python tools/rehearsal.py cub200 --out=rehearsal.tgz
 python train.py --config=configs/rehearsal.py
 """
 
 from ml_collections import ConfigDict
 
-from mi_classifier import recipes
+from . import common
 from mi_classifier.config import parse_arguments
 
 
 def get_config(argument: str = "") -> ConfigDict:
     """Words: adl, for attention-based dropout in training."""
     words = parse_arguments(argument, dropout=("adl",))
-    config = recipes.localization("resnet50", "cub200", bool(words["dropout"]))
+    config = common.localization("resnet50", "cub200", bool(words["dropout"]))
     config.data.archive_path = "rehearsal.tgz"
     config.data.stored_side, config.data.side = 144, 128
     config.model.width = 16

@@ -1,26 +1,93 @@
-"""A progress bar on a terminal, and silence elsewhere."""
+"""Progress of long work: a bar on a terminal, an occasional line elsewhere."""
 
+import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Self, TypeVar
 
+from rich import progress as rich_progress
 from rich.console import Console
-from rich.progress import track
 
 T = TypeVar("T")
+_SECONDS = 10  # between two lines where there is no terminal
 
 
-def tracked(items: Iterable[T], what: str) -> Iterator[T]:
-    """Yields items, with a bar on standard error that vanishes at the end.
+class Progress:
+    """A context manager that shows on standard error how far some work has come.
 
     Args:
-      items: of known length.
-      what: is done with them, for the bar.
+      what: describes the work.
+      total: its size, in any unit; None if unknown.
+      completed: how much of it is done already.
+      keep: whether the bar stays on the terminal after the end.
+
+    Example:
+      >>> with Progress("counting", total=3) as progress:
+      ...     for _ in range(3):
+      ...         progress.advance()
     """
-    console = Console(stderr=True)
-    yield from track(
-        items,
-        what,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+
+    def __init__(
+        self,
+        what: str,
+        total: float | None,
+        completed: float = 0,
+        keep: bool = False,
+    ) -> None:
+        self._console = Console(stderr=True)
+        self._bar = rich_progress.Progress(
+            rich_progress.TextColumn("{task.description}"),
+            rich_progress.BarColumn(),
+            rich_progress.TextColumn("{task.percentage:>3.0f}%"),
+            rich_progress.TimeRemainingColumn(),
+            console=self._console,
+            transient=not keep,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task(what, total=total, completed=completed)
+        self._printed = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def advance(self, amount: float = 1) -> None:
+        """Adds to what is done."""
+        self._bar.advance(self._task, amount)
+
+    def describe(self, text: str) -> None:
+        """Shows a new description; without a terminal, prints one every ten seconds."""
+        self._bar.update(self._task, description=text)
+        due = time.monotonic() - self._printed >= _SECONDS
+        if not self._console.is_terminal and (self._bar.finished or due):
+            self._console.print(text, highlight=False, soft_wrap=True)
+            self._printed = time.monotonic()
+
+    def warn(self, text: str) -> None:
+        """Prints a warning above the bar."""
+        self._console.print(f"warning: {text}", highlight=False, soft_wrap=True)
+
+
+def tracked(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+    """Yields items and shows on a terminal how many are done.
+
+    Args:
+      items: any iterable.
+      what: describes the work.
+      total: number of items; by default their length.
+
+    Yields:
+      The items.
+
+    Example:
+      >>> list(tracked("ab", "reading letters"))
+      ['a', 'b']
+    """
+    if total is None:
+        total = len(items)
+    with Progress(what, total) as progress:
+        for item in items:
+            yield item
+            progress.advance()

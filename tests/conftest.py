@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mi_classifier import config as configs
-from mi_classifier import rehearsal
+from tools import rehearsal
 
 REPOSITORY = Path(__file__).parents[1]
 REFERENCE = REPOSITORY.parent / "shared"  # the real data, where there is any

@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from mi_classifier import workdir as workdirs
+from mi_classifier.storage import workdirs
 from tests.conftest import REPOSITORY
 
 

@@ -12,7 +12,8 @@ import chex
 import pytest
 
 from mi_classifier import config as configs
-from mi_classifier import evaluation, recipes
+from configs import common as recipes
+from mi_classifier import evaluation
 from mi_classifier.data import load_dataset
 from mi_classifier.errors import UserError
 from mi_classifier.training import train

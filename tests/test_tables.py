@@ -9,7 +9,7 @@ from scipy import stats
 from mi_classifier import baselines, tables
 from mi_classifier import config as configs
 from mi_classifier.errors import UserError
-from mi_classifier.files import to_json, write_text
+from mi_classifier.storage.files import to_json, write_text
 from mi_classifier.tables import channel, classification, mutual_information, reruns
 
 

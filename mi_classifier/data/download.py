@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import wrap_file
 
 from mi_classifier.errors import DISK_ERRORS, UserError
-from mi_classifier.files import hold
+from mi_classifier.storage.files import hold
 
 _TIMEOUT = 20  # seconds without an answer
 _ATTEMPTS = 5  # at one mirror, each going on where the one before broke off

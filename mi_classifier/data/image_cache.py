@@ -18,7 +18,7 @@ from rich.progress import Progress
 from mi_classifier.data.dataset import Split
 from mi_classifier.data.decoding import decode
 from mi_classifier.errors import UserError, choose
-from mi_classifier.files import TEMPORARY, hold
+from mi_classifier.storage.files import TEMPORARY, hold
 
 _FORMAT = 3  # of what is below; another number has all caches made anew
 _CHUNK = 256  # images in memory at once

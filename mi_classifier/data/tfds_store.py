@@ -16,7 +16,7 @@ from rich.progress import track
 
 from mi_classifier.data.image_cache import EncodedSplit
 from mi_classifier.errors import DISK_ERRORS, UserError
-from mi_classifier.files import TEMPORARY, hold
+from mi_classifier.storage.files import TEMPORARY, hold
 
 _HASHES = "hashes.json"
 _INCOMPLETE = tfds.core.constants.INCOMPLETE_PREFIX

@@ -2,7 +2,7 @@
 
 from mi_classifier.evaluation.evaluating import evaluate
 from mi_classifier.evaluation.evaluators import Evaluator, Priors
-from mi_classifier.evaluation.measuring import for_dataset, make_evaluation
+from mi_classifier.evaluation.split_pass import for_dataset, make_evaluation
 
 __all__ = [
     "Evaluator",

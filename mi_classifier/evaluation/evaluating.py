@@ -10,15 +10,15 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mi_classifier import parallel
-from mi_classifier import workdir as workdirs
+from mi_classifier.storage import workdirs
 from mi_classifier.errors import UserError
 from mi_classifier.estimate import MutualInformation
 from mi_classifier.evaluation import localizing, measuring, predictions, summary
 from mi_classifier.evaluation.calibration import Calibration
 from mi_classifier.evaluation.evaluators import Evaluator
-from mi_classifier.evaluation.run import Run, load_config, load_run
-from mi_classifier.evaluation.table import Table, print_table
-from mi_classifier.files import TEMPORARY, hold, to_json, write_hashed, write_text
+from mi_classifier.evaluation.trained_net import Run, load_config, load_run
+from mi_classifier.reporting.table import Table, print_table
+from mi_classifier.storage.files import TEMPORARY, hold, to_json, write_hashed, write_text
 
 ABLATION_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 

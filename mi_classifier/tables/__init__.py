@@ -13,8 +13,8 @@ on real images with labels of known noise. Written are TABLE.md, TABLE.json and 
 
 from collections.abc import Callable
 
-from mi_classifier.evaluation.table import markdown, print_table
-from mi_classifier.files import to_json, write_text
+from mi_classifier.reporting.table import markdown, print_table
+from mi_classifier.storage.files import to_json, write_text
 from mi_classifier.tables.channel import table_channel
 from mi_classifier.tables.classification import table_3, table_3_cub
 from mi_classifier.tables.double_digits import table_5

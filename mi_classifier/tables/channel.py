@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from mi_classifier.evaluation.table import Table, column, mean_deviation
+from mi_classifier.reporting.table import Table, column, mean_deviation
 from mi_classifier.tables import reruns
 
 FLIPS = (0.0, 0.1, 0.3, 0.5, 0.7)

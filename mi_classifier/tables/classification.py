@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from mi_classifier.evaluation.table import (
+from mi_classifier.reporting.table import (
     Table,
     mean_deviation,
     p_value,

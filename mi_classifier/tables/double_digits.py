@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from mi_classifier.activation_maps import TITLES
-from mi_classifier.evaluation.table import Table, column, mean_deviation, seeds_note
+from mi_classifier.reporting.table import Table, column, mean_deviation, seeds_note
 from mi_classifier.tables import reruns
 
 # Accuracy by digit in percent, and localization accuracy, by a rule not stated.

@@ -8,14 +8,14 @@ from ml_collections import ConfigDict
 from mi_classifier import evaluation
 from mi_classifier.activation_maps import TITLES
 from mi_classifier.evaluation import summary
-from mi_classifier.evaluation.table import (
+from mi_classifier.reporting.table import (
     Table,
     column,
     mean_deviation,
     p_value,
     seeds_note,
 )
-from mi_classifier.files import read_json
+from mi_classifier.storage.files import read_json
 from mi_classifier.tables import reruns
 from mi_classifier.tables.reruns import Run
 

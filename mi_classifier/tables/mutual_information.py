@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from mi_classifier.evaluation.table import Table, column, mean_deviation, seeds_note
-from mi_classifier.files import read_json, to_json, write_hashed
+from mi_classifier.reporting.table import Table, column, mean_deviation, seeds_note
+from mi_classifier.storage.files import read_json, to_json, write_hashed
 from mi_classifier.tables import reruns
 
 DIMS = (1, 2, 5, 10)

@@ -16,9 +16,9 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from mi_classifier import config as configs
-from mi_classifier import workdir as workdirs
+from mi_classifier.storage import workdirs
 from mi_classifier.errors import UserError, nearest
-from mi_classifier.files import read_json
+from mi_classifier.storage.files import read_json
 
 # Fields in which runs of a cell may differ when they are collected.
 _FREE = (

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from mi_classifier.data import Dataset
-from mi_classifier.data.feed import Feed
+from mi_classifier.data.pipeline import Feed
 from mi_classifier.training.state import TrainState
 from mi_classifier.training.step import TrainSteps, copy
 

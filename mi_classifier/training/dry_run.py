@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from mi_classifier import parallel
 from mi_classifier.data import Dataset
-from mi_classifier.data.feed import Call
+from mi_classifier.data.pipeline import Call
 from mi_classifier.data.images import blank_dataset
 from mi_classifier.errors import UserError
 from mi_classifier.losses import CLASSIFICATION_LOSSES, MULTI_LABEL_LOSSES

@@ -16,7 +16,7 @@ from tensorboardX.proto import event_pb2
 
 from mi_classifier import parallel
 from mi_classifier.errors import UserError
-from mi_classifier.files import append_text, to_json, write_text
+from mi_classifier.storage.files import append_text, to_json, write_text
 
 
 def write_rows(workdir: Path, rows: Sequence[Mapping[str, float]]) -> Path:

@@ -11,10 +11,10 @@ from ml_collections import ConfigDict
 
 from mi_classifier import config as configs
 from mi_classifier import evaluation, parallel, termination
-from mi_classifier import workdir as workdirs
-from mi_classifier.checkpoints import Checkpoints, best_item, has_checkpoint
+from mi_classifier.storage import workdirs
+from mi_classifier.storage.checkpoints import Checkpoints, best_item, has_checkpoint
 from mi_classifier.data import load_dataset
-from mi_classifier.data.feed import FEEDS, Call, make_feed
+from mi_classifier.data.pipeline import FEEDS, Call, make_feed
 from mi_classifier.errors import UserError, choose
 from mi_classifier.losses import LOSSES
 from mi_classifier.models import create_model

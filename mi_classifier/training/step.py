@@ -10,7 +10,7 @@ import optax
 
 from mi_classifier import parallel
 from mi_classifier.data import Dataset, Split
-from mi_classifier.data.feed import Call
+from mi_classifier.data.pipeline import Call
 from mi_classifier.losses import LOSSES
 from mi_classifier.training.state import TrainState
 

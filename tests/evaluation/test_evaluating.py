@@ -7,7 +7,7 @@ import pytest
 from scipy.special import logsumexp
 
 from mi_classifier import evaluation, parallel
-from mi_classifier import workdir as workdirs
+from mi_classifier.storage import workdirs
 from mi_classifier.data import load_dataset
 from mi_classifier.errors import UserError
 from mi_classifier.evaluation import summary
@@ -112,7 +112,7 @@ def test_the_best_epoch_is_the_one_evaluated(tiny_config, tmp_path):
 
 
 def test_no_checkpoint_yet(tiny_config, tmp_path):
-    from mi_classifier import workdir as workdirs
+    from mi_classifier.storage import workdirs
 
     workdirs.open_for(tiny_config(), tmp_path / "run")
     with pytest.raises(UserError, match="no checkpoint yet"):

@@ -13,8 +13,8 @@ import pytest
 from safetensors.numpy import save_file
 from tensorboardX.proto import event_pb2
 
-from mi_classifier import workdir as workdirs
-from mi_classifier.checkpoints import restore_best
+from mi_classifier.storage import workdirs
+from mi_classifier.storage.checkpoints import restore_best
 from mi_classifier.errors import UserError
 from mi_classifier.training import loop, train
 from tests.conftest import REPOSITORY

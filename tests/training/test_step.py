@@ -11,7 +11,7 @@ import pytest
 from mi_classifier import parallel
 from mi_classifier.data import Dataset
 from mi_classifier.data.dataset import draw_stored
-from mi_classifier.data.feed import Call, DeviceFeed, StreamFeed
+from mi_classifier.data.pipeline import Call, DeviceFeed, StreamFeed
 from mi_classifier.losses import CLASSIFICATION_LOSSES
 from mi_classifier.models import ModelOutput, create_model
 from mi_classifier.training.state import create_state

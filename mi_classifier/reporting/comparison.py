@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from mi_classifier import config as configs
-from mi_classifier import workdir as workdirs
+from mi_classifier.storage import workdirs
 from mi_classifier.activation_maps import TITLES
 from mi_classifier.errors import UserError
 from mi_classifier.evaluation.evaluators import RULES
-from mi_classifier.evaluation.table import Table, percent, print_table
-from mi_classifier.files import read_json
+from mi_classifier.reporting.table import Table, percent, print_table
+from mi_classifier.storage.files import read_json
 
 _FEW = 8  # fields in which runs differ that are shown, these before others
 _FIRST = (

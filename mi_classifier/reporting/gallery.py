@@ -11,7 +11,7 @@ from PIL import Image
 from mi_classifier import localization
 from mi_classifier.activation_maps import TITLES
 from mi_classifier.evaluation.localizing import find_targets, labels_of
-from mi_classifier.evaluation.run import Run
+from mi_classifier.evaluation.trained_net import Run
 from mi_classifier.progress import tracked
 
 MOST_IMAGES = 500

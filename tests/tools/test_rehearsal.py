@@ -5,7 +5,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from mi_classifier import rehearsal
+from tools import rehearsal
 from mi_classifier.errors import UserError
 
 

@@ -12,7 +12,7 @@ from mi_classifier.data import load_dataset
 from mi_classifier.errors import UserError
 from mi_classifier.evaluation import explanation, figures
 from mi_classifier.evaluation.evaluators import Inference, Priors
-from mi_classifier.evaluation.run import load_run
+from mi_classifier.evaluation.trained_net import load_run
 from mi_classifier.models import ModelOutput
 from tests.evaluation.conftest import MARKUP
 

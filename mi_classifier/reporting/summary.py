@@ -9,7 +9,7 @@ import numpy as np
 
 from mi_classifier.activation_maps import TITLES
 from mi_classifier.evaluation.evaluators import RULES
-from mi_classifier.evaluation.table import Table, percent
+from mi_classifier.reporting.table import Table, percent
 from mi_classifier.information import NATS_PER_BIT
 
 _MOST_CLASSES = 20  # that get a row each

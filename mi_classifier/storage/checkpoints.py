@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 
 from mi_classifier import parallel
 from mi_classifier.errors import UserError
-from mi_classifier.files import hash_text
+from mi_classifier.storage.files import hash_text
 
 FOLDER = "checkpoints"
 UNFINISHED = "*.orbax-checkpoint-tmp*"  # what a kill may leave in it

@@ -22,9 +22,9 @@ from mi_classifier.evaluation import (
 )
 from mi_classifier.evaluation import figures as drawing
 from mi_classifier.evaluation.evaluators import Inference, Priors, paper_rule
-from mi_classifier.evaluation.run import Run, load_config, load_run
-from mi_classifier.evaluation.table import Table, print_table
-from mi_classifier.files import write_text
+from mi_classifier.evaluation.trained_net import Run, load_config, load_run
+from mi_classifier.reporting.table import Table, print_table
+from mi_classifier.storage.files import write_text
 from mi_classifier.models import infer
 from mi_classifier.progress import tracked
 

@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 
 from mi_classifier import config as configs
 from mi_classifier import parallel
-from mi_classifier import workdir as workdirs
-from mi_classifier.checkpoints import check_has_checkpoint, restore_best
+from mi_classifier.storage import workdirs
+from mi_classifier.storage.checkpoints import check_has_checkpoint, restore_best
 from mi_classifier.data import Dataset, load_dataset
 from mi_classifier.errors import UserError
 from mi_classifier.models import create_model

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mi_classifier import files
+from mi_classifier.storage import files
 from mi_classifier.errors import UserError
 
 
@@ -102,7 +102,7 @@ def test_a_kill_between_a_file_and_its_hash_leaves_the_old_file(tmp_path, monkey
 
 HOLD = """
 import pathlib, sys, time
-from mi_classifier import files
+from mi_classifier.storage import files
 with files.hold(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from mi_classifier.checkpoints import Checkpoints
+from mi_classifier.storage.checkpoints import Checkpoints
 from mi_classifier.errors import UserError
 
 

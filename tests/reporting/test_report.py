@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from mi_classifier import evaluation, files, localization
+from mi_classifier import evaluation, localization
+from mi_classifier.storage import files
 from mi_classifier.evaluation import gallery
-from mi_classifier.evaluation.run import load_run
+from mi_classifier.evaluation.trained_net import load_run
 from tests.evaluation.conftest import MARKUP
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mi_classifier import parallel
-from mi_classifier.data.feed import DeviceFeed, StreamFeed, make_feed
+from mi_classifier.data.pipeline import DeviceFeed, StreamFeed, make_feed
 from mi_classifier.errors import UserError
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from mi_classifier import workdir as workdirs
+from mi_classifier.storage import workdirs
 from mi_classifier.data import arrays
 from mi_classifier.errors import check_options
 from mi_classifier.estimate import CrossFit, cross_fit
 from mi_classifier.evaluation import predictions
-from mi_classifier.files import to_json, write_hashed
+from mi_classifier.storage.files import to_json, write_hashed
 
 
 def train_cross_fit(config: ConfigDict, workdir: Path) -> None:

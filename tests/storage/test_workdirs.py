@@ -1,7 +1,7 @@
 import pytest
 from ml_collections import ConfigDict
 
-from mi_classifier import workdir as workdirs
+from mi_classifier.storage import workdirs
 from mi_classifier.errors import UserError
 
 

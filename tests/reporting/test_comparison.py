@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from mi_classifier.errors import UserError
-from mi_classifier.evaluation.comparison import compare, comparison
+from mi_classifier.reporting.comparison import compare, comparison
 
 
 def rows(table):

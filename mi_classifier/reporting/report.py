@@ -14,9 +14,9 @@ from mi_classifier.activation_maps import TITLES
 from mi_classifier.evaluation import figures as drawing
 from mi_classifier.evaluation import gallery, pictures
 from mi_classifier.evaluation.evaluators import RULES
-from mi_classifier.evaluation.run import Run
-from mi_classifier.evaluation.table import Table
-from mi_classifier.files import write_text
+from mi_classifier.evaluation.trained_net import Run
+from mi_classifier.reporting.table import Table
+from mi_classifier.storage.files import write_text
 
 # Of the figures that the report shows; of images with their maps the gallery has more.
 CAPTIONS = {

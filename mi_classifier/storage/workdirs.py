@@ -7,7 +7,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mi_classifier import checkpoints, files, parallel
+from mi_classifier import parallel
+from mi_classifier.storage import checkpoints, files
 from mi_classifier import config as configs
 from mi_classifier.errors import UserError
 

@@ -1,6 +1,6 @@
 """Archives in the official layouts with generated images, to rehearse on.
 
-    python -m mi_classifier.rehearsal cub200 --out=rehearsal.tgz
+    python tools/rehearsal.py cub200 --out=rehearsal.tgz
 
 A class is a color and the direction of a grating; an object of it is an ellipse
 somewhere on blurred noise, and its box is known. Where the official archives cannot be
