@@ -2,26 +2,26 @@
 
 from absl import flags
 
-from mi_classifier import cli
+from mi_classifier import cli, commands
 from mi_classifier.errors import UserError
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "give a folder that train.py wrote, as in --workdir=runs/gmm."
 )
 _ABLATION = flags.DEFINE_boolean(
-    "ablation", False, "what each part of infoCAM brings to localization, instead."
+    "ablation", False, "show what each part of infoCAM adds to localization instead."
 )
 _IMAGES = flags.DEFINE_list(
-    "images", [], "what the net says of these files and folders of images, instead."
+    "images", [], "classify these images (files or folders), not the test split."
 )
 _LABEL = flags.DEFINE_string(
-    "label", "", "with --images: the class to draw maps of; by default the likeliest."
+    "label", "", "with --images: the class whose maps to draw; default: the likeliest."
 )
 _RIVAL = flags.DEFINE_string(
     "rival", "", "with --label: another class; a map shows why it is not that one."
 )
 _COMPARE = flags.DEFINE_list(
-    "compare", [], "evaluated workdirs, or patterns of them, side by side, instead."
+    "compare", [], "show evaluated workdirs, or patterns of them, side by side instead."
 )
 _DISTRIBUTED = cli.define_distributed()
 
@@ -32,29 +32,21 @@ def main() -> None:
         f"--{name}" for name, flag in modes.items() if flag.present and flag.value != []
     ]
     if len(asked) > 1:
-        raise UserError(f"{', '.join(asked)}: one at a time")
+        raise UserError(f"{', '.join(asked)}: give one of these at a time")
     for flag in (_IMAGES, _COMPARE):
         if flag.present and not flag.value:
             raise UserError(f"--{flag.name}: is empty")
     if not _IMAGES.value and (_LABEL.value or _RIVAL.value):
         raise UserError("--label, --rival: give images too, --images=FILE,FOLDER")
     if _COMPARE.value:
-        from mi_classifier.evaluation import comparison
-
-        comparison.compare(_COMPARE.value)
+        commands.compare(_COMPARE.value)
         return
     workdir = cli.required(_WORKDIR)
     if _IMAGES.value:
-        from mi_classifier.evaluation import explanation
-
-        explanation.explain(workdir, _IMAGES.value, _LABEL.value, _RIVAL.value)
+        commands.explain(workdir, _IMAGES.value, _LABEL.value, _RIVAL.value)
         return
-
     cli.join(_DISTRIBUTED)
-
-    from mi_classifier import evaluation
-
-    evaluation.evaluate(workdir, ablation=_ABLATION.value)
+    commands.evaluate(workdir, ablation=_ABLATION.value)
 
 
 if __name__ == "__main__":

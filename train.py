@@ -1,8 +1,9 @@
-"""Trains a classifier: python train.py --config=configs/gmm.py [--workdir=FOLDER]."""
+"""Trains and evaluates: python train.py --config=configs/gmm.py [--workdir=FOLDER]."""
 
 from absl import flags
+from ml_collections import ConfigDict
 
-from mi_classifier import cli
+from mi_classifier import cli, commands
 
 _CONFIG = cli.define_config()
 _WORKDIR = flags.DEFINE_string(
@@ -12,17 +13,12 @@ _DISTRIBUTED = cli.define_distributed()
 flags.declare_key_flag("config")
 
 
-def main() -> None:
-    config = cli.required(_CONFIG)
+def main(config: ConfigDict | None) -> None:
+    cli.required(_CONFIG)
     workdir = _WORKDIR.value or cli.default_workdir()
-
     cli.join(_DISTRIBUTED)
-
-    from mi_classifier import evaluation, training
-
-    training.train(config, workdir)
-    evaluation.evaluate(workdir)
+    commands.train_and_evaluate(config, workdir)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, known_options=commands.known_options)

@@ -1,9 +1,9 @@
-"""Every benchmark in one run: tables on the terminal, and their figures in one file.
+"""Run every benchmark: print their tables, and write their results to one file.
 
     pip install torch && python benchmarks [--json=FILE] [--only=nets,start]
 
-Each is a script of this folder, in a process of its own. PyTorch is what nets, maps and
-the input pipeline stand beside.
+Each benchmark is a script of this folder and runs in a process of its own. PyTorch is
+what nets, maps and the input pipeline are compared with.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import common
 
-# By name a script and its options; README says how to run them on a GPU.
+# The script and its options by name; the docs say how to run them on a GPU.
 BENCHMARKS = {
     "nets": ("training_step.py",),
     "maps": ("localization.py", "--images=64"),
@@ -33,17 +33,17 @@ def main() -> None:
     chosen = arguments.only.split(",")
     for name in chosen:
         if name not in BENCHMARKS:
-            parser.error(f"--only: no benchmark {name!r}; there are {names}")
-    figures = {}
+            parser.error(f"--only: no benchmark {name!r}; choose from {names}")
+    results = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in chosen:
             script, *options = BENCHMARKS[name]
             path = Path(folder) / f"{name}.json"
             command = [sys.executable, Path(__file__).parent / script, *options]
             subprocess.run([*command, f"--json={path}"], check=True)
-            figures[name] = json.loads(path.read_text())
+            results[name] = json.loads(path.read_text())
     if arguments.json:
-        Path(arguments.json).write_text(json.dumps(figures, indent=2) + "\n")
+        Path(arguments.json).write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":

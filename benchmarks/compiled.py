@@ -1,12 +1,12 @@
-"""The paper's training steps compiled for a CUDA card, which need not be there.
+"""Compile the paper's training steps for a CUDA card that need not be present.
 
     pip install '.[cuda]' && python benchmarks/compiled.py [--memory_gib=11]
 
-XLA compiles for a description of a card (compute capability 8.0 here), and tells what
-the program takes: the memory of a step with the paper's batch sizes, plain, with
-rematerialization and with microbatches; its FLOPs; how much of the state it updates in
-place; and whether anything in it waits for the host. Runs on any machine; nothing is
-timed.
+XLA compiles for a description of a card (compute capability 8.0 here) and reports on
+the program: the memory of a step with the paper's batch sizes, plain, with
+rematerialization and with microbatches; its FLOPs; the share of the state that it
+updates in place; and the operations that wait for the host. This runs on any machine
+and times nothing but the compilation.
 """
 
 import functools
@@ -26,11 +26,10 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import Mesh, PartitionSpec
 from ml_collections import ConfigDict
-from rich.progress import track
 
-from configs import common as recipes
 from mi_classifier import parallel
 from mi_classifier.data.images import blank_dataset
+from mi_classifier.progress import tracked
 from mi_classifier.training import dry_run
 
 CARD = """
@@ -61,20 +60,22 @@ dnn_version_info {{ major: 9 minor: 8 }}
 platform_name: "CUDA"
 device_description_str: "a card of {memory} bytes"
 """
-# Rematerialization, microbatches or both.
-WAYS = {
+# Two ways to save memory: rematerialization and microbatches.
+SAVINGS = {
     "plain": (),
     "remat": ("remat",),
-    "parts": ("parts",),
-    "both": ("remat", "parts"),
+    "microbatches": ("microbatches",),
+    "both": ("remat", "microbatches"),
 }
-# What a program would have to contain to talk to the host while it runs.
-HOST = r"\b(infeed|outfeed|send|recv|xla_python_\w*callback|xla_ffi_\w*callback)\b"
+# Operations by which a running program talks to the host.
+HOST_OPERATIONS = (
+    r"\b(infeed|outfeed|send|recv|xla_python_\w*callback|xla_ffi_\w*callback)\b"
+)
 
 
 def card(memory_gib: float) -> jax.Device:
-    """Returns a device that programs can be compiled for, but not run on."""
-    jax.devices()  # finds the plugin
+    """Returns a device for which programs can be compiled, but not run."""
+    jax.devices()  # loads the CUDA plugin
     text = CARD.format(memory=int(memory_gib * 2**30))
     return topologies.get_topology_desc(
         "", "cuda", topology="1x1x1", target_config=text
@@ -88,8 +89,8 @@ def on_devices(
     out_axes: Any,
     donate_argnums: Sequence[int],
 ) -> Callable[..., Any]:
-    """`parallel.on_devices` for one device that is not there."""
-    del out_axes  # replicated
+    """Replaces `parallel.on_devices` for one device that is not present."""
+    del out_axes  # everything that a step returns is replicated
 
     def each(function: Callable[[Any, Any], Any], *trees: Any) -> Any:
         return jax.tree.map(function, *trees, is_leaf=lambda axis: axis is None)
@@ -116,7 +117,7 @@ def on_devices(
 
 
 def lower_step(config: ConfigDict, device: jax.Device) -> jax.stages.Lowered:
-    """Lowers one training step of a config for a device that is not there."""
+    """Lowers one training step of a config for a device that is not present."""
     data = {"side": config.data.side, "normalization": config.data.normalization}
     stored = config.data.get("stored_side", config.data.side)
     dataset = blank_dataset(**data, stored_side=stored, num_classes=200)
@@ -127,17 +128,17 @@ def lower_step(config: ConfigDict, device: jax.Device) -> jax.stages.Lowered:
         mock.patch.object(parallel, "replicate", lambda tree: tree),
         mock.patch.object(jax, "default_backend", lambda: "gpu"),
     ):
-        step, state, call = dry_run.abstract_step(config, dataset)
+        step, state, batches = dry_run.abstract_step(config, dataset)
         key = jax.eval_shape(lambda: jax.random.key(0))
-        return step.func.lower(key, state, call)
+        return step.func.lower(key, state, batches)
 
 
-def figures(config: ConfigDict, device: jax.Device) -> dict[str, float]:
-    """What XLA says of a config's training step."""
+def analyze(config: ConfigDict, device: jax.Device) -> dict[str, float]:
+    """Returns what XLA reports on a config's training step."""
     started = time.perf_counter()
     compiled = lower_step(config, device).compile()
     seconds = time.perf_counter() - started
-    # Counted on CPUs: a compiler without its card does not count.
+    # XLA counts FLOPs only for a device that is present, so the CPU stands in.
     cost = lower_step(config, jax.devices()[0]).cost_analysis()
     memory, text = compiled.memory_analysis(), compiled.as_text()
     gib = 2**30
@@ -148,7 +149,7 @@ def figures(config: ConfigDict, device: jax.Device) -> dict[str, float]:
         "total_gib": (memory.temp_size_in_bytes + memory.argument_size_in_bytes) / gib,
         "tera_flops": cost["flops"] / 1e12,
         "compile_seconds": seconds,
-        "host_calls": len(re.findall(HOST, text)),
+        "host_calls": len(re.findall(HOST_OPERATIONS, text)),
     }
 
 
@@ -160,20 +161,20 @@ def main() -> None:
     device = card(arguments.memory_gib)
     columns = ["compiled", "dtype", "remat", "batch", "GiB", "TFLOP", "in place"]
     columns += ["host calls", "compiled in"]
-    rows, cases_found = [], []
+    rows, results = [], []
     cases = [
-        (backbone, data, dtype, way)
+        (backbone, data, dtype, saving)
         for data in ("cub200", "tiny_imagenet")
         for backbone in ("vgg16_gap", "resnet50")
         for dtype in ("float32", "bfloat16")
-        for way in (WAYS if dtype == "float32" else ("plain",))
-        if arguments.only in f"{backbone} {data} {dtype} {way}"
+        for saving in (SAVINGS if dtype == "float32" else ("plain",))
+        if arguments.only in f"{backbone} {data} {dtype} {saving}"
     ]
-    for backbone, data, dtype, way in track(cases, "compiling"):
-        config = recipes.localization(backbone, data, adl=False)
+    for backbone, data, dtype, saving in tracked(cases, "compiling"):
+        config = common.localization_config(backbone, data)
         config.model.dtype = dtype
-        config.model.remat = "remat" in WAYS[way]
-        if "parts" in WAYS[way]:
+        config.model.remat = "remat" in SAVINGS[saving]
+        if "microbatches" in SAVINGS[saving]:
             config.microbatches = 5 if config.batch_size % 8 else 8
         case = {
             "net": f"{backbone}, {data}",
@@ -185,7 +186,7 @@ def main() -> None:
         batch = f"{config.batch_size} / {config.microbatches}".removesuffix(" / 1")
         cells = [case["net"], dtype, "yes" if config.model.remat else "", batch]
         try:
-            found = figures(config, device)
+            found = analyze(config, device)
             cells += [
                 f"{found['total_gib']:.2f}",
                 f"{found['tera_flops']:.2f}",
@@ -196,10 +197,10 @@ def main() -> None:
         except jax.errors.JaxRuntimeError as error:
             found = {"error": " ".join(str(error).split())[:300]}
             cells.append(found["error"][:40])
-        cases_found.append(case | found)
+        results.append(case | found)
         rows.append(cells + [""] * (len(columns) - len(cells)))
     title = f"one training step, for a card of {arguments.memory_gib:g} GiB"
-    common.report(title, columns, rows, cases_found, arguments.json)
+    common.report(title, columns, rows, results, arguments.json)
 
 
 if __name__ == "__main__":

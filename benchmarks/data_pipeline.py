@@ -1,17 +1,17 @@
-"""From an archive to the device: time, images a second and peak memory of each stage.
+"""Measure each stage from the archive to the device: time, images a second, memory.
 
     python benchmarks/data_pipeline.py
     python tools/rehearsal.py cub200 --out=cub.tgz --num_images=11788
     python benchmarks/data_pipeline.py --data=cub200 --archive=cub.tgz
 
-Without an archive one of 1,000 images is generated. With PyTorch installed, its usual
-way stands beside "crop, flip, normalize": a DataLoader that decodes, resizes, crops,
-flips and normalizes, on as many workers as there are cores.
+Without --archive, an archive of 1,000 images is generated. If PyTorch is installed, its
+DataLoader is timed beside "crop, flip, normalize": it decodes, resizes, crops, flips
+and normalizes image files on as many workers as there are cores.
 
-"prepare" streams the archive into TFDS's records and decodes them into the cache; the
-other stages start from there. Each stage has a process of its own, for its memory; what
-is mapped from disk counts as long as the system keeps it, so "anonymous" is the memory
-that the process itself holds, at the end of the stage.
+"prepare" streams the archive into TFDS's records and decodes them into the cache. The
+other stages read the cache. Each stage runs in a process of its own, so that its memory
+can be measured. "peak GiB" counts pages mapped from disk while the system keeps them;
+"own" is the memory that the process itself holds at the end of the stage.
 """
 
 import importlib.util
@@ -28,9 +28,8 @@ from pathlib import Path
 import common
 import numpy as np
 
-from configs import common as recipes
-from tools import rehearsal
 from mi_classifier.data import Dataset, images, load_dataset
+from tools import rehearsal
 
 BATCH = 128
 
@@ -50,60 +49,66 @@ def hash_all(config: dict) -> int:
 
 
 def stream(config: dict) -> int:
-    from mi_classifier.data.pipeline import StreamFeed
+    from mi_classifier.data.pipeline import StreamPipeline
 
-    return feed(StreamFeed, config)
+    return run_epoch(StreamPipeline, config)
 
 
 def keep_on_device(config: dict) -> int:
-    from mi_classifier.data.pipeline import DeviceFeed
+    from mi_classifier.data.pipeline import DevicePipeline
 
-    return feed(DeviceFeed, config)
+    return run_epoch(DevicePipeline, config)
 
 
-def feed(make: Callable, config: dict, take: Callable | None = None) -> int:
-    """Brings an epoch of shuffled batches to the device, where each is taken.
+def run_epoch(make: Callable, config: dict, use: Callable | None = None) -> int:
+    """Brings an epoch of shuffled batches to the device, and uses each there.
 
-    Not counted is what opens the cache, and the first epoch, which compiles.
+    The time goes to `config["seconds"]`. It excludes opening the cache and the first
+    epoch, which compiles.
+
+    Args:
+      make: makes a pipeline of a split.
+      config: of the data.
+      use: a compiled function of a split and rows; by default it gathers the rows.
     """
     import jax
     import jax.numpy as jnp
 
     split = load_dataset(config).splits["train"]
     order = np.random.default_rng(0).permutation(len(split["label"])).astype(np.int32)
-    batches = order[: len(order) // BATCH * BATCH].reshape(-1, BATCH)
+    order = order[: len(order) // BATCH * BATCH].reshape(-1, BATCH)
     gather = jax.jit(lambda split, rows: split["image"][rows].astype(jnp.uint8))
     for _ in range(2):
-        source = None  # lets go of the last one's memory
+        pipeline = None  # frees the memory of the first epoch's
         started = time.perf_counter()
-        source = make(split)
-        for call in source.calls(batches, 1):
-            own = dict(call.split)
-            if source.axis is not None:
-                own = {name: array[0] for name, array in own.items()}
-            jax.block_until_ready((take or gather)(own, call.rows[0, 0]))
+        pipeline = make(split)
+        for batches in pipeline.batches(order, 1):
+            arrays = dict(batches.split)
+            if pipeline.axis is not None:
+                arrays = {name: array[0] for name, array in arrays.items()}
+            jax.block_until_ready((use or gather)(arrays, batches.rows[0, 0]))
     config["seconds"] = time.perf_counter() - started
-    return batches.size
+    return order.size
 
 
 def train_input(config: dict) -> int:
-    """Streams an epoch and makes the net's input of it, as a training step does."""
+    """Streams an epoch and computes the net's input, as a training step does."""
     import jax
 
-    from mi_classifier.data.pipeline import StreamFeed
+    from mi_classifier.data.pipeline import StreamPipeline
 
     dataset = load_dataset(config)
 
     def make(split: dict, rows: np.ndarray) -> jax.Array:
         keys = jax.vmap(jax.random.key)(rows)
-        drawn = jax.vmap(dataset.draw, (0, None, 0))(keys, split, rows)
-        return dataset.preprocess(drawn["image"])
+        examples = jax.vmap(dataset.augment, (0, None, 0))(keys, split, rows)
+        return dataset.preprocess(examples["image"])
 
-    return feed(StreamFeed, config, jax.jit(make))
+    return run_epoch(StreamPipeline, config, jax.jit(make))
 
 
 def torch_input(config: dict) -> int:
-    """The same by PyTorch's DataLoader over the image files."""
+    """Does the same with PyTorch's DataLoader on the image files."""
     import torch
     from PIL import Image
 
@@ -143,7 +148,7 @@ def torch_input(config: dict) -> int:
             multiprocessing_context="fork",
             persistent_workers=True,
         )
-        for _ in range(2):  # as ours, the second epoch counts
+        for _ in range(2):  # only the second epoch counts, as in `run_epoch`
             started = time.perf_counter()
             count = sum(len(batch) for batch in loader)
         config["seconds"] = time.perf_counter() - started
@@ -197,9 +202,9 @@ def main() -> None:
     parser.add_argument("--archive", help="by default one is generated")
     parser.add_argument("--data_dir", help="where to prepare; a temporary folder")
     arguments = parser.parse_args()
-    config = recipes.localization("vgg16_gap", arguments.data, False).data.to_dict()
+    config = common.localization_config("vgg16_gap", arguments.data).data.to_dict()
     context = multiprocessing.get_context("spawn")
-    rows, figures = [], {}
+    rows, results = [], {}
     with tempfile.TemporaryDirectory() as folder:
         archive = arguments.archive
         if not archive:
@@ -214,14 +219,22 @@ def main() -> None:
             process = context.Process(target=worker, args=(stage, config, child))
             process.start()
             child.close()
-            f = figures[stage] = pipe.recv()
+            result = results[stage] = pipe.recv()
             process.join()
-            speed = f"{f['images'] / f['s']:,.0f}"
-            memory = (f"{f['peak']:.2f}", f"{f['anonymous']:.2f}")
-            rows.append([stage, f"{f['images']:,}", f"{f['s']:.2f}", speed, *memory])
+            images_per_s = result["images"] / result["s"]
+            rows.append(
+                [
+                    stage,
+                    f"{result['images']:,}",
+                    f"{result['s']:.2f}",
+                    f"{images_per_s:,.0f}",
+                    f"{result['peak']:.2f}",
+                    f"{result['anonymous']:.2f}",
+                ]
+            )
     columns = ["input pipeline", "images", "s", "images a second", "peak GiB", "own"]
     title = f"{arguments.data}, batches of {BATCH}"
-    common.report(title, columns, rows, figures, arguments.json)
+    common.report(title, columns, rows, results, arguments.json)
 
 
 def _has_torch(data: str) -> bool:

@@ -1,10 +1,11 @@
-"""Readers of files fed with anything, guided by coverage: UserError or an answer.
+"""Fuzz the readers of files: each must read a file or raise a UserError.
 
     pip install atheris && python benchmarks/fuzz.py [--seconds=60] [--only=idx]
 
-Each reader starts from sound files, in a process of its own; libFuzzer (atheris)
-changes them. What counts as found: another exception than the stated one, a crash of
-the interpreter, more than 2 GiB of memory, or ten seconds without an answer.
+Each reader runs in a process of its own. libFuzzer (atheris), guided by coverage,
+changes files that are in order. It reports any exception but ValueError, of which
+UserError is one, a crash of the interpreter, more than 2 GiB of memory, and ten seconds
+without an answer.
 """
 
 import contextlib
@@ -24,11 +25,9 @@ import common
 import numpy as np
 from PIL import Image
 
-REPOSITORY = Path(__file__).parents[1]
-
 
 def archives() -> list[bytes]:
-    """Tar and zip archives of two members, compressed in all ways."""
+    """Returns tar and zip archives of two members, one for each compression."""
     made = []
     for mode in ("w", "w:gz", "w:bz2", "w:xz"):
         file = io.BytesIO()
@@ -46,14 +45,14 @@ def archives() -> list[bytes]:
 
 
 def idx_files() -> list[bytes]:
-    """Labels and images, gzipped and not."""
+    """Returns idx files of labels and images, gzipped and not."""
     images = np.array([2051, 2, 28, 28], ">u4").tobytes() + bytes(2 * 28 * 28)
     labels = np.array([2049, 3], ">u4").tobytes() + bytes([1, 2, 3])
     return [images, labels, gzip.compress(images), gzip.compress(labels)]
 
 
 def images() -> list[bytes]:
-    """A small picture in several formats."""
+    """Returns a small picture in several formats."""
     picture = Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
     made = []
     for kind in ("png", "jpeg", "gif", "bmp", "webp", "tiff"):
@@ -64,12 +63,12 @@ def images() -> list[bytes]:
 
 
 def tables() -> list[bytes]:
-    """Files of comma-separated values."""
+    """Returns files of comma-separated values."""
     return [b"a,b,y\n1,2,x\n3,4,z\n", b"1,2\n3,4\n", '"\u00fc",y\n1,"a\nb"\n'.encode()]
 
 
 def npz_files() -> list[bytes]:
-    """Arrays of inputs and labels, compressed and not."""
+    """Returns .npz files of inputs and labels, compressed and not."""
     made = []
     for save in (np.savez, np.savez_compressed):
         file = io.BytesIO()
@@ -79,7 +78,7 @@ def npz_files() -> list[bytes]:
 
 
 def reader(name: str) -> Callable[[bytes], object]:
-    """What reads a file's content, and raises nothing but what it states."""
+    """Returns a function that reads the content of a file of one kind."""
     ours = {name: importlib.import_module(module) for name, module in OURS.items()}
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     path = Path(tempfile.mkdtemp(dir=memory)) / f"file.{name}"
@@ -124,11 +123,11 @@ INSTRUMENTED = ("tarfile", "zipfile", "gzip", "PIL", *OURS.values())
 
 
 def fuzz(name: str, options: list[str]) -> None:
-    """Never returns; libFuzzer ends the process."""
+    """Fuzzes a reader; never returns, because libFuzzer ends the process."""
     import atheris
 
     for module in [m for m in sys.modules if m.startswith(INSTRUMENTED)]:
-        del sys.modules[module]  # to be imported again, instrumented
+        del sys.modules[module]  # so that it is imported again, instrumented
     with atheris.instrument_imports(include=INSTRUMENTED):
         read = reader(name)
 
@@ -145,7 +144,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=60, help="for each reader")
     parser.add_argument("--only", default="", help="one of the readers")
     arguments = parser.parse_args()
-    rows, figures = [], {}
+    rows, results = [], {}
     for name, seeds in SEEDS.items():
         if arguments.only not in name:
             continue
@@ -170,12 +169,12 @@ def main() -> None:
         log = done.stderr + done.stdout
         tried = re.findall(r"number_of_executed_units: (\d+)", log)
         found = "nothing" if done.returncode == 0 else log[-1500:]
-        figures[name] = {"inputs": int(tried[0]) if tried else None, "found": found}
+        results[name] = {"inputs": int(tried[0]) if tried else None, "found": found}
         rows.append([name, f"{int(tried[0]):,}" if tried else "", found.strip()[-300:]])
         if done.returncode:
             print(f"{name}: {found}")
     columns = ["reader", "inputs tried", "found"]
-    common.report("fuzz", columns, rows, figures, arguments.json)
+    common.report("fuzz", columns, rows, results, arguments.json)
 
 
 LIMITS = ["-rss_limit_mb=2048", "-timeout=10", "-print_final_stats=1", "-verbosity=0"]

@@ -1,12 +1,13 @@
-"""Features to infoCAM, box and IoU, beside the ways in public use.
+"""Time the way from features to infoCAM, box and IoU, beside public implementations.
 
     pip install torch && python benchmarks/localization.py [--images=128] [--rounds=5]
 
-The other sides do what the authors' program and the public WSOL evaluation do, one
-image at a time: a PyTorch gather of one class's weights after another, a region by a
-convolution with ones, OpenCV for resizing, color map, contours and box. Everything runs
-in this process, in turns; of the rounds the fastest counts. The forward pass of the net
-is there to compare with: it is the other half of an evaluation.
+The other implementations follow the authors' program and the public WSOL evaluation.
+They handle one image at a time. PyTorch gathers the weights of one class after another
+and sums over a region by a convolution with ones; OpenCV resizes, applies the color
+map, and finds contours and boxes. All implementations run in this process in turns, and
+the fastest round counts. The net's forward pass is timed too, because it is the other
+half of an evaluation.
 """
 
 import time
@@ -23,13 +24,13 @@ SIZE, REGION, CLASSES, CHANNELS = 224, 5, 200, 1024
 
 
 def ours_boxes(features: object, kernel: object, labels: np.ndarray) -> np.ndarray:
-    """InfoCAM and boxes, a batch at once."""
+    """Computes infoCAM and boxes of a batch at once."""
     maps = activation_maps.info_cam(features, kernel, labels, REGION)
     return localization.boxes_from_maps(maps, SIZE)
 
 
 def authors_maps(features: object, weight: object, labels: np.ndarray) -> list:
-    """InfoCAM as a loop over images and classes."""
+    """Computes infoCAM in a loop over images and classes."""
     import torch
 
     ones = torch.ones(1, 1, REGION, REGION)
@@ -49,7 +50,7 @@ def authors_maps(features: object, weight: object, labels: np.ndarray) -> list:
 def authors_vectorized_maps(
     features: object, weight: object, labels: np.ndarray
 ) -> list:
-    """The same with one matrix product an image over all classes."""
+    """Computes infoCAM by one matrix product an image over all classes."""
     import torch
 
     ones = torch.ones(1, 1, REGION, REGION)
@@ -64,7 +65,7 @@ def authors_vectorized_maps(
 
 
 def authors_boxes(maps: list) -> np.ndarray:
-    """Boxes by a color map, a threshold of its gray and the largest contour."""
+    """Finds boxes: color map, threshold of its gray values, largest contour."""
     boxes = []
     for m in maps:
         large = cv2.resize(m, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
@@ -76,14 +77,14 @@ def authors_boxes(maps: list) -> np.ndarray:
 
 
 def ours_curve(maps: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """The public evaluation's curve, from maps of the net."""
+    """Computes the box accuracy curve of the public evaluation, a batch at once."""
     scores = localization.score_maps(maps, SIZE)
     ones = np.ones(len(maps), int)
     return localization.box_accuracy_curve(scores, truth, ones)
 
 
 def loop_curve(maps: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """The same as a loop over maps and thresholds."""
+    """Computes the box accuracy curve in a loop over maps and thresholds."""
     overlaps = []
     for m, (true,) in zip(maps, truth.astype(int), strict=True):
         large = cv2.resize(m, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
@@ -114,14 +115,17 @@ def _largest(gray: np.ndarray, threshold: int, mode: int) -> tuple[int, ...]:
 
 
 def fastest(rounds: int, sides: dict[str, Callable]) -> dict[str, float]:
-    """Runs the sides in turns after one of each to warm up; seconds of the fastest."""
+    """Runs the implementations in turns; returns the seconds of each one's fastest run.
+
+    Each runs once before, to warm up.
+    """
     times: dict[str, list[float]] = {name: [] for name in sides}
-    for side in sides.values():
-        side()
+    for run in sides.values():
+        run()
     for _ in range(rounds):
-        for name, side in sides.items():
+        for name, run in sides.items():
             started = time.perf_counter()
-            side()
+            run()
             times[name].append(time.perf_counter() - started)
     return {name: min(values) for name, values in times.items()}
 
@@ -167,8 +171,8 @@ def main() -> None:
     )
     print(f"maps differ by {np.abs(maps - reference).max() / scale:.1e} of the largest")
     print(f"boxes agree at a mean IoU of {agreement.mean():.3f}")
-    ours_figures, loop_figures = ours_curve(maps, truth), loop_curve(maps, truth)
-    print(f"curves differ by {np.abs(ours_figures - loop_figures).max():.3f} at most")
+    curves = ours_curve(maps, truth), loop_curve(maps, truth)
+    print(f"curves differ by {np.abs(curves[0] - curves[1]).max():.3f} at most")
 
     cases = {
         "features to infoCAM, box, IoU": {
@@ -182,20 +186,20 @@ def main() -> None:
             "OpenCV loop": lambda: loop_curve(maps, truth),
         },
     }
-    rows, figures = [], {}
+    rows, results = [], {}
     for title, sides in cases.items():
-        figures[title] = seconds = fastest(arguments.rounds, sides)
+        results[title] = seconds = fastest(arguments.rounds, sides)
         for name, value in seconds.items():
             each = f"{1e3 * value / arguments.images:.3f}"
             ratio = f"{value / seconds['ours']:.1f}"
             rows.append(["" if name != "ours" else title, name, each, ratio])
     columns = ["localization", "", "ms an image", "times ours"]
     note = f"{arguments.images} images, maps on {jax.devices()[0].device_kind}"
-    common.report("maps to boxes", columns, rows, figures, arguments.json, [note])
+    common.report("maps to boxes", columns, rows, results, arguments.json, [note])
 
 
 def forward_pass(images: int) -> Callable[[], object]:
-    """The net's inference on so many images, four at a time on CPUs."""
+    """Returns VGG16-GAP's forward pass on random images, four at a time on CPUs."""
     import jax
 
     from mi_classifier.models import create_model, infer

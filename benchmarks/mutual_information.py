@@ -1,8 +1,12 @@
-"""How right the estimate and its error bar are, and how fast.
+"""Measure the accuracy, the error bar and the speed of the estimate of I(X; Y).
 
-python benchmarks/mutual_information.py distributions [--rows=20000] [--nomine]
-python benchmarks/mutual_information.py coverage [--rows=300] [--draws=200]
-python benchmarks/mutual_information.py speed [--rows=10000,1000000]
+    python benchmarks/mutual_information.py distributions [--rows=20000] [--nomine]
+    python benchmarks/mutual_information.py coverage [--rows=300] [--samples=200]
+    python benchmarks/mutual_information.py speed [--rows=10000,1000000]
+
+distributions: the errors of the estimate, of k-nearest neighbors and of MINE where the
+truth is known. coverage: how often the 95% interval contains the truth. speed: seconds
+and memory of one estimate.
 """
 
 import multiprocessing
@@ -18,7 +22,7 @@ from mi_classifier import baselines, estimate
 
 
 def compare(rows: int, mine: bool) -> None:
-    """The estimate against the truth and the baselines, on every distribution."""
+    """Compares the estimate with the truth and the baselines on each distribution."""
     print(f"nats, N = {rows:,}; errors against the true densities on the same rows")
     print(f"{'':28}{'truth':>8}{'ours':>9}{'±':>8}{'error':>9}{'k-NN':>9}{'MINE':>9}")
     irrelevant = distributions.exclusive_or(irrelevant=20)
@@ -42,9 +46,12 @@ def compare(rows: int, mine: bool) -> None:
         print(line, "" if inside or abs(error) < 0.02 else "  OUT", flush=True)
 
 
-def coverage(rows: int, draws: int) -> None:
-    """How often the 95% interval contains the same nets' bound over the population."""
-    print(f"95% intervals, N = {rows:,}, {draws} draws; fresh sample of 100,000")
+def coverage(rows: int, samples: int) -> None:
+    """Counts how often the 95% interval contains the nets' bound on the population.
+
+    A fresh sample of 100,000 rows stands for the population.
+    """
+    print(f"95% intervals, N = {rows:,}, {samples} samples; fresh sample of 100,000")
     cases = (
         distributions.table_2(2, balanced=True),
         distributions.table_2(5, balanced=False),
@@ -55,9 +62,9 @@ def coverage(rows: int, draws: int) -> None:
     for distribution in cases:
         fresh = distribution.sample(100_000, np.random.default_rng(7))
         inside, errors, biases, reported = 0, [], [], []
-        for draw in range(draws):
-            x, y = distribution.sample(rows, np.random.default_rng([draw, 3]))
-            fit = estimate.cross_fit(x, y, seed=draw)
+        for seed in range(samples):
+            x, y = distribution.sample(rows, np.random.default_rng([seed, 3]))
+            fit = estimate.cross_fit(x, y, seed=seed)
             found = fit.summary()
             population = fit.score(*fresh).mean(1) @ np.bincount(fit.fold) / rows
             low, high = found.confidence_interval
@@ -66,7 +73,7 @@ def coverage(rows: int, draws: int) -> None:
             biases.append(population - distribution.pointwise(x, y).mean())
             reported.append(found.standard_error)
         print(
-            f"{distribution.name:28}inside {inside / draws:6.1%}   deviation "
+            f"{distribution.name:28}inside {inside / samples:6.1%}   deviation "
             f"{np.std(errors):.4f}, reported {np.mean(reported):.4f}, bias "
             f"{np.mean(errors):+.4f}; below the truth by {-np.mean(biases):.4f}",
             flush=True,
@@ -104,8 +111,8 @@ def _time(name: str, rows: int, pipe: Connection) -> None:
 
 
 def speed(sizes: list[int], json_path: str | None) -> None:
-    """Time of one estimate in a new process, compilation included, and its memory."""
-    rows, figures = [], {}
+    """Times one estimate in a new process, with compilation, and reads its memory."""
+    rows, results = [], {}
     context = multiprocessing.get_context("spawn")
     for size in sizes:
         for name in ESTIMATORS:
@@ -115,20 +122,19 @@ def speed(sizes: list[int], json_path: str | None) -> None:
             process = context.Process(target=_time, args=(name, size, child))
             process.start()
             child.close()
-            f = figures[f"{name}, {size}"] = pipe.recv()
+            result = results[f"{name}, {size}"] = pipe.recv()
             process.join()
-            ratio = f["seconds"] / figures[f"ours, {size}"]["seconds"]
-            memory = f"{f['memory_gib']:.2f} ({f['before_gib']:.2f})"
+            ratio = result["seconds"] / results[f"ours, {size}"]["seconds"]
             cells = [
-                f"{f['seconds']:.1f}",
+                f"{result['seconds']:.1f}",
                 f"{ratio:.2f}",
-                f"{f['error']:+.4f}",
-                memory,
+                f"{result['error']:+.4f}",
+                f"{result['memory_gib']:.2f} ({result['before_gib']:.2f})",
             ]
             rows.append([f"{size:,}", name, *cells])
     columns = ["rows", "", "s", "times ours", "error, nats", "GiB (before)"]
     title = "mutual information, D = 10, 5 classes"
-    common.report(title, columns, rows, figures, json_path)
+    common.report(title, columns, rows, results, json_path)
 
 
 def main() -> None:
@@ -136,14 +142,14 @@ def main() -> None:
     whats = ("distributions", "coverage", "speed")
     parser.add_argument("what", nargs="?", default="speed", choices=whats)
     parser.add_argument("--rows", default="")
-    parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--nomine", action="store_true")
     arguments = parser.parse_args()
     sizes = [int(size) for size in arguments.rows.split(",") if size]
     if arguments.what == "distributions":
         compare(*(sizes or [20_000]), mine=not arguments.nomine)
     elif arguments.what == "coverage":
-        coverage(*(sizes or [300]), draws=arguments.draws)
+        coverage(*(sizes or [300]), samples=arguments.samples)
     else:
         speed(sizes or [10_000], arguments.json)
 

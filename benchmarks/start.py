@@ -1,9 +1,10 @@
-"""How long commands take to start, and what the second start compiles.
+"""Time the start of the commands, and count what a second start compiles.
 
     python benchmarks/start.py
 
-Each command runs in a process of its own, with an empty folder for compiled programs at
-first; `import torch`, where it is installed, is there to compare with.
+Each command runs in a process of its own. The folder of compiled programs is empty at
+first, and the commands share it. `import torch` is timed too where PyTorch is
+installed.
 """
 
 import importlib.util
@@ -16,11 +17,14 @@ from pathlib import Path
 
 import common
 
-REPOSITORY = Path(__file__).parents[1]
-
 
 def run(arguments: list[str], folder: str) -> dict[str, float]:
-    """Runs a command; its seconds, and the programs that it compiled and found."""
+    """Runs a command.
+
+    Returns:
+      "seconds"; the numbers of programs that it "compiled" and that it "found" in the
+      folder of compiled programs.
+    """
     environment = os.environ | {
         "JAX_COMPILATION_CACHE_DIR": str(Path(folder) / "compiled"),
         "JAX_DEBUG_LOG_MODULES": "jax._src.compiler",
@@ -28,7 +32,7 @@ def run(arguments: list[str], folder: str) -> dict[str, float]:
     started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, *arguments],
-        cwd=REPOSITORY,
+        cwd=common.REPOSITORY,
         env=environment,
         capture_output=True,
         text=True,
@@ -43,7 +47,7 @@ def run(arguments: list[str], folder: str) -> dict[str, float]:
 
 def main() -> None:
     arguments = common.parser(__doc__).parse_args()
-    rows, figures = [], {}
+    rows, results = [], {}
     with tempfile.TemporaryDirectory() as folder:
         train = ["train.py", "--config=configs/gmm.py", "--config.num_epochs=1"]
         evaluate = ["evaluate.py", f"--workdir={folder}/first"]
@@ -59,11 +63,11 @@ def main() -> None:
         if importlib.util.find_spec("torch"):
             commands["import torch"] = ["-c", "import torch"]
         for name, command in commands.items():
-            f = figures[name] = run(command, folder)
-            counts = [str(f["compiled"]), str(f["found"])]
-            rows.append([name, f"{f['seconds']:.2f}", *counts])
+            result = results[name] = run(command, folder)
+            counts = [str(result["compiled"]), str(result["found"])]
+            rows.append([name, f"{result['seconds']:.2f}", *counts])
     columns = ["start", "s", "compiled", "found compiled"]
-    common.report("configs/gmm.py", columns, rows, figures, arguments.json)
+    common.report("configs/gmm.py", columns, rows, results, arguments.json)
 
 
 if __name__ == "__main__":

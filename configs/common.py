@@ -1,4 +1,4 @@
-"""What the experiments on large images share (Section 6.1, Table 3)."""
+"""The experiments on large images: Section 6.1, and Table 3 on CUB-200-2011."""
 
 from ml_collections import ConfigDict
 
@@ -26,7 +26,7 @@ _DATA = {
         "side": 224,
         "normalization": "imagenet",
         "balanced": True,
-        "archive_path": "",  # CUB_200_2011.tgz, or its folder; "" to download
+        "archive_path": "",  # CUB_200_2011.tgz, or its folder; "" downloads it
         "data_dir": "",  # where TFDS keeps data sets; "" for its default
         "lists_dir": "",  # with validation.txt and test.txt; "" for an even split
         "broken": "stop",  # at an image that cannot be decoded; or "skip"
@@ -36,65 +36,12 @@ _DATA = {
         "name": "tiny_imagenet",
         "side": 64,
         "normalization": "imagenet",
-        "archive_path": "",  # tiny-imagenet-200.zip, or its folder; "" to download
+        "archive_path": "",  # tiny-imagenet-200.zip, or its folder; "" downloads it
         "data_dir": "",
         "lists_dir": "",
         "broken": "stop",
         "seed": 0,
     },
-}
-_MAPS = ("cam", "info_cam", "info_cam_plus")
-# By backbone, data and ADL, in percent: top-1 and top-5 classification; GT-known and
-# Top-1 localization of each map (Tables 6 and 7).
-_PAPER = {
-    ("vgg16_gap", "cub200", False): (
-        (73.97, 91.83),
-        ((42.49, 31.38), (52.96, 39.79), (59.43, 44.40)),
-    ),
-    ("vgg16_gap", "cub200", True): (
-        (71.05, 90.20),
-        ((71.59, 53.01), (73.35, 53.80), (75.89, 54.35)),
-    ),
-    ("resnet50", "cub200", False): (
-        (80.54, 94.09),
-        ((61.66, 50.84), (64.78, 53.22), (68.99, 55.83)),
-    ),
-    ("resnet50", "cub200", True): (
-        (79.22, 94.02),
-        ((57.83, 46.56), (67.75, 54.71), (69.63, 55.20)),
-    ),
-    ("vgg16_gap", "tiny_imagenet", False): (
-        (55.25, 79.19),
-        ((53.49, 33.48), (55.50, 34.27), (55.25, 34.27)),
-    ),
-    ("vgg16_gap", "tiny_imagenet", True): (
-        (52.48, 78.75),
-        ((52.75, 32.26), (53.95, 33.05), (53.91, 32.94)),
-    ),
-    ("resnet50", "tiny_imagenet", False): (
-        (66.45, 86.22),
-        ((54.56, 40.55), (57.79, 43.34), (57.71, 43.07)),
-    ),
-    ("resnet50", "tiny_imagenet", True): (
-        (63.21, 83.47),
-        ((52.66, 36.88), (54.18, 37.79), (53.70, 37.71)),
-    ),
-}
-# GT-known and Top-1 localization with neither, the subtraction alone, and the region
-# alone (Table 8; its second half is Tiny-ImageNet's, whatever its caption says).
-_PAPER_ABLATION = {
-    ("vgg16_gap", "cub200", False): ((42.49, 31.38), (47.59, 35.01), (53.40, 40.19)),
-    ("vgg16_gap", "cub200", True): ((71.59, 53.01), (75.78, 54.28), (73.56, 53.94)),
-    ("resnet50", "tiny_imagenet", False): (
-        (54.56, 40.55),
-        (54.29, 40.51),
-        (57.73, 43.34),
-    ),
-    ("resnet50", "tiny_imagenet", True): (
-        (52.66, 36.88),
-        (52.52, 37.08),
-        (54.15, 37.76),
-    ),
 }
 
 
@@ -110,7 +57,7 @@ def localization(backbone: str, data: str, adl: bool) -> ConfigDict:
         {
             "seed": 0,
             "data": _DATA[data],
-            "feed": "auto",  # "device" memory if the images fit, else "stream"
+            "pipeline": "auto",  # "device" memory if the images fit, else "stream"
             "model": {
                 "name": backbone,
                 "width": 64,
@@ -144,18 +91,8 @@ def localization(backbone: str, data: str, adl: bool) -> ConfigDict:
                 "rival": "region",  # of infoCAM+; or "image"
                 "threshold": 0.2,
             },
-            "paper": _paper(backbone, data, adl),  # to be printed beside ours
         }
     )
-
-
-def _paper(backbone: str, data: str, adl: bool) -> dict[str, object]:
-    classification, maps = _PAPER[backbone, data, adl]
-    figures = {"classification": classification, **dict(zip(_MAPS, maps, strict=True))}
-    if ablation := _PAPER_ABLATION.get((backbone, data, adl)):
-        rows = zip(("neither", "subtraction", "region"), ablation, strict=True)
-        figures["ablation"] = dict(rows)
-    return figures
 
 
 def inception(balanced: bool, loss: str) -> ConfigDict:
@@ -170,7 +107,7 @@ def inception(balanced: bool, loss: str) -> ConfigDict:
         {
             "seed": 0,
             "data": _DATA["cub200"] | data | {"balanced": balanced},
-            "feed": "auto",
+            "pipeline": "auto",
             "model": {"name": "inception_v3", "frozen": True, "dtype": "float32"},
             "pretrained": "",  # a file, or such as "timm/inception_v3.tv_in1k"
             "loss": loss,

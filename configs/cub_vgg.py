@@ -5,8 +5,9 @@ configs/cub_vgg.py:adl --config.pretrained=FILE
 
 from ml_collections import ConfigDict
 
-from . import common
 from mi_classifier.config import parse_arguments
+
+from . import common
 
 
 def get_config(argument: str = "") -> ConfigDict:

@@ -5,8 +5,9 @@ configs/image_folder.py:resnet,adl --config.data.root_dir=FOLDER
 
 from ml_collections import ConfigDict
 
-from . import common
 from mi_classifier.config import parse_arguments
+
+from . import common
 
 _BACKBONES = {"vgg": "vgg16_gap", "resnet": "resnet50"}
 
@@ -38,5 +39,4 @@ def get_config(argument: str = "") -> ConfigDict:
     # Gentler than the paper's: this may well start without pretrained weights.
     config.optimizer.learning_rate = 0.01
     config.optimizer.decay_epochs = 20
-    del config.paper
     return config

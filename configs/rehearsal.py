@@ -6,8 +6,9 @@ python train.py --config=configs/rehearsal.py
 
 from ml_collections import ConfigDict
 
-from . import common
 from mi_classifier.config import parse_arguments
+
+from . import common
 
 
 def get_config(argument: str = "") -> ConfigDict:
@@ -22,5 +23,4 @@ def get_config(argument: str = "") -> ConfigDict:
     config.optimizer.decay_epochs = 14
     config.batch_size, config.num_epochs = 32, 20
     config.localization.region = 3
-    del config.paper
     return config

@@ -7,9 +7,11 @@ of cells adds what its cells do. All are linear in the features, so that no map 
 more than one weight vector a class.
 """
 
+import dataclasses
 import functools
-import weakref
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,8 +25,7 @@ _einsum = functools.partial(jnp.einsum, precision="highest")
 PADDINGS = ("full", "same")
 RIVALS = ("region", "image")
 
-_CLASS_BYTES = 2**21  # of the maps of some classes, well inside of a cache
-_means: dict[int, Array] = {}  # of kernels, as long as they live
+_CLASS_BYTES = 2**21  # of the maps of some classes: they stay in a CPU's cache
 
 _jit = functools.partial(jax.jit, static_argnames=("region", "padding"))
 
@@ -61,6 +62,7 @@ def class_activation_map(
     return _sum_regions(_project(features, _rows(head_kernel, labels)), region, padding)
 
 
+@_jit
 def info_cam(
     features: ArrayLike,
     head_kernel: ArrayLike,
@@ -90,23 +92,10 @@ def info_cam(
       TypeError: as there.
     """
     features, head_kernel, labels = _check(features, head_kernel, labels)
-    mean = _mean_weights(head_kernel)
-    return _info_cam(features, head_kernel, mean, labels, region, padding)
-
-
-@_jit
-def _info_cam(
-    features: Array,
-    head_kernel: Array,
-    mean: Array,
-    labels: Array,
-    region: int,
-    padding: str,
-) -> Array:
     weights, classes = _rows(head_kernel, labels), head_kernel.shape[-1]
     if classes > 1:
         # The mean over the others follows from the mean over all.
-        weights = (weights - mean) * (classes / (classes - 1))
+        weights = (weights - head_kernel.mean(-1)) * (classes / (classes - 1))
     return _sum_regions(_project(features, weights), region, padding)
 
 
@@ -197,13 +186,32 @@ def _against_least(
     return difference if labels.ndim == 2 else difference[:, 0]
 
 
-# What evaluation asks for by name.
-MAPS: dict[str, Callable[..., Array]] = {
-    "cam": class_activation_map,
-    "info_cam": info_cam,
-    "info_cam_plus": info_cam_plus,
+@dataclasses.dataclass(frozen=True)
+class Map:
+    """A map that evaluations show.
+
+    Attributes:
+      function: `(features, head_kernel, labels, **options)` to maps, as `info_cam`.
+      title: its name in tables and pictures.
+      fixed: options that no setting changes.
+    """
+
+    function: Callable[..., Array]
+    title: str
+    fixed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def options(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns those of the settings that the function takes, as it gets them."""
+        names = list(inspect.signature(self.function).parameters)[3:]
+        return {n: settings[n] for n in names if n in settings} | dict(self.fixed)
+
+
+# The maps that evaluations show, in their order. The paper's CAM has no regions.
+MAPS: dict[str, Map] = {
+    "cam": Map(class_activation_map, "CAM", fixed={"region": 1}),
+    "info_cam": Map(info_cam, "infoCAM"),
+    "info_cam_plus": Map(info_cam_plus, "infoCAM+"),
 }
-TITLES = {"cam": "CAM", "info_cam": "infoCAM", "info_cam_plus": "infoCAM+"}
 
 
 def _check(
@@ -230,27 +238,6 @@ def _rows(head_kernel: Array, labels: Array) -> Array:
     """Returns the labels' weights, `[B, K]` or `[B, G, K]`."""
     indices = information.label_indices(labels, head_kernel.shape[-1])
     return head_kernel.T.at[indices].get(mode="fill", fill_value=jnp.nan)
-
-
-def _mean_weights(head_kernel: Array) -> Array:
-    """Returns the classes' mean weights `[K]`, computed once for each array.
-
-    For many classes it takes longer than the maps of a batch. In a program that takes
-    the kernel as an argument it is part of the program.
-    """
-    if isinstance(head_kernel, jax.core.Tracer):
-        return _mean_of_classes(head_kernel)
-    key = id(head_kernel)
-    if key not in _means:
-        with jax.ensure_compile_time_eval():  # also where a program closes over it
-            _means[key] = _mean_of_classes(head_kernel)
-        weakref.finalize(head_kernel, _means.pop, key, None)
-    return _means[key]
-
-
-@jax.jit
-def _mean_of_classes(head_kernel: Array) -> Array:
-    return head_kernel.mean(-1)
 
 
 def _project(features: Array, weights: Array) -> Array:

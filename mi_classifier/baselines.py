@@ -1,8 +1,14 @@
-"""Mutual-information estimators that ours is compared with, each to its paper."""
+"""Mutual-information estimators that ours is compared with, each as in its paper.
+
+`BASELINES` lists those that tables run. A new one is a function and an entry there; if
+it trains a critic, it passes an `Objective` to `train_critic`.
+"""
 
 import functools
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +16,7 @@ import optax
 from jax.typing import ArrayLike
 from scipy import spatial, special
 
-from mi_classifier import information
+from mi_classifier import information, optimization
 from mi_classifier.models import create_model
 
 Array = jax.Array
@@ -20,11 +26,11 @@ Samples = tuple[ArrayLike, ArrayLike]  # inputs [N, D] and labels [N]
 def monte_carlo(
     log_density: ArrayLike, labels: ArrayLike, log_prior: ArrayLike
 ) -> tuple[float, float]:
-    """Monte-Carlo estimate with known densities, Eq. 11.
+    """Estimate mutual information by Monte Carlo from known densities, Eq. 11.
 
     Args:
-      log_density: log p(x|y) of each class, `[N, M]` nats; a term of x alone does not
-        matter.
+      log_density: log p(x|y) of each class, `[N, M]` nats; any function of x alone may
+        be added.
       labels: integers in [0, M), shape `[N]`.
       log_prior: log P(y) of the distribution, `[M]`.
 
@@ -41,23 +47,23 @@ def monte_carlo(
 
 
 def nearest_neighbors(x: ArrayLike, labels: ArrayLike, k: int = 3) -> float:
-    """The k-nearest-neighbor estimator of Ross (2014), in nats.
+    """Estimate mutual information by the k nearest neighbors of each example.
 
     `psi(N) + psi(k) - <psi(N_y)> - <psi(m)>`, where m is the number of examples of any
     label up to the k-th neighbor of the same label. Columns are divided by their
-    standard deviations, and distances are Euclidean. A label of one example is left
-    out; one of few has all of its others for neighbors.
+    standard deviations, and distances are Euclidean. A label with one example is left
+    out; if it has k or fewer, all others of the label are neighbors.
 
     B. C. Ross, "Mutual Information between Discrete and Continuous Data Sets", PLoS
     ONE 9(2), 2014, e87357.
 
     Args:
       x: `[N]` or `[N, D]`, finite.
-      labels: `[N]`, of any kind that sorts.
+      labels: `[N]`, of any kind that can be sorted.
       k: neighbors, at least 1.
 
     Returns:
-      The estimate; chance can bring it below 0.
+      The estimate in nats; it can be below 0 by chance.
 
     Raises:
       ValueError: shapes do not fit, k below 1, or no label of two examples.
@@ -80,10 +86,10 @@ def nearest_neighbors(x: ArrayLike, labels: ArrayLike, k: int = 3) -> float:
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         neighbors[rows] = own = min(k, len(rows) - 1)
-        # The nearest of all is the example itself.
+        # The nearest is the example itself, so ask for one more.
         distance, _ = spatial.KDTree(x[rows]).query(x[rows], k=[own + 1], workers=-1)
         radius[rows] = distance[:, 0]
-    # Those strictly nearer and the example itself are as many as those up to the k-th.
+    # m counts the k-th neighbor and not the example itself; this counts the reverse.
     nearby = spatial.KDTree(x).query_ball_point(
         x, np.nextafter(radius, 0), workers=-1, return_length=True
     )
@@ -95,49 +101,64 @@ def nearest_neighbors(x: ArrayLike, labels: ArrayLike, k: int = 3) -> float:
     )
 
 
-_HIDDEN = (100, 100, 100)
 _BATCH, _EPOCHS, _LEARNING_RATE = 1_000, 30, 3e-3
 _AVERAGE_RATE = 0.01  # of the moving average in MINE's gradient
+_NEIGHBORS_EXAMPLES = 20_000  # of the test split, at most, in tables
 
 
-class DonskerVaradhan(NamedTuple):
-    """The bound `E_p(x,y) T - log E_p(x)p(y) e^T` on samples, in nats.
+@flax.struct.dataclass
+class Critic:
+    """A net T(x, y) of an input and a one-hot label, with `num_classes` labels."""
+
+    params: optax.Params
+    num_classes: int = flax.struct.field(pytree_node=False)
+    net = create_model("mlp", 1, hidden=(100, 100, 100))
+
+    def __call__(self, x: Array, y: Array) -> Array:
+        """Compute T(x, y) of each pair, `[N]`, from `[N, D]` and `[N]`."""
+        pairs = jnp.concatenate([x, jax.nn.one_hot(y, self.num_classes)], -1)
+        return self.net.apply({"params": self.params}, pairs).logits[:, 0]
+
+    def of_each_label(self, x: Array) -> Array:
+        """Compute T(x, y) of each input with each label, `[M, N]`."""
+        labels = jnp.arange(self.num_classes)
+        return jax.lax.map(lambda y: self(x, jnp.full(len(x), y)), labels)
+
+
+class Objective(NamedTuple):
+    """What a critic is trained to maximize.
 
     Attributes:
-      shuffled: with the second expectation over shuffled labels, as published; it is
-        no bound on so few pairs, and noisy.
-      all_pairs: over all pairs of an input and a label, which discrete labels allow.
+      loss: a function of critic, inputs, labels, key and memory that returns a batch's
+        loss and the memory for the next batch.
+      bounds: a function of critic, inputs, labels and key that returns estimates in
+        nats; the last of them decides which epoch is kept.
+      memory: at the first batch; `()` if the loss needs none.
     """
 
-    shuffled: float
-    all_pairs: float
+    loss: Callable[[Critic, Array, Array, Array, Any], tuple[Array, Any]]
+    bounds: Callable[[Critic, Array, Array, Array], tuple[Array, ...]]
+    memory: Any = ()
 
 
-def mine(
-    train: Samples, validation: Samples, test: Samples, seed: int = 0
-) -> DonskerVaradhan:
-    """The mutual information neural estimator, MINE, in nats.
+def train_critic(
+    objective: Objective, train: Samples, validation: Samples, test: Samples, seed: int
+) -> list[float]:
+    """Train a critic, and estimate mutual information with it.
 
-    A net T(x, y), with the label one-hot at its input, maximizes the Donsker-Varadhan
-    bound `E_p(x,y) T - log E_p(x)p(y) e^T`; pairs of the product come from shuffled
-    labels. The denominator of the second term's gradient is an exponential moving
-    average over steps, which corrects the bias of small batches (Section 3.2). The
-    epoch with the best bound on validation samples (over all pairs) is scored on the
-    test samples.
-
-    The net is ours but for its input and its single output (three hidden layers of
-    100), and so are batches, epochs and learning rates.
-
-    Belghazi et al., "Mutual Information Neural Estimation", ICML 2018.
+    The net has the hidden layers of our classifier (three of 100), and batches, epochs
+    and learning rates are ours too. The epoch with the best bound on validation samples
+    is scored on the test samples.
 
     Args:
+      objective: what to maximize.
       train: inputs `[N, D]`, finite, and labels, integers in [0, M), `[N]`.
       validation: the same of other examples, by which the epoch is chosen.
-      test: the same of others again, on which the bound is taken.
+      test: the same of others again, on which the bounds are taken.
       seed: decides initial weights, batches and shuffles.
 
     Returns:
-      The bound on the test samples, in nats.
+      The objective's bounds on the test samples, in nats.
 
     Raises:
       ValueError: shapes do not fit.
@@ -149,110 +170,136 @@ def mine(
             )
     mean, deviation = np.mean(train[0], 0), np.std(train[0], 0)
     deviation = np.where(deviation > 0, deviation, 1)
-    splits = [
+    train, validation, test = (
         (jnp.asarray((x - mean) / deviation, jnp.float32), jnp.asarray(y, jnp.int32))
         for x, y in (train, validation, test)
-    ]
-    num_classes = max(int(np.max(y)) for _, y in (train, validation, test)) + 1
-    net = create_model("mlp", 1, hidden=_HIDDEN)
+    )
+    num_classes = max(int(y.max()) for _, y in (train, validation, test)) + 1
     key = jax.random.key(seed)
-    example = _pairs(splits[0][0][:1], splits[0][1][:1], num_classes)
-    params = net.init(key, example)["params"]
-    count = len(splits[0][1])
-    batch_size = min(_BATCH, count)
-    steps = count // batch_size
-    state = (params, _ADAM.init(params), jnp.zeros(()))
-    best, best_bound = params, -np.inf
+    example = jnp.zeros((1, len(mean) + num_classes))
+    best = Critic(Critic.net.init(key, example)["params"], num_classes)
+    state = (best, _optimizer(1).init(best), objective.memory)
+    bounds, best_bound = jax.jit(objective.bounds), -np.inf
     for epoch in range(_EPOCHS):
-        time = (epoch + np.arange(steps, dtype=np.float32) / steps) / _EPOCHS
-        state = _mine_epoch(
-            num_classes,
-            batch_size,
-            state,
-            splits[0],
-            jax.random.fold_in(key, epoch),
-            time,
-        )
-        bound = _bounds(num_classes, state[0], splits[1], key)[1]
-        if bound > best_bound:
+        epoch_key = jax.random.fold_in(key, epoch)
+        state = _train_epoch(objective.loss, state, train, epoch_key)
+        if (bound := bounds(state[0], *validation, key)[-1]) > best_bound:
             best, best_bound = state[0], bound
-    shuffled, all_pairs = _bounds(num_classes, best, splits[2], key)
-    return DonskerVaradhan(float(shuffled), float(all_pairs))
+    return [float(bound) for bound in bounds(best, *test, key)]
 
 
-_ADAM = optax.scale_by_adam()
+def _optimizer(num_steps: int) -> optax.GradientTransformation:
+    return optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, num_steps))
 
 
-def _pairs(x: Array, y: Array, num_classes: int) -> Array:
-    return jnp.concatenate([x, jax.nn.one_hot(y, num_classes)], -1)
-
-
-def _statistic(params: optax.Params, x: Array, y: Array, num_classes: int) -> Array:
-    """T(x, y) of Belghazi et al., `[B]`."""
-    net = create_model("mlp", 1, hidden=_HIDDEN)
-    return net.apply({"params": params}, _pairs(x, y, num_classes)).logits[:, 0]
-
-
-@functools.partial(jax.jit, static_argnames=("num_classes", "batch_size"))
-def _mine_epoch(
-    num_classes: int,
-    batch_size: int,
-    state: tuple[optax.Params, optax.OptState, Array],
+@functools.partial(jax.jit, static_argnames="objective_loss")
+def _train_epoch(
+    objective_loss: Callable[..., tuple[Array, Any]],
+    state: optimization.State,
     samples: tuple[Array, Array],
     key: Array,
-    time: Array,
-) -> tuple[optax.Params, optax.OptState, Array]:
-    """One pass over the training samples; the state ends with the log average."""
+) -> optimization.State:
     x, y = samples
-    order_key, shuffle_key = jax.random.split(key)
-    order = jax.random.permutation(order_key, len(y))[: len(time) * batch_size]
-    rates = _LEARNING_RATE * (1 + jnp.cos(jnp.pi * time)) / 2
-    keys = jax.random.split(shuffle_key, len(time))
+    batch_size = min(_BATCH, len(y))
+    steps = len(y) // batch_size
+    order_key, step_key = jax.random.split(key)
+    order = jax.random.permutation(order_key, len(y))[: steps * batch_size]
+    batches = (order.reshape(steps, batch_size), jax.random.split(step_key, steps))
 
-    def step(
-        state: tuple[optax.Params, optax.OptState, Array],
-        now: tuple[Array, Array, Array],
-    ) -> tuple[tuple[optax.Params, optax.OptState, Array], None]:
-        params, adam, log_average = state
-        rows, rate, key = now
-        shuffled = jax.random.permutation(key, y[rows])
+    def loss(critic: Critic, memory: Any, batch: tuple[Array, Array]) -> Any:
+        rows, key = batch
+        return objective_loss(critic, x[rows], y[rows], key, memory)
 
-        def loss(params: optax.Params) -> tuple[Array, Array]:
-            joint = _statistic(params, x[rows], y[rows], num_classes)
-            product = _statistic(params, x[rows], shuffled, num_classes)
-            log_mean = jax.nn.logsumexp(product) - jnp.log(batch_size)
-            moved = jnp.logaddexp(
-                jnp.log1p(-_AVERAGE_RATE) + log_average,
-                jnp.log(_AVERAGE_RATE) + log_mean,
-            )
-            moved = jax.lax.stop_gradient(jnp.where(adam.count == 0, log_mean, moved))
-            # The gradient is that of log_mean, with the average for denominator.
-            return jnp.exp(log_mean - moved) - joint.mean(), moved
-
-        gradient, log_average = jax.grad(loss, has_aux=True)(params)
-        updates, adam = _ADAM.update(gradient, adam)
-        params = jax.tree.map(lambda p, u: p - rate * u, params, updates)
-        return (params, adam, log_average), None
-
-    batches = order.reshape(len(time), batch_size)
-    return jax.lax.scan(step, state, (batches, rates, keys))[0]
+    return optimization.descend(loss, _optimizer(_EPOCHS * steps), state, batches)[0]
 
 
-@functools.partial(jax.jit, static_argnames="num_classes")
-def _bounds(
-    num_classes: int, params: optax.Params, samples: tuple[Array, Array], key: Array
+class DonskerVaradhan(NamedTuple):
+    """The bound `E_p(x,y) T - log E_p(x)p(y) e^T` on samples, in nats.
+
+    Attributes:
+      shuffled: with the second expectation over shuffled labels, as published; on so
+        few pairs it is noisy, and no bound.
+      all_pairs: over all pairs of an input and a label, which discrete labels allow.
+    """
+
+    shuffled: float
+    all_pairs: float
+
+
+def mine(
+    train: Samples, validation: Samples, test: Samples, seed: int = 0
+) -> DonskerVaradhan:
+    """Estimate mutual information by MINE, the mutual information neural estimator.
+
+    A critic T(x, y) maximizes the Donsker-Varadhan bound
+    `E_p(x,y) T - log E_p(x)p(y) e^T`; pairs of the product come from shuffled labels.
+    The denominator of the second term's gradient is an exponential moving average over
+    steps, which corrects the bias of small batches (Section 3.2). The bound over all
+    pairs chooses the epoch. Arguments and errors are those of `train_critic`.
+
+    Belghazi et al., "Mutual Information Neural Estimation", ICML 2018.
+
+    Returns:
+      The bound on the test samples, in nats.
+    """
+    objective = Objective(_mine_loss, _donsker_varadhan, np.float32(-np.inf))
+    return DonskerVaradhan(*train_critic(objective, train, validation, test, seed))
+
+
+def _mine_loss(
+    critic: Critic, x: Array, y: Array, key: Array, log_average: Array
 ) -> tuple[Array, Array]:
-    """The bound on samples: with shuffled labels, and over all pairs."""
-    x, y = samples
-
-    def log_mean(y: Array) -> Array:
-        t = _statistic(params, x, y, num_classes)
-        return jax.nn.logsumexp(t) - jnp.log(len(x))
-
-    joint = _statistic(params, x, y, num_classes).mean()
-    log_means = jax.lax.map(
-        lambda c: log_mean(jnp.full_like(y, c)), jnp.arange(num_classes)
+    log_mean = _log_mean_exp(critic(x, jax.random.permutation(key, y)))
+    moved = jnp.logaddexp(
+        jnp.log1p(-_AVERAGE_RATE) + log_average, jnp.log(_AVERAGE_RATE) + log_mean
     )
-    frequency = jnp.bincount(y, length=num_classes) / len(y)
-    shuffled = log_mean(jax.random.permutation(key, y))
+    moved = jnp.where(jnp.isneginf(log_average), log_mean, moved)  # in the first step
+    moved = jax.lax.stop_gradient(moved)
+    # The gradient is that of log_mean, with the average for denominator.
+    return jnp.exp(log_mean - moved) - critic(x, y).mean(), moved
+
+
+def _donsker_varadhan(
+    critic: Critic, x: Array, y: Array, key: Array
+) -> tuple[Array, Array]:
+    joint = critic(x, y).mean()
+    shuffled = _log_mean_exp(critic(x, jax.random.permutation(key, y)))
+    log_means = jax.vmap(_log_mean_exp)(critic.of_each_label(x))
+    frequency = jnp.bincount(y, length=critic.num_classes) / len(y)
     return joint - shuffled, joint - jax.nn.logsumexp(log_means, b=frequency)
+
+
+def _log_mean_exp(values: Array) -> Array:
+    return jax.nn.logsumexp(values) - jnp.log(len(values))
+
+
+class Baseline(NamedTuple):
+    """An estimator that tables compare with ours.
+
+    Attributes:
+      titles: the column heading of each of its values, by the value's name.
+      estimate: called with training, validation and test samples and `seed=`; returns
+        the values in nats, in the order of the titles.
+      trains: whether it trains a net, which can take minutes.
+    """
+
+    titles: dict[str, str]
+    estimate: Callable[..., Sequence[float]]
+    trains: bool = True
+
+
+def _test_neighbors(*samples: Samples, seed: int) -> list[float]:
+    del seed
+    x, y = samples[2]
+    return [nearest_neighbors(x[:_NEIGHBORS_EXAMPLES], y[:_NEIGHBORS_EXAMPLES])]
+
+
+BASELINES = {
+    "mine": Baseline(
+        {"mine": "MINE", "mine_all_pairs": "MINE, all pairs"},
+        lambda *samples, seed: mine(*samples, seed=seed),
+    ),
+    "nearest_neighbors": Baseline(
+        {"nearest_neighbors": "nearest neighbors"}, _test_neighbors, trains=False
+    ),
+}

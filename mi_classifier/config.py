@@ -1,29 +1,43 @@
-"""Configs: loading them from a file, comparing them, and their JSON form.
+"""Configs: loading, overriding, checking and comparing them, and their JSON form.
 
-A config is an `ml_collections.ConfigDict` made by the `get_config` of a file in
-`configs/`: data, and nothing else.
+A config is an `ml_collections.ConfigDict` that the `get_config` of a file in `configs/`
+makes. It holds data and nothing else.
 """
 
+import difflib
+import hashlib
+import importlib.util
 import json
-import runpy
-from collections.abc import Mapping, Sequence
+import re
+import sys
+import types
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
+from absl import flags
+from ml_collections import ConfigDict, config_dict, config_flags
 
 from mi_classifier.errors import UserError, choose, nearest
 
+# Fields that the version before called by another name, or had and no longer has.
+_RENAMED = {"feed": "pipeline"}
+_REMOVED = ("paper",)
+_FIELD = re.compile(r"--?(?:no)?config\.([^=]+)(?:=(.*))?$", re.DOTALL)
+# From a config to the options of its groups: {"model": {"width": 64}}. The group ""
+# has the fields that a config may leave out.
+KnownOptions = Callable[[ConfigDict], Mapping[str, Mapping[str, Any]]]
+
 
 def load(reference: str) -> ConfigDict:
-    """Loads a config file.
+    """Loads a config file, which executes it once.
 
     Args:
       reference: "configs/X.py", or "configs/X.py:a,b" to pass "a,b" to `get_config`.
 
     Raises:
-      UserError: the file does not exist or has no `get_config`, or refuses the
-        argument.
+      UserError: the file does not exist, has no `get_config` or fails, or it refuses
+        the argument.
     """
     path, _, argument = reference.partition(":")
     if not path:
@@ -35,7 +49,7 @@ def load(reference: str) -> ConfigDict:
             f"--config: no such file: {path}{nearest(path, neighbors)}{known}"
         )
     try:
-        get_config = runpy.run_path(path).get("get_config")
+        get_config = getattr(_execute(Path(path)), "get_config", None)
         if get_config is None:
             raise UserError(f"--config: {path} defines no get_config()")
         config = get_config(argument) if argument else get_config()
@@ -46,11 +60,123 @@ def load(reference: str) -> ConfigDict:
         raise UserError(f"--config: {path} cannot be loaded: {what}") from error
     if not isinstance(config, ConfigDict):
         raise UserError(f"--config: get_config() of {path} must return a ConfigDict")
-    check(config)
     return config
 
 
-# What every config has; what is inside of a group is its user's to check.
+def get_config(reference: str) -> ConfigDict:
+    """Returns the config of an experiment of the paper, from an installed package too.
+
+    Args:
+      reference: the name of a file in configs/, and words for it: "cub_vgg:adl".
+
+    Raises:
+      UserError: there is no such config, or it refuses the words.
+
+    Example:
+      >>> get_config("gmm:unbalanced").loss
+      'pc_softmax'
+    """
+    name, colon, words = reference.partition(":")
+    here = Path(__file__).parent
+    installed, clone = here / "configs", here.parent / "configs"
+    folder = installed if installed.is_dir() else clone
+    known = [p.stem for p in sorted(folder.glob("*.py")) if p.stem != "common"]
+    return load(f"{folder / choose(name, known, 'config')}.py{colon}{words}")
+
+
+def _execute(path: Path) -> types.ModuleType:
+    """Executes a file as a module that can import the files beside it, by `from .`."""
+    folder = path.absolute().parent
+    package = f"configs_{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
+    if package not in sys.modules:
+        sys.modules[package] = types.ModuleType(package)
+        sys.modules[package].__path__ = [str(folder)]
+    spec = importlib.util.spec_from_file_location(f"{package}.{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def override(
+    config: ConfigDict, arguments: Sequence[str], known_options: KnownOptions
+) -> tuple[ConfigDict, list[str]]:
+    """Applies `--config.FIELD=VALUE` arguments to a config.
+
+    Args:
+      config: left as it is.
+      arguments: of a command line; those that are not about the config are passed over.
+      known_options: knows the fields that may be set though the config lacks them.
+
+    Returns:
+      The changed config, and the other arguments.
+
+    Raises:
+      UserError: an unknown field, or a value of another type.
+    """
+    arguments = [_renamed(argument) for argument in arguments]
+    fields = {m[1]: m[2] for m in map(_FIELD.match, arguments) if m}
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        for group in config:  # the name of a group decides what else it may hold
+            name = fields.get(f"{group}.name")
+            if name and isinstance(config[group], ConfigDict):
+                config[group].name = name
+        for field in fields:
+            _add(config, field, known_options)
+    values = flags.FlagValues()
+    command = ["", *arguments]
+    try:
+        config_flags.DEFINE_config_dict(
+            "config", config, flag_values=values, sys_argv=command
+        )
+        rest = values(command, known_only=True)
+    except (flags.Error, TypeError, ValueError) as error:
+        raise UserError(" ".join(str(error).split())) from error
+    return values.config, rest[1:]
+
+
+def _renamed(argument: str) -> str:
+    match = _FIELD.match(argument)
+    if match and match[1] in _RENAMED:
+        return argument.replace(match[1], _RENAMED[match[1]], 1)
+    return argument
+
+
+def _add(config: ConfigDict, field: str, known_options: KnownOptions) -> None:
+    """Adds the default of a field that a config may have, but does not name."""
+    known = flatten(config)
+    if field in known:
+        return
+    if inside := [name for name in known if name.startswith(f"{field}.")]:
+        raise UserError(f"--config.{field}: a group of fields; set {', '.join(inside)}")
+    group, _, leaf = field.rpartition(".")
+    groups = known_options(config)
+    if leaf not in groups.get(group, {}):
+        more = [f"{g}.{o}" if g else o for g in groups for o in groups[g]]
+        hint = _nearest_field(field, list(dict.fromkeys([*known, *more])))
+        raise UserError(f"--config.{field}: no such field{hint}")
+    default = groups[group][leaf]
+    if default is None:  # whatever is given takes its place
+        default = config_dict.placeholder(object)
+    if group and group not in config:
+        config[group] = ConfigDict()
+    (config[group] if group else config)[leaf] = default
+
+
+def _nearest_field(field: str, known: Sequence[str]) -> str:
+    """Suggests a field: of the same group, of the same last name, or like it."""
+    group, _, leaf = field.rpartition(".")
+    siblings = [name for name in known if group and name.startswith(f"{group}.")]
+    leaves = {name.rpartition(".")[2]: name for name in siblings or known}
+    if match := difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.7):
+        return f", did you mean {leaves[match[0]]!r}?"
+    if siblings:
+        return f"; there are {', '.join(siblings)}"
+    return nearest(field, known) or f"; there are {', '.join(known)}"
+
+
+# The fields that a classifier's config must have. What is inside of a group is checked
+# by the function that takes it.
 FIELDS: dict[str, type] = {
     "seed": int,
     "data": ConfigDict,
@@ -65,32 +191,37 @@ FIELDS: dict[str, type] = {
     "best_by": str,
     "checkpoint_seconds": float,
 }
-# What a config of data with boxes has in its "localization".
+# Those that it may have, and their defaults.
+OPTIONAL_FIELDS: dict[str, Any] = {
+    "pretrained": "",
+    "pipeline": "auto",
+    "evaluators": (),  # the default ones
+    "loss_options": ConfigDict(),
+}
+# The fields that a config of images with boxes has in its "localization".
 LOCALIZATION_FIELDS: dict[str, type] = {
     "region": int,
     "padding": str,
     "rival": str,
     "threshold": float,
 }
-# What training does not depend on, and may change between it and an evaluation.
-EVALUATION_FIELDS = ("evaluation_batch_size", "localization", "paper", "feed")
-# What a config has that trains no single net, but cross-fits many.
-CROSS_FIT_FIELDS: dict[str, type] = {"method": str, "seed": int, "data": ConfigDict}
+# Training does not depend on these: they may change between it and an evaluation.
+EVALUATION_FIELDS = (
+    "evaluation_batch_size",
+    "evaluators",
+    "localization",
+    "pipeline",
+)
 
 
 def check(config: ConfigDict) -> None:
-    """Checks the fields that every config has.
+    """Checks the fields that every classifier's config has.
 
     Raises:
       UserError: one that is missing, of another type, or out of range.
     """
-    cross_fits = "method" in config
-    _check_types(config, CROSS_FIT_FIELDS if cross_fits else FIELDS)
-    if not 0 <= config.seed < 2**32:
-        raise UserError(f"seed: must be in [0, 2**32), not {config.seed}")
-    if cross_fits:
-        choose(config.method, ("cross_fit",), "method")
-        return
+    check_types(config, FIELDS)
+    check_seed(config.seed)
     for field in ("data", "model", "optimizer"):
         if "name" not in config[field]:
             raise UserError(f"{field}.name: missing")
@@ -105,15 +236,24 @@ def check(config: ConfigDict) -> None:
     if not config.checkpoint_seconds >= 0:
         seconds = config.checkpoint_seconds
         raise UserError(f"checkpoint_seconds: must be at least 0, not {seconds}")
-    for field in ("pretrained", "feed"):
-        if field in config:
-            _check_types(config, {field: str})
+    given = {f: type(d) for f, d in OPTIONAL_FIELDS.items() if f in config}
+    check_types(config, given)
     if "localization" in config:
         _check_localization(config.localization)
 
 
+def check_seed(seed: int) -> None:
+    """Checks that a seed is in [0, 2**32).
+
+    Raises:
+      UserError: it is not.
+    """
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed: must be in [0, 2**32), not {seed}")
+
+
 def _check_localization(config: ConfigDict) -> None:
-    _check_types(config, LOCALIZATION_FIELDS, "localization.")
+    check_types(config, LOCALIZATION_FIELDS, "localization.")
     choose(config.padding, ("full", "same"), "localization.padding")
     choose(config.rival, ("region", "image"), "localization.rival")
     if config.region < 1:
@@ -124,9 +264,19 @@ def _check_localization(config: ConfigDict) -> None:
         )
 
 
-def _check_types(
+def check_types(
     config: ConfigDict, fields: Mapping[str, type], prefix: str = ""
 ) -> None:
+    """Checks that a config has some fields, each of its type.
+
+    Args:
+      config: or a group of one.
+      fields: their types by name.
+      prefix: of the names in messages, such as "localization.".
+
+    Raises:
+      UserError: one that is missing, or of another type.
+    """
     for field, wanted in fields.items():
         if field not in config:
             raise UserError(f"{prefix}{field}: the config lacks this field")
@@ -161,13 +311,23 @@ def parse_arguments(argument: str, **groups: Sequence[str]) -> dict[str, str | N
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Returns {"data.dim": 10, ...}, the dotted fields of a nested config."""
+    """Returns the dotted fields of a nested config: {"data.dim": 10, ...}."""
     if not isinstance(config, (dict, ConfigDict)):
         return {prefix: config}
     flat: dict[str, Any] = {}
     for key in config:
         flat |= flatten(config[key], f"{prefix}.{key}" if prefix else key)
     return flat
+
+
+def upgrade(config: ConfigDict) -> ConfigDict:
+    """Returns a config that the version before wrote, by today's names."""
+    values = {
+        _RENAMED.get(field, field): value
+        for field, value in config.items()
+        if field not in _REMOVED
+    }
+    return ConfigDict(values)
 
 
 def with_absolute_paths(config: ConfigDict) -> ConfigDict:

@@ -1,14 +1,16 @@
-"""The one exception that means "the user can fix this"."""
+"""Mistakes that the user can fix, told in one line."""
 
+import contextlib
 import difflib
 import errno
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-# A disk that is full, over quota, read-only, not ours or broken: nothing that a
-# traceback explains.
+# The disk is full, over quota, read-only, not ours or broken. A traceback explains none
+# of these.
 DISK_ERRORS = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -23,13 +25,36 @@ DISK_ERRORS = (
 class UserError(ValueError):
     """A mistake in a flag, a config field or a file, told in one line.
 
-    The message says what is wrong, where, and what would be right. The entry
-    points print it and exit with status 2; any other exception is a bug of ours.
+    The message says where it is, what is wrong, and what to do. The entry points print
+    it and exit with status 2. Any other exception is a bug of ours.
     """
 
     def __init__(self, message: str) -> None:
-        # A value that is shown may have several lines.
+        # A value in the message may have several lines.
         super().__init__(" ".join(map(str.strip, message.strip().splitlines())))
+
+
+def reason_of(error: BaseException) -> str:
+    """Returns the message of an exception in one line, or else the name of its type."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextlib.contextmanager
+def disk_errors_told(path: Path | str, action: str) -> Iterator[None]:
+    """Turns an `OSError` into a `UserError` of one line.
+
+    Args:
+      path: the file or folder in use; it starts the message.
+      action: "read" or "written".
+
+    Raises:
+      UserError: the body raised an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or reason_of(error)
+        raise UserError(f"{path}: cannot be {action}: {reason}") from error
 
 
 def choose(name: str, choices: Iterable[str], what: str) -> str:
@@ -37,11 +62,12 @@ def choose(name: str, choices: Iterable[str], what: str) -> str:
 
     Args:
       name: the user's word.
-      choices: the words there are.
-      what: what the word stands for, for the message: "data.name", "model".
+      choices: all allowed words.
+      what: the field or flag that the word is for, such as "data.name"; it starts the
+        message.
 
     Raises:
-      UserError: naming the nearest choice and all of them.
+      UserError: the word is unknown; the message names the nearest one and all of them.
     """
     choices = list(choices)
     if name in choices:
@@ -53,15 +79,16 @@ def choose(name: str, choices: Iterable[str], what: str) -> str:
 
 
 def choose_nearest(name: str, choices: Sequence[str], what: str) -> int:
-    """Returns the index of `name` among many choices.
+    """Returns the index of a class among many class names.
 
     Args:
       name: the user's word.
-      choices: the words there are.
-      what: what the word stands for, for the message: "--label".
+      choices: all class names.
+      what: the flag that the word is for, such as "--label"; it starts the message.
 
     Raises:
-      UserError: naming the choices that contain it, or else the nearest.
+      UserError: the class is unknown; the message names up to five that contain the
+        word, or else the nearest ones.
     """
     if name in choices:
         return list(choices).index(name)
@@ -84,16 +111,16 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 def check_options(
     function: Callable[..., Any], options: Mapping[str, Any], where: str
 ) -> None:
-    """Checks that `function(**options)` is a call that the function takes.
+    """Checks that `function(**options)` is a valid call.
 
     Args:
-      function: whose parameters the options are.
-      options: values by name.
-      where: what the names belong to, for the message: "data", "model".
+      function: takes the options.
+      options: values by parameter name.
+      where: the config group of the options, such as "data"; it starts the message.
 
     Raises:
-      UserError: an unknown option, one that is missing, or one of another type than
-        the plain type that annotates it.
+      UserError: an option is unknown, missing, or not of the type of its annotation
+        (checked for bool, int, str and float).
     """
     parameters = inspect.signature(function).parameters
     for name, value in options.items():
@@ -117,7 +144,7 @@ def check_number(value: object, what: str) -> None:
     """Checks that a value is a finite number.
 
     Raises:
-      UserError: anything else.
+      UserError: it is not.
     """
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not math.isfinite(value):

@@ -1,9 +1,8 @@
-"""How many nats a user's own inputs carry about their labels.
+"""Arrays in, nats out: how much inputs say about labels, by cross-fitting.
 
-Cross-fitting: the rows are dealt into folds, and each fold is scored by nets that never
-saw it, so the bound of Eq. 5 holds for every net on the rows that it scores, and all
-rows count. Every net stops where it does best on a fold that is neither trained on nor
-scored by it. All nets train at once, under `vmap`.
+The rows are split into folds, and nets that never saw a fold score it. So every row
+counts, and the bound of Eq. 5 holds for every net on the rows that it scores. Each net
+stops where it does best on another fold, which it neither trains on nor scores.
 """
 
 import dataclasses
@@ -24,14 +23,9 @@ from mi_classifier.cross_fitting.inputs import (
     encode,
     make_inputs,
 )
-from mi_classifier.cross_fitting.nets import (
-    Nets,
-    check_model,
-    default_model,
-    log_ratios,
-    make_plan,
-    train,
-)
+from mi_classifier.cross_fitting.plan import Plan, check_model, default_model, make_plan
+from mi_classifier.cross_fitting.scoring import Nets, log_ratios
+from mi_classifier.cross_fitting.training import train
 from mi_classifier.errors import UserError
 
 MIN_ROWS = 50
@@ -47,11 +41,12 @@ class MutualInformation:
       standard_error: of `nats`.
       confidence_interval: 95%, in nats, of the nets' bound over the whole population.
         As I(X; Y) is never negative, an interval wholly below 0 ends at 0.
-      label_entropy: H(Y) in nats, the most there is to know.
-      accuracy: share of examples whose label the nets that never saw them decide for.
-      majority: share of the most frequent label, the accuracy of knowing nothing.
+      label_entropy: H(Y) in nats, an upper bound on I(X; Y).
+      accuracy: share of rows whose label is predicted by the nets that never saw them.
+      majority: share of the most frequent label, the accuracy without any input.
       num_examples: number of rows N.
       num_classes: number of different labels M.
+      warnings: sentences about what is odd in the data; empty if nothing is.
     """
 
     nats: float
@@ -63,6 +58,7 @@ class MutualInformation:
     majority: float
     num_examples: int
     num_classes: int
+    warnings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         low, high = self.confidence_interval
@@ -74,20 +70,20 @@ class MutualInformation:
             f"accuracy {self.accuracy:.2%} on held-out rows; "
             f"the most frequent label alone {self.majority:.2%}\n"
             f"{self.num_examples:,} rows, {self.num_classes:,} labels"
-        )
+        ) + "".join(f"\nwarning: {sentence}" for sentence in self.warnings)
 
 
 @dataclasses.dataclass(frozen=True)
 class CrossFit:
-    """The nets of a cross-fit, and what they say of the rows they never saw.
+    """The nets of a cross-fit, and what they say of the rows that they never saw.
 
     Attributes:
       pmi: pointwise mutual information of each row and its label, nats `[N]`.
-      predictions: the label decided for, `[N]`, among `labels`.
+      predictions: the predicted label of each row, `[N]`, among `labels`.
       labels: the M different labels, sorted.
       label: each row's label, as an index into `labels`, int32 `[N]`.
       fold: the fold of each row, `[N]`.
-      group: rows with the same number are copies of one draw, `[N]`.
+      group: rows with the same number are copies of each other, `[N]`.
       mean_ratio: mean over rows of P(y|x) / P(y) by the nets, `[M]`; 1 if calibrated.
     """
 
@@ -98,11 +94,11 @@ class CrossFit:
     fold: np.ndarray
     group: np.ndarray
     mean_ratio: np.ndarray
-    _inputs: "Inputs"
-    _nets: "Nets | None"
+    _inputs: Inputs
+    _nets: Nets | None  # None where there is nothing to learn
 
     def score(self, x: ArrayLike, y: ArrayLike) -> np.ndarray:
-        """Pointwise mutual information of rows that no net has seen.
+        """Compute the pointwise mutual information of rows that no net has seen.
 
         Args:
           x: as in `estimate_mutual_information`, `[N', ...]`.
@@ -124,30 +120,21 @@ class CrossFit:
         label = np.searchsorted(self.labels, y).clip(max=len(self.labels) - 1)
         if (unknown := self.labels[label] != y).any():
             raise UserError(f"y: label {y[unknown][0]} is not among those of the fit")
-        if self._nets is None:
-            return np.zeros((FOLDS, len(y)))
-        rows = np.arange(len(y))
-        return np.stack(
-            [
-                np.concatenate(
-                    [
-                        ratios[np.arange(len(part)), label[part]]
-                        for part, ratios in log_ratios(self._nets, inputs, rows, fold)
-                    ]
-                )
-                for fold in range(FOLDS)
-            ]
-        )
+        scores = np.zeros((FOLDS, len(y)))
+        for fold in range(FOLDS) if self._nets else ():
+            rows = np.arange(len(y))
+            for part, ratios in log_ratios(self._nets, inputs, rows, fold):
+                scores[fold, part] = ratios[np.arange(len(part)), label[part]]
+        return scores
 
     def summary(self) -> MutualInformation:
-        """Returns the estimate with its error bar.
+        """Compute the estimate and its error bar.
 
-        Given the nets, the rows of a fold are independent draws, so the variance is
-        pooled within folds (Bayle et al. 2020, "Cross-validation confidence intervals
-        for test error"). The label frequencies in the bound are those of the sample;
-        what their error adds is taken in by the delta method.
+        Given the nets, the groups of a fold are independent of each other, so the
+        variance is pooled within folds (Bayle et al. 2020, "Cross-validation confidence
+        intervals for test error"). The label frequencies in the bound are those of the
+        sample; the delta method takes in the error that this adds.
         """
-        count = len(self.pmi)
         influence = self.pmi - self.mean_ratio[self.label]
         means = np.bincount(self.fold, influence) / np.bincount(self.fold)
         error = information.standard_error(
@@ -165,7 +152,7 @@ class CrossFit:
             label_entropy=float(information.label_entropy(log_prior)),
             accuracy=float((self.predictions == self.labels[self.label]).mean()),
             majority=float(np.exp(log_prior.max())),
-            num_examples=count,
+            num_examples=len(self.pmi),
             num_classes=len(self.labels),
         )
 
@@ -173,7 +160,7 @@ class CrossFit:
 def estimate_mutual_information(
     x: ArrayLike, y: ArrayLike, *, seed: int = 0, model: nn.Module | None = None
 ) -> MutualInformation:
-    """Estimates how many nats the inputs carry about the labels.
+    """Estimate how many nats the inputs carry about the labels.
 
     The estimate is a lower bound in expectation: nets are scored on rows that they
     never saw, by the bound of Eq. 5 with the labels' own frequencies. See `cross_fit`
@@ -182,8 +169,8 @@ def estimate_mutual_information(
     Args:
       x: inputs, one row an example: numbers `[N]` or `[N, D]`, images `[N, H, W, C]`;
         anything that NumPy reads, a memory map included. N of 50 or more.
-      y: labels `[N]`: integers, strings, booleans, or whatever can be sorted.
-      seed: decides folds, initial weights and the order of the rows.
+      y: labels `[N]`: integers, strings, booleans, or anything that can be sorted.
+      seed: decides folds, initial weights and the order of the rows; in [0, 2**32).
       model: a Flax module by the contract of `create_model`, of as many classes as y
         has different labels; by default one that fits the data.
 
@@ -200,53 +187,40 @@ def estimate_mutual_information(
 def pointwise_mutual_information_of(
     x: ArrayLike, y: ArrayLike, *, seed: int = 0, model: nn.Module | None = None
 ) -> np.ndarray:
-    """Pointwise mutual information of each example, by nets that never saw it.
+    """Compute the pointwise mutual information of each row, by nets that never saw it.
 
-    Its mean is `estimate_mutual_information`. An example far below 0 has a label that
-    its inputs speak against: surprising, or mislabeled.
-
-    Args:
-      x: as in `estimate_mutual_information`.
-      y: labels `[N]`.
-      seed: as there.
-      model: as there.
+    Its mean is `estimate_mutual_information`, whose arguments and errors it shares. A
+    row far below 0 has a label that its inputs speak against; it may be mislabeled.
 
     Returns:
       float64 `[N]` nats, at most -log P(label).
-
-    Raises:
-      UserError: as there.
     """
     return cross_fit(x, y, seed=seed, model=model).pmi
 
 
 def cross_fit(
-    x: ArrayLike, y: ArrayLike, *, seed: int = 0, model: nn.Module | None = None
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    seed: int = 0,
+    model: nn.Module | None = None,
+    plan: Plan | None = None,
 ) -> CrossFit:
-    """Trains and scores the nets behind `estimate_mutual_information`.
+    """Train and score the nets behind `estimate_mutual_information`.
 
-    * Columns are scaled by median and quartiles, with long tails drawn in (arcsinh);
-      one that is constant is left out. Without any other, or with a single label, the
-      mutual information is 0, exactly.
-    * Up to 10 rows that are alike are taken for copies of one draw: they share a fold,
-      and count as one in the standard error. More are a value that x often takes.
+    * Columns are scaled by median and quartiles, and arcsinh draws long tails in. A
+      constant column is left out. If no other is left, or if there is a single label,
+      the mutual information is 0, exactly.
+    * Up to 10 equal rows are taken for copies: they share a fold, and count as one in
+      the standard error. More than 10 are a value that x often takes.
     * Labels are spread over the folds. A net that never saw a label says nothing about
       it: its rows count with a pointwise mutual information of 0.
-    * Images with sides of 16 to 64 pixels go through a small convolutional net, other
-      inputs, flattened, through dense layers that leave out irrelevant columns by a
-      group lasso on the first.
+    * Images with sides of 16 to 64 pixels go through a small convolutional net. Other
+      inputs are flattened and go through dense layers, which leave out irrelevant
+      columns by a group lasso on the first.
 
-    Args:
-      x: as in `estimate_mutual_information`.
-      y: labels `[N]`.
-      seed: as there.
-      model: as there.
-
-    Returns:
-      The nets and what they say of each row.
-
-    Raises:
-      UserError: as there.
+    Arguments and errors are those of `estimate_mutual_information`, and `plan` says how
+    to train the nets; by default the data decide.
     """
     if not 0 <= seed < 2**32:
         raise UserError(f"seed: must be in [0, 2**32), not {seed}")
@@ -255,35 +229,19 @@ def cross_fit(
     if len(y) < MIN_ROWS:
         raise UserError(f"x: {len(y)} rows are too few; at least {MIN_ROWS} are needed")
     check_finite(x)
-    inputs = make_inputs(x)
+    inputs, fitted = make_inputs(x), None
     if len(labels) == 1 or not inputs.varies:
-        nothing = np.zeros(len(y), np.int64)
-        return CrossFit(
-            pmi=np.zeros(len(y)),
-            predictions=np.full(len(y), labels[np.bincount(label).argmax()]),
-            labels=labels,
-            label=label,
-            fold=nothing,
-            group=np.arange(len(y)),
-            mean_ratio=np.ones(len(labels)),
-            _inputs=inputs,
-            _nets=None,
-        )
-    plan = make_plan(len(y), len(labels), inputs.images, selects=model is None)
-    if model is None:
-        model = default_model(inputs, len(labels))
-    check_model(model, inputs, len(labels))
-    group = copies(inputs)
-    fold = deal(group, label, np.random.default_rng([seed, 0]))
-    nets = train(inputs, label, fold, model, plan, seed)
-    log_prior = information.log_label_prior(label, len(labels))
-    pmi, decided = np.zeros(len(y)), np.zeros(len(y), np.int64)
-    ratio_sum = np.zeros(len(labels))
-    for k in range(FOLDS):
-        for rows, ratios in log_ratios(nets, inputs, np.flatnonzero(fold == k), k):
-            pmi[rows] = ratios[np.arange(len(rows)), label[rows]]
-            decided[rows] = (ratios + log_prior).argmax(1)
-            ratio_sum += np.exp(ratios).sum(0)
+        group, fold = np.arange(len(y)), np.zeros(len(y), np.int64)
+        pmi, mean_ratio = np.zeros(len(y)), np.ones(len(labels))
+        decided = np.full(len(y), np.bincount(label).argmax())
+    else:
+        plan = plan or make_plan(inputs, len(labels), selects=model is None)
+        model = model or default_model(inputs, len(labels))
+        check_model(model, inputs, len(labels))
+        group = copies(inputs)
+        fold = deal(group, label, np.random.default_rng([seed, 0]))
+        fitted = train(inputs, label, fold, model, plan, seed)
+        pmi, decided, mean_ratio = _score_folds(fitted, inputs, label, fold)
     return CrossFit(
         pmi=pmi,
         predictions=labels[decided],
@@ -291,7 +249,22 @@ def cross_fit(
         label=label,
         fold=fold,
         group=group,
-        mean_ratio=ratio_sum / len(y),
+        mean_ratio=mean_ratio,
         _inputs=inputs,
-        _nets=nets,
+        _nets=fitted,
     )
+
+
+def _score_folds(
+    fitted: Nets, inputs: Inputs, label: np.ndarray, fold: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns PMI `[N]`, predicted label `[N]` and mean ratio `[M]`."""
+    log_prior = information.log_label_prior(label, label.max() + 1)
+    pmi, decided = np.zeros(len(label)), np.zeros(len(label), np.int64)
+    ratio_sum = np.zeros(len(log_prior))
+    for k in range(FOLDS):
+        for rows, ratios in log_ratios(fitted, inputs, np.flatnonzero(fold == k), k):
+            pmi[rows] = ratios[np.arange(len(rows)), label[rows]]
+            decided[rows] = (ratios + log_prior).argmax(1)
+            ratio_sum += np.exp(ratios).sum(0)
+    return pmi, decided, ratio_sum / len(label)

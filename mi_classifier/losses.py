@@ -1,10 +1,13 @@
-"""Cross-entropies: softmax, PC-softmax, sigmoid, PC-sigmoid.
+"""Cross-entropies, and how the logits of a net trained with each are to be read.
 
-Each is per example (or per label), in nats, float32 at least, never averaged: what to
-average over, and with which mask, is for the caller to say.
+Every loss is per example (or per label), in nats, in float32 or wider, and never
+averaged: the caller decides what to average over, and with which mask.
 """
 
-from collections.abc import Callable
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +15,7 @@ import optax
 from jax.typing import ArrayLike
 
 from mi_classifier import information
+from mi_classifier.errors import check_options, choose
 
 Array = jax.Array
 
@@ -107,28 +111,78 @@ def pc_sigmoid_cross_entropy(
     return targets * present + (1 - targets) * absent
 
 
-def _softmax(logits: Array, labels: Array, log_prior: Array) -> Array:
-    del log_prior
-    return softmax_cross_entropy(logits, labels)
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """A loss that a config can name, and the meaning of the logits it trains.
+
+    Attributes:
+      function: `(logits, labels, log_prior, **options)` to the loss of each example,
+        in nats. `log_prior` `[M]` is log P(y) of the training labels; with several
+        labels an example, the log share of the examples that carry each.
+      prior_corrected: whether the loss accounts for the prior, so that it teaches
+        n = log p(x|y) + c(x), as PC-softmax does. Otherwise n = log P(y|x) + c(x).
+      multi_label: whether an example has any number of labels, as multi-hot `[L]`.
+    """
+
+    function: Callable[..., Array]
+    prior_corrected: bool
+    multi_label: bool
+
+    @property
+    def rule(self) -> str:
+        """The decision rule that the paper's argmax n(x) amounts to for this loss."""
+        return "balanced" if self.prior_corrected else "prior"
+
+    def pc_logits(self, logits: ArrayLike, log_prior: ArrayLike) -> Array:
+        """Returns prior-corrected logits, by whichever loss the net was trained.
+
+        Args:
+          logits: `[..., M]` of a net trained with this loss.
+          log_prior: `[M]` log P(y) of the data that the net was trained on.
+        """
+        if self.prior_corrected:
+            return information.as_float(logits)
+        if self.multi_label:
+            return information.sigmoid_to_pc_logits(logits, jnp.exp(log_prior))
+        return information.softmax_to_pc_logits(logits, log_prior)
 
 
-def _sigmoid(logits: Array, targets: Array, log_prior: Array) -> Array:
-    del log_prior
-    return sigmoid_cross_entropy(logits, targets)
-
-
-def _pc_sigmoid(logits: Array, targets: Array, log_prior: Array) -> Array:
-    return pc_sigmoid_cross_entropy(logits, targets, jnp.exp(log_prior))
-
-
-# The losses that a config names, all of one signature: (logits, labels, log_prior).
-CLASSIFICATION_LOSSES: dict[str, Callable[[Array, Array, Array], Array]] = {
-    "softmax": _softmax,
-    "pc_softmax": pc_softmax_cross_entropy,
+LOSSES: dict[str, Loss] = {
+    "softmax": Loss(
+        lambda logits, labels, log_prior: softmax_cross_entropy(logits, labels),
+        prior_corrected=False,
+        multi_label=False,
+    ),
+    "pc_softmax": Loss(
+        pc_softmax_cross_entropy, prior_corrected=True, multi_label=False
+    ),
+    "sigmoid": Loss(
+        lambda logits, targets, log_prior: sigmoid_cross_entropy(logits, targets),
+        prior_corrected=False,
+        multi_label=True,
+    ),
+    "pc_sigmoid": Loss(
+        lambda logits, targets, log_prior: pc_sigmoid_cross_entropy(
+            logits, targets, jnp.exp(log_prior)
+        ),
+        prior_corrected=True,
+        multi_label=True,
+    ),
 }
-# Of multi-hot labels, where log_prior is the log share of examples that carry each.
-MULTI_LABEL_LOSSES: dict[str, Callable[[Array, Array, Array], Array]] = {
-    "sigmoid": _sigmoid,
-    "pc_sigmoid": _pc_sigmoid,
-}
-LOSSES = CLASSIFICATION_LOSSES | MULTI_LABEL_LOSSES
+
+
+def create_loss(name: str, options: Mapping[str, Any] | None = None) -> Loss:
+    """Creates a loss by its name in `LOSSES`.
+
+    Args:
+      name: a key of `LOSSES`.
+      options: values of the loss's own hyper-parameters, by name.
+
+    Raises:
+      UserError: an unknown name or option.
+    """
+    loss = LOSSES[choose(name, LOSSES, "loss")]
+    options = dict(options or {})
+    check_options(functools.partial(loss.function, 0, 0, 0), options, "loss_options")
+    bound = functools.partial(loss.function, **options) if options else loss.function
+    return dataclasses.replace(loss, function=bound)

@@ -1,9 +1,10 @@
 """Devices and hosts: the one file that names `pmap`.
 
 A step runs on every device of every process at once. State is replicated and has no
-device axis; batches are split along theirs. Means over examples are means over devices
-too, so that two devices compute what one would. All processes do the same on the host,
-each with the rows of its own devices; the first alone writes and prints.
+device axis; batches are split along their device axis. Means over examples are means
+over devices too, so two devices compute what one would. All processes run the same
+program on the host, each with the rows of its own devices; only the first process
+writes and prints.
 """
 
 import contextlib
@@ -27,15 +28,15 @@ AXIS = "batch"
 def join(cluster: str) -> None:
     """Makes this process one of several that share every batch.
 
-    Before anything else is asked of JAX.
+    Call it before any other use of JAX.
 
     Args:
-      cluster: "auto" where JAX can tell by itself, as under SLURM, Open MPI, Kubernetes
-        or on TPUs; else "HOST:PORT,PROCESSES,INDEX", the first process's address, how
-        many there are, and which of them this is, from 0.
+      cluster: "auto" where JAX finds the processes by itself, as under SLURM, Open MPI,
+        Kubernetes or on TPUs; else "HOST:PORT,PROCESSES,INDEX": the first process's
+        address, the number of processes, and the index of this one, from 0.
 
     Raises:
-      UserError: another text, or the others cannot be reached.
+      UserError: the text has another form, or the others cannot be reached.
     """
     options: dict[str, Any] = {}
     if cluster != "auto":
@@ -49,9 +50,12 @@ def join(cluster: str) -> None:
                 f"{cluster!r}"
             ) from None
         if not 0 <= options["process_id"] < options["num_processes"]:
-            raise UserError(f"--distributed: no process {index} of {count}")
+            raise UserError(
+                f"--distributed: no process {index} of {count}; INDEX goes from 0 to "
+                "PROCESSES - 1"
+            )
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    # It would take SIGTERM for itself, which means "save and leave" here.
+    # JAX's preemption service would catch SIGTERM, which asks us to save and stop.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(**options)
@@ -67,7 +71,7 @@ def is_first() -> bool:
 
 @contextlib.contextmanager
 def first_process_first() -> Iterator[None]:
-    """Lets the first process do what the others then find done: data that is cached."""
+    """Runs the body in the first process, then in the others, which find its cache."""
     if not is_first():
         wait_for_all()
     yield
@@ -76,31 +80,32 @@ def first_process_first() -> Iterator[None]:
 
 
 def wait_for_all() -> None:
-    """Returns when every process has come here."""
+    """Waits until every process has called this function."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("wait_for_all")
 
 
 def all_agree(answer: bool) -> bool:
-    """Returns whether every process says yes, so that all go on alike."""
-    if jax.process_count() == 1:
-        return answer
-    return bool(multihost_utils.process_allgather(np.array(answer)).all())
+    """Returns whether `answer` is true in every process."""
+    return bool(_gather(answer).all())
 
 
 def all_equal(number: int) -> bool:
     """Returns whether every process has the same number."""
+    return bool((_gather(number) == number).all())
+
+
+def _gather(value: Any) -> np.ndarray:
     if jax.process_count() == 1:
-        return True
-    numbers = multihost_utils.process_allgather(np.array(number))
-    return bool((numbers == number).all())
+        return np.array(value)
+    return multihost_utils.process_allgather(np.array(value))
 
 
 def num_devices() -> int:
-    """Returns the number of devices that share a batch, those of all processes.
+    """Returns the number of devices that share a batch, in all processes together.
 
     Raises:
-      UserError: JAX finds none of the kind that it was told to use.
+      UserError: JAX finds no device of the kind that it was told to use.
     """
     try:
         return jax.device_count()
@@ -109,19 +114,24 @@ def num_devices() -> int:
         raise UserError(f"JAX finds no device: {reason}") from error
 
 
+def num_local_devices() -> int:
+    """Returns the number of this process's devices."""
+    return jax.local_device_count()
+
+
 def free_bytes() -> int:
-    """Returns the memory that a device has left, or on CPUs, that the machine has."""
+    """Returns the free memory of a device, or of the machine where CPUs compute."""
     stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):  # not on every system
+    except (ValueError, OSError, AttributeError):  # some systems lack these names
         return 1 << 32
 
 
 def replicated() -> NamedSharding:
-    """Returns the sharding of state: a copy on every local device, no device axis."""
+    """Returns the sharding of state: a copy on each local device, no device axis."""
     return NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), PartitionSpec())
 
 
@@ -136,13 +146,13 @@ def on_devices(
     out_axes: Any,
     donate_argnums: Sequence[int] = (),
 ) -> Callable[..., Any]:
-    """Compiles `function` to run on every device; see `jax.pmap`.
+    """Compiles `function` to run on every device.
 
     Args:
       function: a pure function that sees one device's share of the arguments and may
-        call `mean`.
-      in_axes: for each argument None, replicated, or the axis split over devices, or a
-        tree prefix of these.
+        call `mean` and `mean_over_devices`.
+      in_axes: for each argument None if it is replicated, else the axis that is split
+        over devices, or a tree prefix of these.
       out_axes: a tree prefix of the same for the results.
       donate_argnums: arguments whose memory the results may take.
     """
@@ -155,15 +165,21 @@ def on_devices(
     )
 
 
-def mean(parts: Sequence[T]) -> T:
-    """Averages trees over parts and devices, inside of a function of `on_devices`.
+def mean_over_devices(tree: T) -> T:
+    """Averages a tree over devices, inside a function of `on_devices`."""
+    return jax.lax.pmean(tree, AXIS)
 
-    Several parts are added pairwise, then the devices' sums: for powers of two the
-    order of every addition, and so the last bit, is the same on any number of devices.
+
+def mean(parts: Sequence[T]) -> T:
+    """Averages trees over parts and devices, inside a function of `on_devices`.
+
+    It adds the parts in pairs, then the devices' sums in pairs. For powers of two this
+    fixes the order of every addition, and the last bit is the same on any number of
+    devices.
 
     Args:
-      parts: trees of one structure, means over equally many examples; the next
-        device's follow this one's.
+      parts: trees of one structure, each a mean over equally many examples; the parts
+        of the next device follow those of this one.
     """
     if len(parts) == 1 and num_devices() == 1:
         return parts[0]
@@ -187,10 +203,11 @@ def check_batch_size(batch_size: int, parts: int) -> None:
 
     Args:
       batch_size: examples of a batch, on all devices together.
-      parts: into which a batch is divided, for `mean`.
+      parts: number of parts that `mean` averages, on all devices together.
 
     Raises:
-      UserError: not positive, or not a multiple of the number of devices, or of parts.
+      UserError: `batch_size` is not positive, or not a multiple of the number of
+        devices or parts.
     """
     devices = num_devices()
     if batch_size < 1:
@@ -208,14 +225,14 @@ def check_batch_size(batch_size: int, parts: int) -> None:
 
 
 def parts_per_device(parts: int) -> int:
-    """Returns how many of the parts of a batch each device computes, at least one."""
+    """Returns how many parts of a batch each device computes, at least one."""
     return max(parts // num_devices(), 1)
 
 
 def split_indices(indices: np.ndarray) -> np.ndarray:
     """Splits the last axis over devices: `[S, B]` -> `[local, S, B / devices]`.
 
-    Of what is split over the devices of all processes, each has its own part.
+    Each process gets only its own devices' shares.
     """
     steps, batch_size = indices.shape
     shares = indices.reshape(steps, num_devices(), batch_size // num_devices())
@@ -223,8 +240,8 @@ def split_indices(indices: np.ndarray) -> np.ndarray:
 
 
 def _own(shares: np.ndarray) -> np.ndarray:
-    """Returns the shares `[devices, ...]` of this process's devices, `[local, ...]`."""
-    count = jax.local_device_count()
+    """Returns this process's part of the shares `[devices, ...]`, `[local, ...]`."""
+    count = num_local_devices()
     start = jax.process_index() * count
     return shares[start : start + count]
 
@@ -232,7 +249,7 @@ def _own(shares: np.ndarray) -> np.ndarray:
 def evaluation_batches(
     split: Mapping[str, np.ndarray], batch_size: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yields batches that hold every example of a split exactly once.
+    """Yields batches that together hold every example of a split exactly once.
 
     Args:
       split: arrays of one length N.
@@ -240,8 +257,8 @@ def evaluation_batches(
         the last batch is padded with zeros.
 
     Yields:
-      The split's arrays `[local, B / devices, ...]`, of this process's devices, and
-      their float32 `mask`, 1 for a real example and 0 for padding.
+      The split's arrays for this process's devices, `[local, B / devices, ...]`, and a
+      float32 `mask`, 1 for a real example and 0 for padding.
     """
     devices = num_devices()
     length = len(split["label"])
@@ -250,19 +267,19 @@ def evaluation_batches(
         batch = {name: array[start : start + size] for name, array in split.items()}
         count = len(batch["label"])
         batch["mask"] = np.ones(count, np.float32)
-        shares = {
-            name: np.pad(
-                array, [(0, size - count)] + [(0, 0)] * (array.ndim - 1)
-            ).reshape(devices, size // devices, *array.shape[1:])
-            for name, array in batch.items()
-        }
-        yield {name: _own(array) for name, array in shares.items()}
+        for name, array in batch.items():
+            padding = [(0, size - count)] + [(0, 0)] * (array.ndim - 1)
+            shares = np.pad(array, padding).reshape(
+                devices, size // devices, *array.shape[1:]
+            )
+            batch[name] = _own(shares)
+        yield batch
 
 
 def merge(outputs: Any) -> Any:
     """Undoes the split over devices: `[local, B / devices, ...]` -> `[B, ...]`.
 
-    Every process gets what the devices of all have.
+    Every process gets the outputs of the devices of all processes.
     """
     outputs = jax.tree.map(np.asarray, outputs)
     if jax.process_count() > 1:

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal: save what is there, and leave."""
+"""End the process on Ctrl-C, SIGTERM or a closed terminal, after saving if need be."""
 
 import contextlib
 import os
@@ -7,45 +7,50 @@ from collections.abc import Callable, Iterator
 
 
 class Terminated(BaseException):
-    """A signal came while something had to be saved first; `signal` says which."""
+    """A signal asked the process to end while it was postponed; `signal` is its number.
+
+    A `BaseException`, so that `except Exception` does not swallow it.
+    """
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
         self.signal = signum
 
 
-_asked = 0  # the signal, if any
+asked = 0  # the signal that came, or 0
 _postponed = False
 
 
 def install(leave: Callable[[int], object]) -> None:
-    """Has SIGINT, SIGTERM and SIGHUP end the process, unless they are ignored.
+    """Makes SIGINT, SIGTERM and SIGHUP end the process, unless they are ignored.
 
     Args:
-      leave: called with the signal, at once, from whatever was going on, and ends the
-        process without unwinding: what a kill leaves behind can be gone on with, while
-        an exception in the middle of a library may hang or be lost there.
+      leave: ends the process without unwinding the stack; gets the signal number. A
+        killed run can always be resumed, but an exception raised in the middle of a
+        library may hang or be swallowed there.
     """
 
     def handle(signum: int, frame: object) -> None:
-        global _asked
+        global asked
         del frame
-        impatient = _asked == signum == signal.SIGINT
-        _asked = signum
+        impatient = asked == signum == signal.SIGINT
+        asked = signum
         if impatient or not _postponed:
             leave(signum)
-        elif signum == signal.SIGINT:  # printing here might meet printing there
+        elif signum == signal.SIGINT:  # print() here could interrupt another print()
             os.write(2, b"\nsaving the last epoch; once more to leave at once\n")
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         signum = getattr(signal, name, None)
-        if signum and signal.getsignal(signum) is not signal.SIG_IGN:  # as by nohup
+        if (
+            signum and signal.getsignal(signum) is not signal.SIG_IGN
+        ):  # nohup ignores it
             signal.signal(signum, handle)
 
 
 @contextlib.contextmanager
 def postponed() -> Iterator[None]:
-    """Has signals wait until `check` is called, or this context is left."""
+    """Makes signals wait until the next call of `check`, or the end of the context."""
     global _postponed
     _postponed = True
     try:
@@ -56,10 +61,6 @@ def postponed() -> Iterator[None]:
 
 
 def check() -> None:
-    """Raises what was postponed.
-
-    Raises:
-      Terminated: a signal came in the meantime.
-    """
-    if _asked:
-        raise Terminated(_asked)
+    """Raises `Terminated` if a signal has come in the meantime."""
+    if asked:
+        raise Terminated(asked)

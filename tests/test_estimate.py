@@ -1,3 +1,9 @@
+"""The estimate is near known truths, its error bar holds, and odd data are told.
+
+It must not depend on units, kinds of arrays, copies of rows, constant columns or outliers,
+and no net may have seen the labels that it scores.
+"""
+
 import dataclasses
 
 import chex
@@ -8,13 +14,15 @@ import pytest
 
 import mi_classifier as mi
 from mi_classifier import estimate
-from mi_classifier.cross_fitting import inputs, nets
+from mi_classifier.cross_fitting.inputs import copies, deal, make_inputs
+from mi_classifier.cross_fitting.plan import default_model, make_plan
+from mi_classifier.cross_fitting.training import train
 from mi_classifier.data import gaussian_mixture
 from mi_classifier.errors import UserError
 
 
 def mixture(rows, dim=2, seed=0):
-    """The paper's mixture and its true pointwise mutual information."""
+    """Samples the paper's mixture, with the true pointwise mutual information."""
     generator = np.random.default_rng(seed)
     split = gaussian_mixture.sample(generator.integers(0, 5, rows), dim, generator)
     log_density = gaussian_mixture.log_density(jnp.asarray(split["image"]))
@@ -23,21 +31,28 @@ def mixture(rows, dim=2, seed=0):
     return split["image"], split["label"], np.asarray(pmi)
 
 
+def plan_of(x, num_classes, selects=True, **changes):
+    """The plan of some rows, by default with a tenth of the usual steps."""
+    plan = make_plan(make_inputs(np.asarray(x)), num_classes, selects)
+    return dataclasses.replace(plan, **({"steps": 5} | changes))
+
+
 @pytest.fixture(scope="module")
 def small():
-    """A cross-fit of 300 rows, which several tests look at."""
+    """A cross-fit of 300 rows, which several tests share."""
     x, y, truth = mixture(300)
     return x, y, truth, mi.cross_fit(x, y)
 
 
-def test_mixture_is_within_two_hundredths_of_a_nat():
+@pytest.mark.slow
+def test_estimate_of_the_mixture_is_within_two_hundredths_of_a_nat():
     x, y, truth = mixture(4_000)
     found = mi.estimate_mutual_information(x, y)
     assert abs(found.nats - truth.mean()) < 0.02
     assert found.bits == pytest.approx(found.nats / np.log(2))
     low, high = found.confidence_interval
     assert low < found.nats < high
-    # Student's quantile of thousands of rows is the normal's.
+    # With thousands of rows, Student's quantile is the normal one.
     assert high - low == pytest.approx(2 * 1.9605 * found.standard_error, rel=1e-3)
     assert found.standard_error == pytest.approx(truth.std() / np.sqrt(4_000), rel=0.1)
     counts = np.bincount(y) / len(y)
@@ -51,7 +66,8 @@ def test_mixture_is_within_two_hundredths_of_a_nat():
         found.nats = 0
 
 
-def test_exclusive_or_among_irrelevant_columns_is_found():
+@pytest.mark.slow
+def test_exclusive_or_is_found_among_irrelevant_columns():
     generator = np.random.default_rng(0)
     x = generator.standard_normal((5_000, 12))
     y = (x[:, 3] > 0) ^ (x[:, 7] > 0) ^ (generator.random(5_000) < 0.1)
@@ -61,7 +77,7 @@ def test_exclusive_or_among_irrelevant_columns_is_found():
     assert truth - 0.06 < found.nats < truth + 0.005
 
 
-def test_interval_contains_zero_where_nothing_is_known():
+def test_interval_contains_zero_if_inputs_are_irrelevant():
     for seed in range(3):
         generator = np.random.default_rng(seed)
         x, y = generator.standard_normal((200, 4)), generator.integers(0, 3, 200)
@@ -69,7 +85,7 @@ def test_interval_contains_zero_where_nothing_is_known():
         assert low <= 0 <= high
 
 
-def test_memorized_copies_tell_nothing():
+def test_copies_of_rows_share_a_fold_so_that_memorizing_them_does_not_help():
     generator = np.random.default_rng(0)
     x = np.repeat(generator.standard_normal((150, 3)), 4, axis=0)
     y = np.repeat(generator.integers(0, 2, 150), 4)
@@ -90,7 +106,7 @@ def test_copies_count_once_in_the_standard_error(small):
     assert thrice.nats == pytest.approx(fit.summary().nats)
 
 
-def test_a_value_taken_often_is_no_copy():
+def test_rows_with_a_frequent_value_are_not_copies():
     generator = np.random.default_rng(0)
     x = generator.integers(0, 4, 400)
     y = np.where(generator.random(400) < 0.2, generator.integers(0, 4, 400), x)
@@ -102,25 +118,37 @@ def test_a_value_taken_often_is_no_copy():
     assert fit.summary().nats == pytest.approx(truth, abs=0.05)
 
 
-def test_kinds_of_inputs_and_labels_are_all_the_same(small, tmp_path):
-    x, y, _, fit = small
-    expected = fit.summary()
+def test_all_kinds_of_arrays_and_labels_give_the_same_estimate(small, tmp_path):
+    x, y, *_ = small
+    plan = plan_of(x, 5)
+    expected = mi.cross_fit(x, y, plan=plan).summary()
     names = np.array(["ape", "bee", "cat", "dog", "eel"])
     mapped = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", x.dtype, x.shape)
     mapped[:] = x
-    for inputs_, labels in (
+    for inputs, labels in (
         (jnp.asarray(x), jnp.asarray(y)),
         (x.tolist(), names[y].tolist()),
         (mapped, names[y].astype(object)),
         (np.asfortranarray(x), y.astype(np.float64)),
     ):
-        assert mi.estimate_mutual_information(inputs_, labels) == expected
+        assert mi.cross_fit(inputs, labels, plan=plan).summary() == expected
+
+
+def test_one_column_may_be_a_vector(small):
+    x, y, *_ = small
+    plan = plan_of(x[:, :1], 2)
+    one, other = (mi.cross_fit(a, y > 2, plan=plan) for a in (x[:, 0], x[:, :1]))
+    assert one.summary() == other.summary()
+    assert one.summary().num_classes == 2
+
+
+def test_the_public_functions_agree(small):
+    x, y, _, fit = small
+    found = mi.estimate_mutual_information(x, y)
+    assert found == fit.summary()
     chex.assert_trees_all_equal(mi.pointwise_mutual_information_of(x, y), fit.pmi)
-    assert fit.pmi.mean() == pytest.approx(expected.nats)
+    assert fit.pmi.mean() == pytest.approx(found.nats)
     assert (fit.pmi <= -np.log(np.bincount(y)[y] / len(y)) + 1e-5).all()
-    one = mi.estimate_mutual_information(x[:, 0], y > 2)
-    assert one == mi.estimate_mutual_information(x[:, :1], y > 2)
-    assert one.num_classes == 2
 
 
 def test_scale_and_constant_columns_do_not_matter(small):
@@ -141,7 +169,7 @@ def test_far_outliers_do_not_matter(small):
 
 
 @pytest.mark.parametrize("kind", ["constant", "one label"])
-def test_nothing_to_learn_is_exactly_zero(kind):
+def test_estimate_is_exactly_zero_if_inputs_or_labels_are_constant(kind):
     x = np.ones((60, 2)) if kind == "constant" else np.arange(60.0)
     y = np.arange(60) % 3 if kind == "constant" else np.full(60, "only")
     fit = mi.cross_fit(x, y)
@@ -151,34 +179,32 @@ def test_nothing_to_learn_is_exactly_zero(kind):
     assert found.accuracy == pytest.approx(1 if kind == "one label" else 1 / 3)
     assert found.label_entropy == pytest.approx(0 if kind == "one label" else np.log(3))
     assert str(found)
+    assert str(dataclasses.replace(found, warnings=("odd",))).endswith("\nwarning: odd")
     chex.assert_trees_all_equal(fit.score(x[:4], y[:4]), np.zeros((5, 4)))
 
 
-def test_a_label_that_no_net_saw_says_nothing(small):
+def test_rows_with_a_label_that_no_net_saw_have_no_information(small):
     x, y, *_ = small
     y = y.copy()
     y[0], y[1:3] = 7, 8  # once, and twice
-    fit = mi.cross_fit(x, y)
+    fit = mi.cross_fit(x, y, plan=plan_of(x, 7))
     assert fit.pmi[0] == 0
     assert np.isfinite(fit.pmi).all()
     assert fit.fold[1] != fit.fold[2]
-    # Each is scored by two nets. One of them at least was not stopped on the other.
+    # Two nets score each row; at least one of them has trained on the other row.
     assert (fit.pmi[1:3] != 0).any()
     assert fit.summary().num_classes == 7
 
 
 def test_each_fold_is_scored_by_nets_that_never_saw_its_labels(small):
     x, y, *_ = small
-    given = inputs.make_inputs(x)
-    fold = inputs.deal(inputs.copies(given), y, np.random.default_rng(0))
-    plan = dataclasses.replace(
-        nets.make_plan(300, 5, images=False, selects=True), steps=80
-    )
-    model = nets.default_model(given, 5)
+    inputs = make_inputs(x)
+    fold = deal(copies(inputs), y, np.random.default_rng(0))
+    plan, model = plan_of(x, 5, steps=2), default_model(inputs, 5)
     shuffled = y.copy()
     own = np.flatnonzero(fold == 2)
     shuffled[own] = np.random.default_rng(1).permutation(y[own])
-    a, b = (nets.train(given, label, fold, model, plan, 0) for label in (y, shuffled))
+    a, b = (train(inputs, label, fold, model, plan, 0) for label in (y, shuffled))
     for net in range(10):
         one, other = (jax.tree.map(lambda p, n=net: p[n], f.params) for f in (a, b))
         if net // 2 == 2:
@@ -188,20 +214,22 @@ def test_each_fold_is_scored_by_nets_that_never_saw_its_labels(small):
                 chex.assert_trees_all_equal(one, other)
 
 
-def test_seed_decides(small):
-    x, y, _, fit = small
-    chex.assert_trees_all_equal(mi.cross_fit(x, y).pmi, fit.pmi)
-    assert not np.array_equal(mi.cross_fit(x, y, seed=1).pmi, fit.pmi)
+def test_the_seed_decides_the_result(small):
+    x, y, *_ = small
+    plan = plan_of(x, 5)
+    first, same, other = (mi.cross_fit(x, y, seed=s, plan=plan) for s in (4, 4, 1))
+    chex.assert_trees_all_equal(same.pmi, first.pmi)
+    assert not np.array_equal(other.pmi, first.pmi)
 
 
-def test_fresh_rows_score_like_held_out_ones(small):
+def test_the_interval_contains_the_mean_score_of_fresh_rows(small):
     *_, fit = small
     x, y, _ = mixture(20_000, seed=1)
     scores = fit.score(x, y)
     chex.assert_shape(scores, (5, 20_000))
     low, high = fit.summary().confidence_interval
     assert low < scores.mean() < high
-    # A fold's nets score its own rows as the fit did.
+    # The nets of a fold score its rows as the fit did.
     x, y, *_ = small
     own = fit.fold == 3
     chex.assert_trees_all_close(fit.score(x, y)[3, own], fit.pmi[own], atol=1e-5)
@@ -211,10 +239,11 @@ def test_fresh_rows_score_like_held_out_ones(small):
         fit.score(x[:, :1], y)
 
 
-def test_blocks_that_stream_are_as_good(small, monkeypatch):
+@pytest.mark.slow
+def test_training_on_one_block_at_a_time_is_as_good():
     x, y, truth = mixture(2_000)
-    monkeypatch.setattr(nets, "BLOCK_BYTES", 4_000)
-    found = mi.estimate_mutual_information(x, y)
+    plan = plan_of(x, 5, steps=50, num_blocks=4, stopping_rows=100)
+    found = mi.cross_fit(x, y, plan=plan).summary()
     assert abs(found.nats - truth.mean()) < 0.04
 
 
@@ -222,18 +251,20 @@ def test_images_go_through_a_convolutional_net():
     generator = np.random.default_rng(0)
     y = generator.integers(0, 2, 100)
     images = generator.integers(0, 50, (100, 16, 16, 1)).astype(np.uint8)
-    # A bright spot anywhere on the left or right half, which no single pixel tells.
+    # A bright spot is anywhere on the left or right half; no single pixel tells which.
     row, column = generator.integers(4, 12, 100), generator.integers(2, 6, 100)
     images[np.arange(100), row, column + 8 * y] = 255
-    found = mi.estimate_mutual_information(images, np.array(["left", "right"])[y])
+    names = np.array(["left", "right"])[y]
+    plan = plan_of(images, 2, steps=5)
+    found = mi.cross_fit(images, names, plan=plan).summary()
     assert found.nats > 0.5 and found.accuracy > 0.9
 
 
-def test_a_model_of_ones_own(small):
+def test_the_user_can_give_a_model(small):
     x, y, *_ = small
     model = mi.create_model("mlp", 5, hidden=(8,))
-    found = mi.estimate_mutual_information(x, y, model=model)
-    assert found.nats > 1
+    plan = plan_of(x, 5, selects=False, steps=20)
+    assert mi.cross_fit(x, y, model=model, plan=plan).summary().nats > 1
     with pytest.raises(UserError, match="gives 6 logits, but y has 5"):
         mi.estimate_mutual_information(x, y, model=mi.create_model("mlp", 6))
 
@@ -255,13 +286,13 @@ MISSING = np.where(np.arange(120).reshape(60, 2) == 35, np.nan, ROWS)
         (ROWS, ROWS[:, 0], ["60 different labels", "continuous"]),
         (ROWS.astype(str), LABELS, ["x: must be numbers"]),
         (ROWS * 1j, LABELS, ["x: must be numbers"]),
-        (ROWS, np.array([None, "a"] * 30, object), ["labels of one kind"]),
+        (ROWS, np.array([None, "a"] * 30, object), ["labels must be of one kind"]),
         (1.0, LABELS, ["x and y"]),
         (np.zeros((60, 0)), LABELS, ["(60, 0)"]),
         (np.zeros((60, 99, 99, 3)), LABELS, ["99 x 99 pixels", "16 to 64"]),
     ],
 )
-def test_what_has_no_estimate_is_told(x, y, words):
+def test_data_without_an_estimate_are_refused(x, y, words):
     x = np.random.default_rng(0).random(x.shape) if np.ndim(x) == 4 else x
     with pytest.raises(UserError) as error:
         mi.estimate_mutual_information(x, y)
@@ -269,15 +300,16 @@ def test_what_has_no_estimate_is_told(x, y, words):
         assert word in str(error.value)
 
 
-def test_a_thousand_labels_and_narrow_floats():
+def test_hundreds_of_labels_and_narrow_floats():
     generator = np.random.default_rng(0)
     y = np.repeat(np.arange(300), 3)
     x = jnp.asarray(np.stack([y % 20, y // 20], 1) + generator.random((900, 2)))
-    found = mi.estimate_mutual_information(x.astype(jnp.bfloat16), y)
+    x = x.astype(jnp.bfloat16)
+    found = mi.cross_fit(x, y, plan=plan_of(x, 300, steps=20)).summary()
     assert found.label_entropy == pytest.approx(np.log(300))
     assert 1 < found.nats <= np.log(300)
 
 
-def test_negative_seed():
+def test_a_negative_seed_is_refused():
     with pytest.raises(UserError, match="seed"):
         estimate.cross_fit(ROWS, LABELS, seed=-1)

@@ -1,4 +1,8 @@
-"""What holds for any input: the stated error or a right answer, never anything else."""
+"""Functions meet any input with a right answer or with the error that they state.
+
+Hypothesis makes the inputs. The second half proves that a config with a field of a
+wrong type is refused in one line.
+"""
 
 import warnings
 
@@ -11,13 +15,13 @@ from ml_collections import ConfigDict
 from scipy import special
 
 import mi_classifier as mi
+from mi_classifier import commands
 from mi_classifier import config as configs
-from mi_classifier.data import _LOADERS
-from mi_classifier.data.arrays import load as load_arrays
+from mi_classifier.data import DATASETS
 from mi_classifier.errors import UserError, check_options, choose
 from mi_classifier.models import create_model
-from mi_classifier.training.loop import check_config
-from mi_classifier.training.optimizer import create_optimizer
+from mi_classifier.training.checks import check_config
+from mi_classifier.training.optimizer import Span, create_optimizer
 from tests.conftest import REPOSITORY
 
 hypothesis.settings.register_profile(
@@ -25,7 +29,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("suite")
 STATED = (ValueError, TypeError, UserError)
-# Few shapes, for each is compiled; any values.
+# Few sizes, because JAX compiles a program for each shape; many values.
 SIDES = st.sampled_from([0, 1, 2, 3, 5])
 HOSTILE = st.sampled_from(
     [0.0, -0.0, 1.0, -1.0, 1e-45, 3e38, -3e38, np.inf, -np.inf, np.nan, 255, 1e-3]
@@ -38,13 +42,13 @@ OTHERS = st.sampled_from(
 
 @st.composite
 def arrays(draw, ndims=(0, 1, 2, 3, 4)):
-    """Arrays of any shape, dtype, layout and value."""
+    """Generates arrays of any shape, dtype, layout and value."""
     shape = tuple(draw(SIDES) for _ in range(draw(st.sampled_from(ndims))))
     values = draw(npst.arrays("f8", shape, elements=HOSTILE, fill=st.just(1.0)))
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         array = values.astype(draw(DTYPES))
-    layout = draw(st.sampled_from(["as it is", "Fortran", "reversed", "every second"]))
+    layout = draw(st.sampled_from(["C", "Fortran", "reversed", "every second"]))
     if layout == "Fortran":
         return np.asfortranarray(array)
     if layout == "reversed" and array.ndim:
@@ -84,7 +88,7 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_anything_gives_an_answer_or_a_stated_error(name):
+def test_any_arguments_give_an_answer_or_a_stated_error(name):
     function = getattr(mi, name)
 
     @hypothesis.given(st.tuples(*FUNCTIONS[name]))
@@ -93,7 +97,7 @@ def test_anything_gives_an_answer_or_a_stated_error(name):
             function(*arguments)
         except STATED as error:
             assert str(error)
-            # Those who estimate are told what to do.
+            # Errors of the estimate say what to do.
             assert name != "estimate_mutual_information" or type(error) is UserError
 
     check()
@@ -101,8 +105,8 @@ def test_anything_gives_an_answer_or_a_stated_error(name):
 
 @st.composite
 def classified(draw):
-    """Logits `[N, M]`, labels `[N]` and class frequencies `[M]`, some of them 0."""
-    rows, classes = draw(st.sampled_from([(1, 1), (2, 3), (4, 2), (3, 5)]))
+    """Generates logits `[N, M]`, labels `[N]` and log P(y) `[M]`, -inf for some."""
+    rows, classes = draw(st.sampled_from([(1, 1), (4, 2), (3, 5)]))
     size = draw(st.sampled_from([1e-3, 1.0, 30.0, 1e4, 1e30]))
     logits = draw(
         npst.arrays("f4", (rows, classes), elements=st.floats(-1, 1, width=32))
@@ -111,23 +115,23 @@ def classified(draw):
     weights = draw(
         npst.arrays("f8", classes, elements=st.sampled_from([0, 1e-6, 1, 3]))
     )
-    weights[labels] += 1e-3  # a label that is there has been seen
+    weights[labels] += 1e-3  # no label has a prior of 0
     with np.errstate(divide="ignore"):
         log_prior = np.log(weights / weights.sum()).astype("f4")
     return np.float32(size) * logits, labels, log_prior
 
 
 def reference_pmi(logits, labels, log_prior):
-    """The bracket of the bound, in float64."""
+    """Computes PMI in float64 by its definition."""
     logits, log_prior = logits.astype("f8"), log_prior.astype("f8")
     normalizer = special.logsumexp(logits + log_prior, axis=-1)
     return logits[np.arange(len(labels)), labels] - normalizer
 
 
 @hypothesis.given(classified())
-def test_pointwise_mutual_information_is_that_of_float64(drawn):
-    logits, labels, log_prior = drawn
-    expected = reference_pmi(*drawn)
+def test_pointwise_mutual_information_agrees_with_float64(example):
+    logits, labels, log_prior = example
+    expected = reference_pmi(*example)
     tolerance = {"rtol": 1e-5, "atol": 1e-5 * max(1, np.abs(logits).max())}
     found = np.asarray(mi.pointwise_mutual_information(logits, labels, log_prior))
     np.testing.assert_allclose(found, expected, **tolerance)
@@ -135,20 +139,20 @@ def test_pointwise_mutual_information_is_that_of_float64(drawn):
     np.testing.assert_allclose(loss, -expected, **tolerance)
     bound = float(mi.variational_bound(logits, labels, log_prior))
     np.testing.assert_allclose(bound, expected.mean(), **tolerance)
-    # No label tells more than its rarity: log 1 / P(y).
+    # PMI is at most log 1 / P(y).
     assert (found <= -log_prior[labels] + 1e-5 * max(1, np.abs(logits).max())).all()
 
 
 @hypothesis.given(classified(), st.sampled_from(["prior", "balanced"]))
-def test_decisions_are_the_largest_of_what_the_rule_says(drawn, rule):
-    logits, _, log_prior = drawn
+def test_decisions_have_the_highest_score_of_their_rule(example, rule):
+    logits, _, log_prior = example
     decided = np.asarray(mi.optimal_decision(logits, log_prior, rule))
     assert (log_prior[decided] > -np.inf).all()
     scores = logits.astype("f8") - logits.max(-1, keepdims=True)
     scores = scores + log_prior if rule == "prior" else scores
     scores = np.where(np.isneginf(log_prior), -np.inf, scores)
     chosen = scores[np.arange(len(scores)), decided]
-    # Near ties may go either way: float32 rounds, and devices take 1e-45 for 0.
+    # Near ties may go either way: float32 rounds, and devices read 1e-45 as 0.
     np.testing.assert_allclose(chosen, scores.max(-1), rtol=0, atol=1e-5)
 
 
@@ -156,7 +160,7 @@ BOXES = npst.arrays("f4", (4, 4), elements=st.floats(-50, 300, width=16))
 
 
 @hypothesis.given(BOXES, BOXES)
-def test_iou_is_symmetric_and_a_share(a, b):
+def test_iou_is_symmetric_and_between_0_and_1(a, b):
     found = mi.iou(a, b)
     np.testing.assert_array_equal(found, mi.iou(b, a))
     assert ((found >= 0) & (found <= 1)).all()
@@ -171,7 +175,7 @@ def test_iou_is_symmetric_and_a_share(a, b):
     st.sampled_from([1, 7, 16, (6, 20)]),
     st.sampled_from([0.0, 0.2, 0.99]),
 )
-def test_boxes_lie_in_the_image_and_hold_the_peak_of_one_hill(maps, size, threshold):
+def test_boxes_lie_in_the_image_and_flat_maps_give_all_of_it(maps, size, threshold):
     height, width = (size, size) if isinstance(size, int) else size
     boxes = mi.boxes_from_maps(maps, size, threshold)
     assert ((boxes[:, :2] >= 0) & (boxes[:, 2:] <= [width, height])).all()
@@ -190,7 +194,7 @@ def test_boxes_lie_in_the_image_and_hold_the_peak_of_one_hill(maps, size, thresh
     st.sampled_from([1, 2, 3]),
     st.sampled_from(["full", "same"]),
 )
-def test_maps_are_what_their_equations_say(features, kernel, region, padding):
+def test_maps_follow_their_equations(features, kernel, region, padding):
     labels = np.array([4, 0])
     cells = np.einsum("bhwk,km->bmhw", features, kernel, dtype="f8")
     before = region - 1 if padding == "full" else (region - 1) // 2
@@ -211,7 +215,8 @@ def test_maps_are_what_their_equations_say(features, kernel, region, padding):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-3)
 
 
-CONFIGS = sorted(path.stem for path in (REPOSITORY / "configs").glob("*.py"))
+FILES = (REPOSITORY / "configs").glob("*.py")
+CONFIGS = sorted(path.stem for path in FILES if path.stem != "common")
 WRONG = [
     None,
     "words",
@@ -228,28 +233,25 @@ WRONG = [
 ]
 
 
-def first_checks(config):
-    """What a run checks of its config before it reads data, or right after."""
-    check_config(config)
-    if "method" in config:
-        check_options(load_arrays, dict(config.data), "data")
+def check_all(config, workdir):
+    """Checks all of a config that a run checks before it trains."""
+    if "method" in config:  # an estimate, which checks before it reads
+        commands.train(config, workdir)
         return
+    check_config(config)
     options = dict(config.data)
-    loader = _LOADERS[choose(options.pop("name"), _LOADERS, "data.name")]
+    loader = DATASETS[choose(options.pop("name"), DATASETS, "data.name")]
     check_options(loader, options, "data")
     create_model(num_classes=10, **config.model)
-    create_optimizer(config.optimizer, 100, 10)
+    create_optimizer(config.optimizer, Span(100, 10))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_field_of_every_config_may_be_mistyped(name):
-    """A value of another type is refused in one line, or means what it says."""
+def test_a_config_with_a_field_of_a_wrong_type_is_refused_in_one_line(name, tmp_path):
     path = f"{REPOSITORY}/configs/{name}.py"
     fields = configs.flatten(configs.load(path))
     accepted = []
     for field, right in fields.items():
-        if field.startswith("paper"):
-            continue
         for wrong in WRONG:
             whole = type(wrong) is int and type(right) is float  # 1 for 1.0
             if type(wrong) is type(right) or whole:
@@ -264,10 +266,10 @@ def test_every_field_of_every_config_may_be_mistyped(name):
             group[leaf] = wrong
             config = ConfigDict(content)
             try:
-                first_checks(config)
+                check_all(config, tmp_path)
             except UserError as error:
                 assert "\n" not in str(error)
-            except Exception as error:  # noqa: BLE001, all of them are listed
+            except Exception as error:  # noqa: BLE001 (the assertion lists them)
                 accepted.append((field, wrong, error))
             else:
                 accepted.append((field, wrong))

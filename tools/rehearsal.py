@@ -1,14 +1,16 @@
-"""Archives in the official layouts with generated images, to rehearse on.
+"""Generate data sets in the official layouts, to rehearse on.
 
     python tools/rehearsal.py cub200 --out=rehearsal.tgz
 
-A class is a color and the direction of a grating; an object of it is an ellipse
-somewhere on blurred noise, and its box is known. Where the official archives cannot be
-had, the whole path from archive to table runs on these, and nets learn from them.
+Each image shows one ellipse on blurred noise. The ellipse's color and the direction of
+its stripes tell the class, so that nets can learn it; its bounding box is known. Where
+the official archives cannot be downloaded, every step from the archive to the table
+runs on these.
 """
 
 import contextlib
 import csv
+import functools
 import io
 import itertools
 import multiprocessing
@@ -24,18 +26,18 @@ from typing import NamedTuple
 import numpy as np
 from absl import flags
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
 from mi_classifier import cli
 from mi_classifier.errors import UserError, choose
+from mi_classifier.progress import tracked
 
 _DIRECTIONS = 10
-_QUALITY = 90  # of JPEG
+_JPEG_QUALITY = 90  # of 100: artifacts are hardly visible, files stay small
+Box = tuple[int, int, int, int]
 
 
-class Drawn(NamedTuple):
-    """An image and the box of its object.
+class Rendered(NamedTuple):
+    """An image and the box of its ellipse.
 
     Attributes:
       image: uint8 `[height, width, 3]`.
@@ -43,19 +45,19 @@ class Drawn(NamedTuple):
     """
 
     image: np.ndarray
-    box: tuple[int, int, int, int]
+    box: Box
 
 
-def draw(
+def render(
     label: int, num_classes: int, size: tuple[int, int], generator: np.random.Generator
-) -> Drawn:
-    """Draws an object of a class.
+) -> Rendered:
+    """Renders an image of a class.
 
     Args:
       label: in [0, num_classes).
-      num_classes: of which there are ten directions of as many colors as it takes.
+      num_classes: each color serves ten classes, one for each direction of the stripes.
       size: (height, width) in pixels, at least 8.
-      generator: decides all else.
+      generator: gives the noise, and the ellipse's place, size and phase.
     """
     height, width = size
     grains = generator.integers(40, 216, (-(-height // 12), -(-width // 12), 3))
@@ -71,61 +73,61 @@ def draw(
     ) ** 2 < 1
     angle = np.pi * (label % _DIRECTIONS) / _DIRECTIONS
     along = (rows * np.sin(angle) + columns * np.cos(angle)) / min(size)
-    grating = np.sin(2 * np.pi * (12 * along + generator.random()))
+    stripes = np.sin(2 * np.pi * (12 * along + generator.random()))
     hue = 2 * np.pi * (label // _DIRECTIONS) / -(-num_classes // _DIRECTIONS)
     color = np.cos(hue + 2 * np.pi * np.arange(3) / 3)
-    texture = (128 + 60 * color + 50 * grating[..., None]).clip(0, 255).astype(np.uint8)
+    texture = (128 + 60 * color + 50 * stripes[..., None]).clip(0, 255).astype(np.uint8)
     image[y0:y1, x0:x1][inside] = texture[inside]
-    ink_rows, ink_columns = inside.any(1).nonzero()[0], inside.any(0).nonzero()[0]
-    left, right = ink_columns[[0, -1]] + x0
-    top, bottom = ink_rows[[0, -1]] + y0
-    return Drawn(image, (int(left), int(top), int(right) + 1, int(bottom) + 1))
+    # The pixels inside may be fewer than the ellipse's limits allow.
+    inside_rows, inside_columns = inside.any(1).nonzero()[0], inside.any(0).nonzero()[0]
+    left, right = inside_columns[[0, -1]] + x0
+    top, bottom = inside_rows[[0, -1]] + y0
+    return Rendered(image, (int(left), int(top), int(right) + 1, int(bottom) + 1))
 
 
 class _Encoded(NamedTuple):
-    content: bytes
-    box: tuple[int, int, int, int]
+    content: bytes  # of a JPEG file
+    box: Box
 
 
-def _encode(task: tuple[int, int, int, int | None, int]) -> _Encoded:
-    index, label, num_classes, side, seed = task
+def _encode(
+    index: int, label: int, num_classes: int, side: int | None, seed: int
+) -> _Encoded:
+    """Renders image number `index` and encodes it.
+
+    Args:
+      index: together with `seed`, it seeds the image's generator.
+      label: as in `render`.
+      num_classes: as in `render`.
+      side: of a square image; None for sizes like those of CUB-200-2011.
+      seed: of the whole set.
+    """
     generator = np.random.default_rng([seed, index])
     if side:
         size = (side, side)
-    else:  # CUB-200-2011's: the longer side has 500 pixels
+    else:  # the longer side of CUB-200-2011's images has 500 pixels
         shorter = int(generator.integers(300, 501))
         size = (shorter, 500) if generator.random() < 0.7 else (500, shorter)
-    image, box = draw(label, num_classes, size, generator)
+    image, box = render(label, num_classes, size, generator)
     file = io.BytesIO()
-    Image.fromarray(image).save(file, "jpeg", quality=_QUALITY)
+    Image.fromarray(image).save(file, "jpeg", quality=_JPEG_QUALITY)
     return _Encoded(file.getvalue(), box)
 
 
-def _encoded(
+def _encode_all(
     labels: Sequence[int], num_classes: int, side: int | None, seed: int
 ) -> Iterator[_Encoded]:
-    """Draws and encodes images in parallel, in order, with a progress bar."""
-    tasks = zip(
-        itertools.count(),
-        labels,
-        itertools.repeat(num_classes),
-        itertools.repeat(side),
-        itertools.repeat(seed),
-    )
-    # A pool of multiprocessing's own waits for ever for a process that was killed.
+    """Renders and encodes one image a label in parallel; yields them in order."""
+    encode = functools.partial(_encode, num_classes=num_classes, side=side, seed=seed)
+    # If a worker is killed, multiprocessing.Pool waits forever; this executor raises.
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(os.cpu_count() or 1, 8), spawn) as pool:
-        yield from track(
-            pool.map(_encode, tasks, chunksize=32),
-            "drawing",
-            total=len(labels),
-            console=Console(stderr=True),
-            transient=True,
-        )
+        images = pool.map(encode, itertools.count(), labels, chunksize=32)
+        yield from tracked(images, "generating images", total=len(labels))
 
 
 def write_cub200(path: Path, num_classes: int, num_images: int, seed: int) -> None:
-    """Writes a `CUB_200_2011.tgz`: half of each class is for training."""
+    """Writes a `CUB_200_2011.tgz`; half of each class is for training."""
     labels = np.arange(num_images) * num_classes // num_images
     number = np.arange(num_images) - np.searchsorted(labels, labels)
     classes = [f"{c + 1:03d}.Rehearsal_{c + 1:03d}" for c in range(num_classes)]
@@ -150,7 +152,7 @@ def write_cub200(path: Path, num_classes: int, num_images: int, seed: int) -> No
         table("image_class_labels.txt", (str(c + 1) for c in labels))
         table("train_test_split.txt", (str(int(n % 2 == 0)) for n in number))
         boxes = []
-        images = _encoded(labels.tolist(), num_classes, None, seed)
+        images = _encode_all(labels.tolist(), num_classes, None, seed)
         for name, (content, (x0, y0, x1, y1)) in zip(names, images, strict=True):
             add(f"images/{name}", content)
             boxes.append(f"{x0:.1f} {y0:.1f} {x1 - x0:.1f} {y1 - y0:.1f}")
@@ -160,7 +162,7 @@ def write_cub200(path: Path, num_classes: int, num_images: int, seed: int) -> No
 def write_tiny_imagenet(
     path: Path, num_classes: int, num_images: int, seed: int
 ) -> None:
-    """Writes a `tiny-imagenet-200.zip`: a tenth of the images is for validation."""
+    """Writes a `tiny-imagenet-200.zip`; a tenth of the images is for validation."""
     labels = np.arange(num_images) % num_classes
     training = num_images - num_images // 10
     ids = [f"n{c + 1:08d}" for c in range(num_classes)]
@@ -171,7 +173,7 @@ def write_tiny_imagenet(
         archive.writestr(f"{root}/words.txt", words)
         boxes: list[list[str]] = [[] for _ in ids]
         annotations = []
-        images = _encoded(labels.tolist(), num_classes, 64, seed)
+        images = _encode_all(labels.tolist(), num_classes, 64, seed)
         for i, (content, (x0, y0, x1, y1)) in enumerate(images):
             wnid, corners = ids[labels[i]], f"{x0}\t{y0}\t{x1 - 1}\t{y1 - 1}"
             if i < training:
@@ -190,14 +192,14 @@ def write_tiny_imagenet(
 def write_image_folder(
     path: Path, num_classes: int, num_images: int, seed: int
 ) -> None:
-    """Writes `train/`, `val/` and `boxes.csv`; a fifth is for validation."""
+    """Writes a folder of `train/`, `val/`, `boxes.csv`; a fifth is for validation."""
     labels = np.arange(num_images) % num_classes
     training = num_images - num_images // 5
     path.mkdir()
     with (path / "boxes.csv").open("w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(("path", "x0", "y0", "x1", "y1"))
-        images = _encoded(labels.tolist(), num_classes, 96, seed)
+        images = _encode_all(labels.tolist(), num_classes, 96, seed)
         for i, (content, box) in enumerate(images):
             split = "train" if i < training else "val"
             name = f"{split}/class_{labels[i] + 1:03d}/{i + 1:06d}.jpg"
@@ -216,23 +218,32 @@ LAYOUTS: dict[str, Callable[[Path, int, int, int], None]] = {
 def write(
     layout: str, path: Path, num_classes: int, num_images: int, seed: int
 ) -> None:
-    """Writes a generated set in a layout, whole or not at all.
+    """Writes a generated data set; if it fails, it leaves nothing behind.
+
+    Args:
+      layout: a name among `LAYOUTS`.
+      path: the archive or folder to make.
+      num_classes: at least 2.
+      num_images: of all splits together, at least 20 times `num_classes`.
+      seed: at least 0; the same seed gives the same images.
 
     Raises:
-      UserError: a layout that there is not, a path that is taken, too few images.
+      UserError: an argument is out of range, `path` exists, or its folder does not.
     """
     choose(layout, LAYOUTS, "layout")
-    if num_classes < 2 or num_images < 20 * num_classes:
+    if num_classes < 2:
+        raise UserError(f"--num_classes: must be at least 2, not {num_classes}")
+    if num_images < 20 * num_classes:
         raise UserError(
-            "--num_classes must be at least 2, --num_images 20 times as many, not "
-            f"{num_classes} and {num_images}"
+            f"--num_images: must be at least {20 * num_classes}, 20 for each class, "
+            f"not {num_images}"
         )
     if seed < 0:
         raise UserError(f"--seed: must be at least 0, not {seed}")
     if path.exists():
-        raise UserError(f"--out: {path} is there already")
+        raise UserError(f"--out: {path} exists; remove it, or give another path")
     if not path.parent.is_dir():
-        raise UserError(f"--out: no such folder: {path.parent}")
+        raise UserError(f"--out: the folder {path.parent} is missing; create it")
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         LAYOUTS[layout](temporary, num_classes, num_images, seed)
@@ -247,9 +258,12 @@ def _remove(path: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Writes the layout that is asked for."""
+    """Writes the layout that the command line names."""
     if len(arguments) != 1:
-        raise UserError(f"give one layout: {', '.join(LAYOUTS)}; and --out=PATH")
+        raise UserError(
+            f"give exactly one layout ({', '.join(LAYOUTS)}) and --out=PATH, "
+            f"not {len(arguments)} layouts"
+        )
     out = Path(cli.required(_OUT))
     write(arguments[0], out, _CLASSES.value, _IMAGES.value, _SEED.value)
     print(f"{out}: {_IMAGES.value:,} images of {_CLASSES.value} classes")
@@ -258,6 +272,6 @@ def main(arguments: Sequence[str]) -> None:
 if __name__ == "__main__":
     _OUT = flags.DEFINE_string("out", None, "where to write the archive or folder.")
     _CLASSES = flags.DEFINE_integer("num_classes", 20, "number of classes.")
-    _IMAGES = flags.DEFINE_integer("num_images", 2_000, "number of images, in all.")
-    _SEED = flags.DEFINE_integer("seed", 0, "decides everything.")
+    _IMAGES = flags.DEFINE_integer("num_images", 2_000, "number of images in all.")
+    _SEED = flags.DEFINE_integer("seed", 0, "seed of all images.")
     cli.run(main, positional=True)

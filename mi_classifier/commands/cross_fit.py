@@ -1,21 +1,42 @@
-"""A cross-fit of a user's file, from the shell."""
+"""The commands for a config that cross-fits nets on a user's table of data."""
 
 import dataclasses
 import hashlib
+import inspect
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from mi_classifier import config as configs
+from mi_classifier import parallel
+from mi_classifier.data import Dataset, arrays
+from mi_classifier.errors import UserError, check_options
+from mi_classifier.estimate import CrossFit, MutualInformation, cross_fit
+from mi_classifier.evaluation.results import Row
+from mi_classifier.reporting.comparison import Compared
+from mi_classifier.reporting.predictions import to_csv
+from mi_classifier.reporting.table import Table, print_table
 from mi_classifier.storage import workdirs
-from mi_classifier.data import arrays
-from mi_classifier.errors import check_options
-from mi_classifier.estimate import CrossFit, cross_fit
-from mi_classifier.evaluation import predictions
-from mi_classifier.storage.files import to_json, write_hashed
+from mi_classifier.storage.files import read_hashed, read_json, to_json, write_hashed
+
+_FIELDS = {"method": str, "seed": int, "data": ConfigDict}
+_SURPRISING = 10  # rows that are listed
 
 
-def train_cross_fit(config: ConfigDict, workdir: Path) -> None:
+def known_options(config: ConfigDict) -> Mapping[str, Mapping[str, Any]]:
+    """See `commands.known_options`."""
+    del config
+    parameters = inspect.signature(arrays.load).parameters.values()
+    empty = inspect.Parameter.empty
+    return {
+        "data": {p.name: "" if p.default is empty else p.default for p in parameters}
+    }
+
+
+def train(config: ConfigDict, workdir: Path, dataset: Dataset | None = None) -> None:
     """Estimates the mutual information of the arrays of a config.
 
     Writes `evaluation/metrics.json`, and `evaluation/predictions.csv`: for each row its
@@ -23,54 +44,137 @@ def train_cross_fit(config: ConfigDict, workdir: Path) -> None:
     finished workdir is left as it is; a run that was stopped begins again.
 
     Args:
-      config: as in configs/arrays.py, with absolute paths.
+      config: as in configs/arrays.py.
       workdir: where to write.
+      dataset: must be None; in Python call `estimate_mutual_information`.
 
     Raises:
-      UserError: a file that cannot be read, or that holds what has no estimate.
+      UserError: a file that cannot be read, or data that has no estimate.
     """
+    if dataset is not None:
+        raise UserError("dataset: a cross-fit takes arrays; call estimate.cross_fit")
+    configs.check_types(config, _FIELDS)
+    configs.check_seed(config.seed)
+    config = configs.with_absolute_paths(config)
+    workdirs.check_free_for(config, workdir)
+    with workdirs.hold(workdir):
+        _estimate(config, workdir)
+    parallel.wait_for_all()
+
+
+def train_and_evaluate(config: ConfigDict, workdir: Path, quiet: bool) -> None:
+    """See `commands.train_and_evaluate`."""
+    train(config, workdir)
+    evaluate(workdir, quiet=quiet)
+
+
+def evaluate(
+    workdir: Path,
+    dataset: Dataset | None = None,
+    quiet: bool = False,
+    ablation: bool = False,
+) -> MutualInformation:
+    """Prints the estimate, and the rows that speak most against their label."""
+    del dataset
+    if ablation:
+        raise UserError("--ablation: a cross-fit has no boxes to find")
+    results = _read_results(workdir)
+    estimate = MutualInformation(**results["estimate"])
+    if not quiet and parallel.is_first():
+        print(estimate)
+        if results["most_surprising"]:
+            print_table(_surprising_table(results["most_surprising"]))
+    return estimate
+
+
+def explain(workdir: Path, paths: Sequence[str], label: str, rival: str) -> None:
+    """Refuses: there are no images.
+
+    Raises:
+      UserError: always.
+    """
+    del paths, label, rival
+    raise UserError(f"--images: {workdir} holds a cross-fit of rows, not of images")
+
+
+def compared(workdir: Path) -> Compared:
+    """Returns what a comparison shows of a finished workdir."""
+    estimate = _read_results(workdir)["estimate"]
+    rows = [
+        Row("examples", estimate["num_examples"], unit="count"),
+        Row("mutual information, nats", estimate["nats"], estimate["standard_error"]),
+        Row("label entropy H(Y), nats", estimate["label_entropy"]),
+        Row("accuracy on held-out rows, %", estimate["accuracy"], unit="percent"),
+    ]
+    return Compared(workdir, workdirs.load_config(workdir), rows)
+
+
+def _estimate(config: ConfigDict, workdir: Path) -> None:
     options = dict(config.data)
     check_options(arrays.load, options, "data")
     x, y = arrays.load(**options)
     metrics = workdir / "evaluation" / "metrics.json"
     if metrics.exists():
-        workdirs.check_data(workdir, _fingerprints(x, y))
-        workdirs.read_cross_fit(workdir)
+        workdirs.check_data(workdir, _hashes(x, y))
+        _read_results(workdir)
         print(f"{workdir} is finished")
         return
     fit = cross_fit(x, y, seed=config.seed)
     workdirs.open_for(config, workdir)
-    workdirs.check_data(workdir, _fingerprints(x, y))
+    workdirs.check_data(workdir, _hashes(x, y))
     columns = {
         "row": range(len(fit.pmi)),
         "label": fit.labels[fit.label],
         "predicted": fit.predictions,
         "pmi_nats": fit.pmi,
     }
-    rows = predictions.to_csv(columns)
-    write_hashed(metrics.with_name("predictions.csv"), rows)
-    figures = {"estimate": dataclasses.asdict(fit.summary()), **_surprising(fit)}
-    write_hashed(metrics, to_json(figures, indent=2))
+    write_hashed(metrics.with_name("predictions.csv"), to_csv(columns))
+    surprising = _most_surprising(fit)
+    results = {
+        "estimate": dataclasses.asdict(fit.summary()),
+        "most_surprising": surprising,
+    }
+    write_hashed(metrics, to_json(results, indent=2))
 
 
-def _fingerprints(x: np.ndarray, y: np.ndarray) -> dict[str, str]:
+def _read_results(workdir: Path) -> dict[str, Any]:
+    """Reads the results of a cross-fit, and checks the other file that it wrote."""
+    folder = workdir / "evaluation"
+    if not (folder / "metrics.json").exists():
+        raise UserError(f"{workdir}: no estimate yet; run train.py on it first")
+    remedy = f"remove {folder}, and train again"
+    results = read_json(folder / "metrics.json", remedy)
+    try:
+        read_hashed(folder / "predictions.csv", remedy)
+    except FileNotFoundError:
+        raise UserError(f"{folder}: predictions.csv is missing; {remedy}") from None
+    return results
+
+
+def _hashes(x: np.ndarray, y: np.ndarray) -> dict[str, str]:
     return {
         name: hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
         for name, array in (("x", x), ("y", y))
     }
 
 
-def _surprising(fit: CrossFit, count: int = 10) -> dict[str, object]:
-    rows = np.argsort(fit.pmi, kind="stable")[:count]
-    rows = rows[fit.pmi[rows] < 0]
-    return {
-        "most_surprising": [
-            {
-                "row": int(row),
-                "label": str(fit.labels[fit.label[row]]),
-                "predicted": str(fit.predictions[row]),
-                "pmi_nats": float(fit.pmi[row]),
-            }
-            for row in rows
-        ]
-    }
+def _most_surprising(fit: CrossFit) -> list[dict[str, Any]]:
+    rows = np.argsort(fit.pmi, kind="stable")[:_SURPRISING]
+    return [
+        {
+            "row": int(row),
+            "label": str(fit.labels[fit.label[row]]),
+            "predicted": str(fit.predictions[row]),
+            "pmi_nats": float(fit.pmi[row]),
+        }
+        for row in rows[fit.pmi[rows] < 0]
+    ]
+
+
+def _surprising_table(surprising: Sequence[Mapping[str, Any]]) -> Table:
+    rows = [
+        (str(row["row"]), row["label"], row["predicted"], f"{row['pmi_nats']:.3f}")
+        for row in surprising
+    ]
+    title = "rows whose inputs speak most against their label"
+    return Table(title, ("row", "label", "predicted", "PMI, nats"), rows)

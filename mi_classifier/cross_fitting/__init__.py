@@ -1,1 +1,1 @@
-"""Nets that are scored on rows they never saw: inputs, folds, training, scores."""
+"""Cross-fitting: inputs and folds, the training of the nets, and their scores."""

@@ -1,4 +1,4 @@
-"""Archives of images, streamed member by member; nothing is unpacked to disk."""
+"""Read archives member by member, without unpacking them to disk."""
 
 import bz2
 import contextlib
@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from mi_classifier.errors import UserError
+from mi_classifier.errors import UserError, disk_errors_told, reason_of
 
-_MOST_BYTES = 1 << 26  # of one member: more is no image
-_MOST_IN_ALL = 1 << 35  # bytes of all members; what small archives inflate to ends
-_MOST_HEADER = 1 << 20  # of a tar member's own description
+MOST_BYTES = 1 << 26  # in one wanted member; no image is that large
+MOST_IN_ALL = 1 << 35  # bytes in all members; more means that the archive is a bomb
+_MOST_HEADER = 1 << 20  # bytes in a tar member's own description
 _COMPRESSIONS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 
 
@@ -26,17 +26,17 @@ def read_members(
 
     Args:
       path: a tar archive, compressed or not, a zip archive, or a folder.
-      root: the archive's topmost folder, which is left off the names; a folder may be
-        that one or hold it.
-      wanted: of a file's name below `root`, whether to read it.
+      root: the archive's topmost folder, which is left off the names. If `path` is a
+        folder, it may be the root or hold it.
+      wanted: whether to read a file, given its name below `root`.
 
     Yields:
-      The name below `root` and the content, in the order of the archive; of a folder,
-      sorted by name.
+      The name below `root` and the content, in the order of the archive, or of the
+      names if `path` is a folder.
 
     Raises:
-      UserError: no such archive, one that is damaged or truncated, or a wanted member
-        that is a link, leads out of the archive, or is too large.
+      UserError: the archive is missing, damaged or truncated, a member is a link or
+        leads out of the archive, or a wanted member is too large.
     """
     if path.is_dir():
         yield from _read_folder(path / root if (path / root).is_dir() else path, wanted)
@@ -50,16 +50,15 @@ def read_members(
             yield from _read_tar(path, root, wanted)
     except UserError:
         raise
-    # Whatever the readers raise, and they raise much: ValueError, OverflowError, ...
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+    except Exception as error:  # the readers raise ValueError, OverflowError, ...
+        reason = reason_of(error)
         raise UserError(
             f"{path}: truncated, damaged or no archive: {reason}"
         ) from error
 
 
 def walk(folder: Path) -> list[tuple[str, Path]]:
-    """Returns all files of a folder by name, sorted; links to folders are followed."""
+    """Returns names and paths of all files in a folder, sorted; it follows links."""
     files = [
         Path(parent) / name
         for parent, _, names in os.walk(folder, followlinks=True)
@@ -73,10 +72,9 @@ def _read_folder(
 ) -> Iterator[tuple[str, bytes]]:
     for name, file in walk(folder):
         if wanted(name):
-            try:
-                yield name, file.read_bytes()
-            except OSError as error:
-                raise UserError(f"{file}: cannot be read: {error.strerror}") from error
+            with disk_errors_told(file, "read"):
+                content = file.read_bytes()
+            yield name, content
 
 
 def _read_tar(
@@ -88,7 +86,7 @@ def _read_tar(
     ):
         total = 0
         for member in archive:
-            archive.members = []  # or it would keep them all
+            archive.members = []  # keep no list of all members
             total += member.size
             _check_total(path, total)
             name = _below(member.name, root)
@@ -101,15 +99,15 @@ def _read_tar(
             if len(content) != member.size:
                 raise UserError(f"{path}: truncated in {member.name}")
             yield name, content
-        while rest := len(stream.read(_MOST_HEADER)):  # to the end, and its checksum
+        while rest := len(stream.read(_MOST_HEADER)):  # the checksum comes last
             total += rest
             _check_total(path, total)
 
 
 def _decompressed(path: Path) -> BinaryIO:
-    """Opens a file by what it is compressed by; its checksum is checked at its end.
+    """Opens a file with the reader of its compression, which checks the checksum.
 
-    The readers of `tarfile` pass checksums over.
+    The readers of `tarfile` do not.
     """
     with path.open("rb") as file:
         start = file.read(6)
@@ -120,7 +118,7 @@ def _decompressed(path: Path) -> BinaryIO:
 
 
 class _TarInfo(tarfile.TarInfo):
-    """A member whose description cannot fill the memory."""
+    """A tar member that refuses to read a description of any size into memory."""
 
     def _proc_pax(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         self._check_header()
@@ -148,17 +146,17 @@ def _read_zip(
             if member.is_dir():
                 continue
             if not wanted(name):
-                # Where it starts, its name stands a second time, and is compared.
-                with contextlib.suppress(RuntimeError):  # encrypted, or of a rare kind
+                # Opening compares its name with the second copy at its start.
+                with contextlib.suppress(RuntimeError):  # if it is encrypted
                     archive.open(member).close()
                 continue
             _check_size(path, member.filename, member.file_size)
             total += member.file_size
             _check_total(path, total)
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise UserError(f"{path}: {member.filename}: compressed in a rare way")
+                raise UserError(f"{path}: {member.filename}: not stored or deflated")
             with archive.open(member) as file:
-                # No more than announced, whatever it would inflate to.
+                # Read no more than announced, even if it would inflate to more.
                 content = file.read(member.file_size)
                 if file.read(1) or len(content) != member.file_size:
                     raise UserError(f"{path}: {member.filename}: damaged")
@@ -166,15 +164,15 @@ def _read_zip(
 
 
 def _check_count(archive: zipfile.ZipFile) -> None:
-    """A damaged length in the directory of a zip archive may hide what follows."""
+    """Checks the number of members: a damaged length hides the members behind it."""
     size = archive.fp.seek(0, os.SEEK_END)
     archive.fp.seek(max(size - 2**16 - 22, 0))  # a comment may follow
     end = archive.fp.read()
     start = end.rfind(b"PK\5\6") + 10
     announced = int.from_bytes(end[start : start + 2], "little")
-    # More than that, 65,535 stands for "many".
+    # 65,535 stands for any larger number.
     if announced not in (len(archive.infolist()) % 2**16, 2**16 - 1):
-        raise zipfile.BadZipFile(f"{announced} files are announced, others are there")
+        raise zipfile.BadZipFile(f"{len(archive.infolist())} of {announced} files")
 
 
 def _below(name: str, root: str) -> str:
@@ -185,16 +183,16 @@ def _below(name: str, root: str) -> str:
 def _check_name(path: Path, name: str, is_file: bool) -> None:
     pure = PurePosixPath(name)
     if pure.is_absolute() or ".." in pure.parts:
-        raise UserError(f"{path}: refused, for {name!r} leads out of it")
+        raise UserError(f"{path}: refused, because {name!r} leads out of it")
     if not is_file:
-        raise UserError(f"{path}: refused, for {name!r} is a link or no file")
+        raise UserError(f"{path}: refused, because {name!r} is a link or no file")
 
 
 def _check_total(path: Path, total: int) -> None:
-    if total > _MOST_IN_ALL:
-        raise UserError(f"{path}: refused, for it inflates to {total} bytes or more")
+    if total > MOST_IN_ALL:
+        raise UserError(f"{path}: refused, because it inflates to {total} bytes")
 
 
 def _check_size(path: Path, name: str, size: int) -> None:
-    if size > _MOST_BYTES:
-        raise UserError(f"{path}: refused, for {name!r} has {size} bytes")
+    if size > MOST_BYTES:
+        raise UserError(f"{path}: refused, because {name!r} has {size} bytes")

@@ -1,4 +1,4 @@
-"""A user's own inputs and labels, from a file."""
+"""Read inputs and labels from a user's .npz or .csv file."""
 
 import csv
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mi_classifier.errors import UserError, nearest
+from mi_classifier.errors import UserError, nearest, reason_of
 
 _SUFFIXES = (".npz", ".csv")
 
@@ -17,18 +17,19 @@ def load(
     """Reads inputs and labels.
 
     Args:
-      path: an .npz file of two arrays, or a .csv file of numbers and one label a row,
-        with or without a first line of names.
-      inputs: the name of the inputs' array; a .csv file's are all other columns.
-      labels: the name of the labels' array, "y" by default, or column, the last by
-        default.
+      path: an .npz file with two arrays, or a .csv file with numbers and one label in
+        each row. A .csv file may start with a line of column names.
+      inputs: name of the array of inputs in an .npz file. In a .csv file, all columns
+        but the labels are inputs.
+      labels: name of the array of labels, by default "y", or of their column, by
+        default the last one.
 
     Returns:
       Inputs `[N, ...]` and labels `[N]`.
 
     Raises:
-      UserError: no such file, another format, a name that is not there, or a cell that
-        is not a number, with its line and column.
+      UserError: the file is missing or has another format, it has no such array or
+        column, or a cell is not a number; the message says in which line and column.
     """
     if not path:
         raise UserError("data.path: give a file, as in --config.data.path=FILE.npz")
@@ -54,21 +55,29 @@ def _load_npz(file: Path, inputs: str, labels: str) -> tuple[np.ndarray, np.ndar
             return archive[inputs], archive[labels]
     except UserError:
         raise
-    # Whatever the readers of zip archives and arrays raise.
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+    except Exception as error:  # damage may raise anything
+        reason = reason_of(error)
         if "allow_pickle" in reason:
             reason = "arrays of Python objects are not read; use numbers and strings"
         raise UserError(f"{file}: cannot be read: {reason}") from error
 
 
-def _load_csv(file: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
+def read_csv(file: Path) -> list[tuple[int, list[str]]]:
+    """Returns the line number and the cells of each row that is not empty.
+
+    Raises:
+      UserError: the file cannot be read.
+    """
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             reader = csv.reader(lines)
-            rows = [(reader.line_num, row) for row in reader if row]
+            return [(reader.line_num, row) for row in reader if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{file}: cannot be read: {error}") from error
+
+
+def _load_csv(file: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
+    rows = read_csv(file)
     if not rows:
         raise UserError(f"{file}: is empty")
     width = len(rows[0][1])
@@ -84,9 +93,9 @@ def _load_csv(file: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
         line, cells = rows.pop(0)
         names = [cell.strip() for cell in cells]
         if not all(names):
-            raise UserError(f"{file}, line {line}: a name is missing, or a number")
+            raise UserError(f"{file}, line {line}: a column has no name")
         if not rows:
-            raise UserError(f"{file}: has no row but the names")
+            raise UserError(f"{file}: has column names but no rows")
     if labels and labels not in names:
         raise UserError(
             f"data.labels: {file} has no column {labels!r}{nearest(labels, names)}; it "
@@ -102,7 +111,7 @@ def _load_csv(file: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _is_header(rows: Sequence[tuple[int, list[str]]], label: int) -> bool:
-    """Whether the first row holds names: no number, but perhaps numbered columns."""
+    """Returns whether the first row holds names; names of columns may be numbers."""
     first = rows[0][1]
     inputs = [_is_number(cell) for i, cell in enumerate(first) if i != label]
     numbered = not _is_number(first[label]) and all(
@@ -120,9 +129,8 @@ def _numbers(
         x = np.array([[_is_number(cell) or np.nan for cell in row] for _, row in rows])
     for row, column in np.argwhere(~np.isfinite(x))[:1]:
         line, cells = rows[row]
-        what = (
-            f"{cells[column]!r} is no number" if cells[column].strip() else "is empty"
-        )
+        cell = cells[column].strip()
+        what = f"{cell!r} is not a number" if cell else "is empty"
         raise UserError(
             f"{file}, line {line}, column {names[column]!r}: {what}; encode categories "
             "as 0/1 columns, and drop or fill what is missing"

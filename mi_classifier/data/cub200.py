@@ -1,16 +1,11 @@
 """CUB-200-2011 from its official archive, in the paper's splits (Tables 3, 4, 6, 8)."""
 
-import functools
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
-from mi_classifier.data import archive, boxed_sets
-from mi_classifier.data.boxed_sets import Official
+from mi_classifier.data import boxed_sets
 from mi_classifier.data.dataset import Dataset
-from mi_classifier.data.tfds_store import BoxedImage, BoxedImages
-from mi_classifier.errors import UserError
+from mi_classifier.data.tfds_store import BoxedImages
 
-ROOT = "CUB_200_2011"
 _TEXTS = (
     "classes.txt",
     "images.txt",
@@ -37,126 +32,97 @@ def load(
 ) -> Dataset:
     """Loads CUB-200-2011.
 
-    Training images are the official ones; the official test images are split evenly,
-    class by class, into validation and test.
+    The training images are the official ones. The official test images of each class
+    are split evenly into validation and test.
 
     Args:
-      stored_side: to which images are resized, whatever their aspect, in pixels.
-      side: of the random crops of training, flipped or not, and of the middle of the
-        image that is evaluated.
-      normalization: a name among `images.NORMALIZATIONS`.
-      balanced: whether training has all images, or half of those of half of the
-        classes were dropped (Table 3).
-      archive_path: `CUB_200_2011.tgz`, or the folder that it unpacks to; "" for a set
-        that is prepared in `data_dir`, by us or by TFDS, else a download.
-      data_dir: where TFDS keeps its data sets; "" for its default.
-      lists_dir: a folder with `validation.txt` and `test.txt`, a name a line, such as
-        "001.Black_footed_Albatross/Black_Footed_Albatross_0046_18.jpg", instead of the
-        even split; "" for none.
-      broken: what to do about images that cannot be decoded, "stop" or "skip".
-      seed: of the even split and of what is dropped.
+      stored_side: side in pixels to which images are resized; the aspect is not kept.
+      side: side of the crops in pixels; see `images.image_dataset`.
+      normalization: a name in `images.NORMALIZATIONS`.
+      balanced: if false, drop half of the training images of half of the classes
+        (Table 3).
+      archive_path: `CUB_200_2011.tgz`, or the folder that it unpacks to; "" for the set
+        that we or TFDS prepared in `data_dir`, or else a download.
+      data_dir: folder of TFDS's data sets; "" for TFDS's default.
+      lists_dir: a folder with `validation.txt` and `test.txt`, used instead of the even
+        split. Each line is a name, such as
+        "001.Black_footed_Albatross/Black_Footed_Albatross_0046_18.jpg". "" for none.
+      broken: what to do with an image that cannot be decoded, "stop" or "skip".
+      seed: selects the even split and the dropped images.
 
     Raises:
-      UserError: an archive that is missing, damaged or not CUB-200-2011's, or a field
-        that cannot be.
+      UserError: the archive is missing, damaged or not CUB-200-2011's, or a field has a
+        wrong value.
     """
-    official = Official(
-        title="CUB-200-2011",
-        builder=Cub200,
-        elsewhere="caltech_birds2011",
-        test_split="test",
-        file="CUB_200_2011.tgz",
-        urls=(
-            "https://data.caltech.edu/records/65de6-vp158/files/",
-            "https://s3.amazonaws.com/fast-ai-imageclas/",
-        ),
-        digest="sha256:"
-        "0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",
-        read=read,
-    )
+    options = boxed_sets.Options(archive_path, data_dir, lists_dir, broken, seed)
     return boxed_sets.load(
-        official,
-        stored_side,
-        side,
-        normalization,
-        balanced=balanced,
-        archive_path=archive_path,
-        data_dir=data_dir,
-        lists_dir=lists_dir,
-        broken=broken,
-        seed=seed,
+        OFFICIAL, options, stored_side, side, normalization, balanced
     )
 
 
-def read(path: Path) -> boxed_sets.Contents:
-    """Reads the texts of an archive; its images are streamed when they are asked for.
+def parse(texts: boxed_sets.Texts) -> boxed_sets.Contents:
+    """Makes the contents of an archive from its texts.
 
     Raises:
-      UserError: an archive that lacks a text, or whose texts disagree.
+      UserError: the texts disagree.
     """
-    texts = {
-        name: content.decode("utf-8", "replace")
-        for name, content in archive.read_members(path, ROOT, _TEXTS.__contains__)
-    }
-    if missing := [name for name in _TEXTS if name not in texts]:
-        raise UserError(f"{path}: not CUB-200-2011, it lacks {ROOT}/{missing[0]}")
-    table = functools.partial(_table, path, texts)
-    classes = table("classes.txt", 1)
-    images = table("images.txt", 1)
-    labels = table("image_class_labels.txt", 1, images)
-    is_training = table("train_test_split.txt", 1, images)
-    corners = table("bounding_boxes.txt", 4, images)
+    classes = _table(texts, "classes.txt", 1)
+    images = _table(texts, "images.txt", 1)
+    labels = _table(texts, "image_class_labels.txt", 1, images)
+    is_training = _table(texts, "train_test_split.txt", 1, images)
+    corners = _table(texts, "bounding_boxes.txt", 4, images)
     number = {key: i for i, key in enumerate(classes)}
     splits: dict[str, dict[str, tuple]] = {"train": {}, "test": {}}
     for key, (name,) in images.items():
         (label,), (training,) = labels[key], is_training[key]
         if label not in number:
-            raise UserError(
-                f"{path}: image_class_labels.txt: no class {label} ({name})"
-            )
+            raise texts.error(f"image_class_labels.txt: no class {label} ({name})")
         if training not in ("0", "1"):
-            raise UserError(f"{path}: train_test_split.txt: {training!r} for {name}")
-        try:
-            x, y, width, height = map(float, corners[key])
-        except ValueError:
-            raise UserError(f"{path}: bounding_boxes.txt: no box for {name}") from None
+            raise texts.error(f"train_test_split.txt: {training!r} for {name}")
         if name.split("/")[0] != (class_name := classes[label][0]):
-            raise UserError(
-                f"{path}: image_class_labels.txt: {name} is of class {class_name}"
+            raise texts.error(
+                f"image_class_labels.txt: {name} is of class {class_name}"
             )
         if any(name in split for split in splits.values()):
-            raise UserError(f"{path}: images.txt: {name} is there twice")
+            raise texts.error(f"images.txt: {name} is listed twice")
+        x, y, width, height = texts.box("bounding_boxes.txt", name, corners[key])
         split = splits["train" if training == "1" else "test"]
         split[name] = (number[label], (x, y, x + width, y + height))
-    names = [name for (name,) in classes.values()]
-    return boxed_sets.Contents(names, splits, functools.partial(_stream, path))
+    return [name for (name,) in classes.values()], splits
 
 
 def _table(
-    path: Path,
-    texts: Mapping[str, str],
+    texts: boxed_sets.Texts,
     name: str,
     columns: int,
     keys: Mapping[str, object] | None = None,
 ) -> dict[str, list[str]]:
-    """Reads lines of a key and some columns, which have just the keys given."""
+    """Reads lines of a key and some columns; `keys` are all that must be there."""
     rows = {}
-    for line_number, line in enumerate(texts[name].splitlines(), start=1):
-        if not line.strip():
-            continue
-        key, *values = line.split()
-        if len(values) != columns or key in rows:
-            raise UserError(f"{path}: {name}, line {line_number}: {line!r}")
+    for key, *values in texts.rows(name, 1 + columns):
+        if key in rows:
+            raise texts.error(f"{name}: {key} is listed twice")
         rows[key] = values
     if keys is not None and (odd := sorted(rows.keys() ^ keys.keys(), key=str)):
         where = "is not in images.txt" if odd[0] in rows else "is missing"
-        raise UserError(f"{path}: {name}: image {odd[0]} {where}")
+        raise texts.error(f"{name}: image {odd[0]} {where}")
     return rows
 
 
-def _stream(path: Path, rows: Mapping[str, tuple]) -> Iterator[BoxedImage]:
-    wanted = {f"images/{name}" for name in rows}
-    for member, content in archive.read_members(path, ROOT, wanted.__contains__):
-        name = member.removeprefix("images/")
-        label, box = rows[name]
-        yield BoxedImage(name, content, label, box)
+OFFICIAL = boxed_sets.Official(
+    title="CUB-200-2011",
+    builder=Cub200,
+    elsewhere="caltech_birds2011",
+    test_split="test",
+    file="CUB_200_2011.tgz",
+    urls=(
+        "https://data.caltech.edu/records/65de6-vp158/files/",
+        "https://s3.amazonaws.com/fast-ai-imageclas/",
+    ),
+    digest="sha256:0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",
+    root="CUB_200_2011",
+    folder="images/",
+    texts=_TEXTS,
+    is_text=_TEXTS.__contains__,
+    parse=parse,
+)

@@ -1,6 +1,7 @@
-"""What every data set is, once loaded: splits held as arrays."""
+"""The loaded form of every data set: splits held as arrays."""
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 
@@ -10,57 +11,62 @@ import numpy as np
 
 from mi_classifier import information
 
-# Arrays of one length N by name: "image" [N, ...] and "label" at least, [N] classes or
-# multi-hot [N, M]. Where examples are not independent, those of one draw share a number
-# in "draw" [N]. Where boxes are known, "boxes" [N, G, 4] and "num_boxes" [N], and for
-# multi-hot labels "box_label" [N, G].
+# A split maps names to arrays of one length N. It has at least "image" [N, ...] and
+# "label", [N] classes or multi-hot [N, M]. If its rows are not independent, "group" [N]
+# holds one number per group of rows. If boxes are known, it has "boxes" [N, G, 4] and
+# "num_boxes" [N], and with multi-hot labels "box_label" [N, G].
 Split = Mapping[str, np.ndarray]
-_ROWS = 1_024  # hashed at once
-Draw = Callable[[jax.Array, Split, jax.Array], dict[str, jax.Array]]
+Augment = Callable[[jax.Array, Split, jax.Array], dict[str, jax.Array]]
+_ROWS = 1_024  # hashed at once, because arrays may be mapped from disk
 
 
-def draw_stored(key: jax.Array, split: Split, index: jax.Array) -> dict[str, jax.Array]:
-    """Returns the example that is stored at an index."""
+def stored_example(
+    key: jax.Array, split: Split, index: jax.Array
+) -> dict[str, jax.Array]:
+    """Returns the example at an index as it is stored, without augmentation."""
     del key
     return {name: array[index] for name, array in split.items()}
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A data set, ready to be trained and evaluated on.
+    """A data set to train and evaluate on.
 
     Attributes:
-      name: what to call it in a table.
-      splits: "train", "validation", "test", and any others; as stored (uint8 images
-        stay uint8), in memory or mapped from disk.
+      name: its title in tables.
+      splits: "train", "validation", "test" and any others, as stored (uint8 images stay
+        uint8), in memory or mapped from disk.
       class_names: M names, in the order of the labels.
       preprocess: a pure function from a batch of stored images to the net's input,
         compiled into the step.
-      draw: one training example of a key, the training split and an index; by default
-        the one stored there.
-      training_prior: log P(y) `[M]` of what `draw` makes, where that is not the one of
-        the stored labels.
-      log_density: where the truth is known, from a batch to log p(x|y) `[B, M]`, up to
-        a term of x alone.
-      mutual_information: where it is known in closed form, the true I(X; Y) in nats.
-      image_names: N names of images, by split, where they have any.
-      read_image: where inputs are images, from the content of a file to one as stored;
-        a ValueError of what cannot be decoded.
-      visible: the part of an image file that an input shows, `(x0, y0, x1, y1)` as
+      augment: a pure function from a key, the training split and an index to one
+        training example; by default the stored one.
+      training_prior: log P(y) `[M]` of the examples that `augment` returns, if it
+        differs from that of the stored labels.
+      log_density: maps a batch to log p(x|y) `[B, M]`, up to a term of x alone; None if
+        the true density is unknown.
+      mutual_information: the true I(X; Y) in nats; None if it is unknown.
+      image_names: N names of images, by split; empty if images have no names.
+      read_image: maps the content of an image file to an image as stored; raises a
+        ValueError if it cannot be decoded. None if inputs are not images.
+      visible: the part of an image file that the net sees, `(x0, y0, x1, y1)` as
         fractions of its width and height.
+      digests: by split a hash of all that decides its arrays, if the loader knows one;
+        None to hash the arrays themselves. A copy with other splits needs new digests.
     """
 
     name: str
     splits: Mapping[str, Split]
     class_names: tuple[str, ...]
     preprocess: Callable[[jax.Array], jax.Array]
-    draw: Draw = draw_stored
+    augment: Augment = stored_example
     training_prior: np.ndarray | None = None
     log_density: Callable[[Split], jax.Array] | None = None
     mutual_information: float | None = None
     image_names: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     read_image: Callable[[bytes], np.ndarray] | None = None
     visible: tuple[float, float, float, float] = (0, 0, 1, 1)
+    digests: Mapping[str, str] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -69,13 +75,13 @@ class Dataset:
 
     @property
     def multi_label(self) -> bool:
-        """Whether an example has any number of labels, each of them present or not."""
+        """Whether an example may have several labels, or none."""
         return self.splits["test"]["label"].ndim > 1
 
     def log_prior(self, split: str = "train") -> np.ndarray:
         """Returns log P(y) `[M]` of a split's labels, from their counts.
 
-        With several labels an example, the log share of the examples that carry each.
+        For multi-hot labels, this is the log share of the examples with each label.
         """
         if split == "train" and self.training_prior is not None:
             return self.training_prior
@@ -86,33 +92,40 @@ class Dataset:
         return information.log_label_prior(labels, self.num_classes)
 
     def fingerprints(self) -> dict[str, str]:
-        """Returns a hash of each split's arrays."""
+        """Returns a hash of each split: `digests`, or else `hash_arrays()`."""
+        return self.hash_arrays() if self.digests is None else dict(self.digests)
+
+    def hash_arrays(self) -> dict[str, str]:
+        """Returns a hash of each split's arrays, computed at most once."""
+        return dict(self._array_hashes)
+
+    @functools.cached_property
+    def _array_hashes(self) -> dict[str, str]:
         hashes = {}
         for name, split in self.splits.items():
             digest = hashlib.sha256()
             for key in sorted(split):
                 array = split[key]
                 digest.update(f"{key}{array.shape}{array.dtype}".encode())
-                # A part at a time, for arrays may be mapped from disk.
                 for start in range(0, len(array), _ROWS):
                     digest.update(np.ascontiguousarray(array[start : start + _ROWS]))
             hashes[name] = digest.hexdigest()
         return hashes
 
     def example_input(self) -> jax.Array:
-        """Returns one preprocessed image, `[1, ...]`, of zeros."""
+        """Returns a preprocessed image of zeros, `[1, ...]`."""
         image = self.splits["test"]["image"]
         shape = jax.eval_shape(self.preprocess, image[:1])
         return jnp.zeros(shape.shape, shape.dtype)
 
 
 def shift(key: jax.Array, image: jax.Array, most: int) -> jax.Array:
-    """Moves an image by up to `most` pixels along each axis; what comes in is 0.
+    """Moves an image at random along both axes; pixels that come in are 0.
 
     Args:
       key: decides how far, uniformly.
       image: `[H, W, C]`.
-      most: pixels.
+      most: largest distance along an axis, in pixels.
     """
     start = jax.random.randint(key, (2,), 0, 2 * most + 1)
     padded = jnp.pad(image, [(most, most), (most, most), (0, 0)])
@@ -128,8 +141,8 @@ def normalize(
 
     Args:
       images: uint8 `[..., C]`.
-      mean: of the pixels, in [0, 1]; one, or one a channel.
-      deviation: standard deviation of the pixels, in [0, 1]; one, or one a channel.
+      mean: mean of the pixels, in [0, 1]; one for all channels, or one per channel.
+      deviation: standard deviation of the pixels, likewise.
 
     Returns:
       float32, the same shape.

@@ -1,4 +1,4 @@
-"""From encoded images of all kinds to uint8 RGB of one size."""
+"""Decode images of all formats to uint8 pixels of one size."""
 
 import io
 import warnings
@@ -6,29 +6,31 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps
 
+from mi_classifier.errors import reason_of
+
 
 def decode(content: bytes, side: int) -> np.ndarray:
-    """Decodes an image and resizes it to a square, whatever its aspect.
+    """Decodes an image to RGB and resizes it to a square; its aspect is not kept.
 
-    It is turned as its EXIF orientation says. Gray levels become RGB, 16-bit values are
-    divided by 257, and what is transparent lies on white.
+    The image is turned as its EXIF orientation says. Gray levels become RGB, 16-bit
+    values are divided by 257, and transparent parts get a white background.
 
     Args:
-      content: of a file in any format that Pillow reads.
-      side: of the square, in pixels; bilinear, with every pixel counted.
+      content: content of a file in any format that Pillow reads.
+      side: side of the square in pixels. Resizing is bilinear with anti-aliasing.
 
     Returns:
       uint8 `[side, side, 3]`.
 
     Raises:
-      ValueError: not an image, a broken one, or one of more than 2 ** 28 bytes of
-        RGB.
+      ValueError: the content is not an image, is broken, or has more than 2 ** 28
+        bytes of RGB.
     """
     return _decode(content, (side, side), "RGB")
 
 
 def decode_gray(content: bytes, height: int, width: int) -> np.ndarray:
-    """Decodes an image as `decode` does, into gray levels.
+    """Decodes an image as `decode` does, to gray levels.
 
     Returns:
       uint8 `[height, width, 1]`.
@@ -49,9 +51,8 @@ def _decode(content: bytes, size: tuple[int, int], mode: str) -> np.ndarray:
         if decoded.size != size:
             decoded = decoded.resize(size, Image.Resampling.BILINEAR)
         return np.asarray(decoded)
-    # Pillow's plugins raise whatever their format's code raises.
-    except Exception as error:
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    except Exception as error:  # Pillow's plugins may raise anything
+        reason = reason_of(error).rstrip(".")
         if isinstance(error, Image.UnidentifiedImageError):
             reason = "not an image"
         raise ValueError(reason) from error

@@ -1,8 +1,8 @@
-"""Double-digit MNIST (Section 6.3): up to two digits side by side, and where they are.
+"""Double-digit MNIST (Section 6.3): one or two digits side by side, with their boxes.
 
-A side holds a digit with probability 0.7, each digit alike; images without any are left
-out. Labels are multi-hot. Training images are composed by the training step, anew in
-every epoch; those of validation and test are composed once, of other digits.
+Each side holds a digit with probability 0.7, all digits equally likely; images without
+a digit are left out. Labels are multi-hot. The training step composes new images in
+every epoch. Validation and test images are composed once, from other digits.
 """
 
 import functools
@@ -12,77 +12,62 @@ import jax.numpy as jnp
 import numpy as np
 
 from mi_classifier.data import mnist
-from mi_classifier.data.dataset import Dataset, Split, normalize, shift
-from mi_classifier.data.decoding import decode_gray
+from mi_classifier.data.dataset import Dataset, Split, shift
 from mi_classifier.data.mnist_archive import SIDE
 from mi_classifier.errors import UserError
 
 PRESENT = 0.7  # probability of a digit on a side
 NUM_IMAGES = {"validation": 5_000, "test": 10_000}
 _DIGITS = 10
-_SHIFT = 2  # pixels that training images are moved by, at most; digits stay whole
+_SHIFT = 2  # training images move by at most this many pixels; digits stay whole
 
 
 def load(seed: int, archive_dir: str = "", data_dir: str = "") -> Dataset:
-    """Loads MNIST and composes double digits of it.
-
-    Training digits are the first eleven twelfths of MNIST's training images, those of
-    validation the rest, those of "test" its test images.
+    """Loads MNIST and composes double digits from the splits of `mnist.read_disjoint`.
 
     Args:
       seed: decides the images of validation and test.
       archive_dir: as in `mnist.load`.
-      data_dir: as there.
+      data_dir: as in `mnist.load`.
 
     Returns:
-      Splits "validation", 5,000 images, and "test", 10,000 (of fewer digits, as many
-      as there are), `[28, 56, 1]` with multi-hot "label" `[10]`; for each digit, from
-      the left, its "box_label", the tight box of its ink in "boxes" and its half of the
-      image in "cells", `[2, 4]`, and their "num_boxes". "train" holds single digits,
-      sorted, of which `draw` composes.
+      Splits "validation", 5,000 images, and "test", 10,000 (or as many as there are
+      digits, if these are fewer). They hold "image" `[28, 56, 1]` and multi-hot "label"
+      `[10]`. For each digit, from the left, they hold its "box_label", the tight box of
+      its ink in "boxes" and its half of the image in "cells", `[2, 4]`; the number of
+      digits is "num_boxes". "train" holds single digits, sorted; `augment` composes
+      images of them.
 
     Raises:
-      UserError: a negative seed, or files that cannot be read.
+      UserError: the seed is negative, or files cannot be read.
     """
     if seed < 0:
         raise UserError(f"data.seed: must be at least 0, not {seed}")
-    images, test = mnist.read(archive_dir, data_dir)
-    cut = len(images["label"]) * 11 // 12
-    pools = {
-        "train": {name: array[:cut] for name, array in images.items()},
-        "validation": {name: array[cut:] for name, array in images.items()},
-        "test": test,
-    }
-    for name, pool in pools.items():
-        if not len(pool["label"]):
-            raise UserError(f"MNIST: too few images for the {name} split")
+    pools = mnist.read_disjoint(archive_dir, data_dir)
     pools = {name: _sorted(pool) for name, pool in pools.items()}
     splits = {"train": pools["train"]}
     for index, (name, most) in enumerate(NUM_IMAGES.items()):
         key = jax.random.fold_in(jax.random.key(seed), index)
         count = min(most, len(pools[name]["label"]))
         splits[name] = _with_boxes(_compose_many(key, pools[name], count))
-    return Dataset(
-        name="double-digit MNIST",
-        splits=splits,
-        class_names=tuple("0123456789"),
-        read_image=functools.partial(decode_gray, height=SIDE, width=2 * SIDE),
-        preprocess=functools.partial(
-            normalize, mean=mnist.MEAN, deviation=mnist.DEVIATION
-        ),
-        draw=functools.partial(_draw, _counts(pools["train"])),
-        training_prior=_log_prior(_counts(pools["train"])),
+    counts = _counts(pools["train"])
+    return mnist.digit_dataset(
+        "double-digit MNIST",
+        splits,
+        width=2 * SIDE,
+        augment=functools.partial(_augment, counts),
+        training_prior=_log_prior(counts),
     )
 
 
 def compose(
     counts: tuple[int, ...], key: jax.Array, pool: Split
 ) -> dict[str, jax.Array]:
-    """Composes one image of a pool of digits.
+    """Composes one image from a pool of digits.
 
     Args:
-      counts: how many the pool has of each digit; one that it lacks is never drawn.
-      key: decides the sides, digits and images.
+      counts: number of images of each digit in the pool; a digit with 0 never comes.
+      key: decides the sides, the digits and their images.
       pool: "image" `[P, 28, 28, 1]`, sorted by digit.
 
     Returns:
@@ -90,7 +75,7 @@ def compose(
       each side or -1.
     """
     sides_key, digits_key, images_key = jax.random.split(key, 3)
-    # Both sides, the left, the right: in proportion to their probability.
+    # Both sides, only the left, only the right, in proportion to their probability.
     kinds = jnp.log(jnp.array([PRESENT, 1 - PRESENT, 1 - PRESENT]))
     kind = jax.random.categorical(sides_key, kinds)
     present = jnp.array([[True, True], [True, False], [False, True]])[kind]
@@ -108,10 +93,10 @@ def compose(
     }
 
 
-def _draw(
+def _augment(
     counts: tuple[int, ...], key: jax.Array, pool: Split, index: jax.Array
 ) -> dict[str, jax.Array]:
-    del index  # it has made the key another one
+    del index  # each index comes with another key
     compose_key, shift_key = jax.random.split(key)
     example = compose(counts, compose_key, pool)
     image = shift(shift_key, example["image"], _SHIFT)
@@ -126,11 +111,11 @@ def _compose_many(key: jax.Array, pool: Split, count: int) -> Split:
 
 
 def _with_boxes(split: Split) -> Split:
-    """Adds the boxes of each image, those of its digits first, the rest zeros."""
+    """Adds boxes to a split: those of its digits first, padded with zeros."""
     halves = np.stack(np.split(split["image"][..., 0] > 0, 2, axis=2), 1)
     present = split["box_label"] >= 0
     left = SIDE * np.arange(2)
-    spans = []  # first and one past the last column, then row, that holds ink
+    spans = []  # first and one past the last column, then row, with ink
     for axis in (2, 3):
         ink = halves.any(axis)
         spans.append((ink.argmax(-1), SIDE - ink[..., ::-1].argmax(-1)))
@@ -163,7 +148,7 @@ def _counts(pool: Split) -> tuple[int, ...]:
 
 
 def _log_prior(counts: tuple[int, ...]) -> np.ndarray:
-    """Log share of the images that hold each digit, given that they hold any."""
+    """Returns the log share of images with each digit, among those with any digit."""
     side = np.where(np.array(counts) > 0, PRESENT / np.count_nonzero(counts), 0)
     with np.errstate(divide="ignore"):
         prior = np.log1p(-((1 - side) ** 2)) - np.log1p(-((1 - PRESENT) ** 2))

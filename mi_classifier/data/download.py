@@ -1,4 +1,4 @@
-"""Downloads: several mirrors, checked before they take their name."""
+"""Download files from several mirrors, and check them before they get their names."""
 
 import contextlib
 import hashlib
@@ -9,14 +9,12 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import wrap_file
-
-from mi_classifier.errors import DISK_ERRORS, UserError
+from mi_classifier.errors import DISK_ERRORS, UserError, reason_of
+from mi_classifier.progress import Progress
 from mi_classifier.storage.files import hold
 
 _TIMEOUT = 20  # seconds without an answer
-_ATTEMPTS = 5  # at one mirror, each going on where the one before broke off
+ATTEMPTS = 5  # per mirror; each one resumes where the one before broke off
 
 
 def fetch(
@@ -24,21 +22,23 @@ def fetch(
     mirrors: Sequence[str],
     directory: Path,
     check: Callable[[Path, str], None],
+    remedy: str,
 ) -> None:
-    """Downloads what is missing of several files, trying each mirror in turn.
+    """Downloads the missing ones of several files, trying each mirror in turn.
 
-    A file appears under its name only once it is complete and has passed the check.
-    What broke off is kept beside it, and the next attempt goes on from there.
+    A file appears under its name only when it is complete and has passed the check. If
+    a download breaks off, its part is kept, and the next attempt resumes from there.
 
     Args:
       names: file names, the same on every mirror.
       mirrors: URLs of folders, ending in "/".
       directory: where the files go; made if need be.
-      check: called with a downloaded file and its name; raises `UserError` if its
-        content is not what it should be.
+      check: gets a downloaded file and its name, and raises a `UserError` if the
+        content is wrong.
+      remedy: what to do if no mirror has all files; it starts the message.
 
     Raises:
-      UserError: no mirror had them all; says what each one answered.
+      UserError: no mirror has all files; the message holds the answer of each one.
     """
     failures = []
     for mirror in mirrors:
@@ -57,16 +57,15 @@ def fetch(
             if getattr(error, "errno", None) in DISK_ERRORS:
                 message = f"{directory}: cannot be written: {error.strerror}"
                 raise UserError(message) from error
-            reason = " ".join(str(getattr(error, "reason", error)).split())
-            failures.append(f"{mirror}: {reason or type(error).__name__}")
-    raise UserError("; ".join(failures))
+            failures.append(f"{mirror}: {reason_of(getattr(error, 'reason', error))}")
+    raise UserError(f"{remedy}; no mirror has all files ({'; '.join(failures)})")
 
 
 def _fetch_one(url: str, path: Path, check: Callable[[Path, str], None]) -> None:
-    """Downloads a file, from where an earlier attempt at this URL broke off."""
+    """Downloads a file, resuming an earlier attempt at the same URL."""
     mark = hashlib.sha256(url.encode()).hexdigest()[:8]
     part = path.with_name(f".{path.name}.{mark}.part")
-    for _ in range(_ATTEMPTS):
+    for _ in range(ATTEMPTS):
         start = part.stat().st_size if part.exists() else 0
         length = _append(url, part, start, path.name)
         size = part.stat().st_size
@@ -79,39 +78,40 @@ def _fetch_one(url: str, path: Path, check: Callable[[Path, str], None]) -> None
     try:
         check(part, path.name)
     except ValueError:
-        part.unlink()  # nothing to go on from
+        part.unlink()  # resuming would not help
         raise
     part.replace(path)
-    for other in path.parent.glob(f".{path.name}.*.part"):  # of other mirrors
+    for other in path.parent.glob(f".{path.name}.*.part"):  # from other mirrors
         other.unlink()
 
 
 def _append(url: str, part: Path, start: int, name: str) -> int:
-    """Appends what a server sends after `start`; returns the whole file's length.
+    """Appends what a server sends after byte `start`; returns the whole file's length.
 
-    A server that cannot go on from there sends the whole file anew. A connection that
-    breaks is no error: the length tells.
+    A server that cannot resume sends the whole file again. A broken connection is no
+    error here, because the caller compares the length.
     """
     headers = {"Range": f"bytes={start}-"} if start else {}
     request = urllib.request.Request(url, headers=headers)
     try:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code != 416:  # it has no more than what is here
+        if error.code != 416:  # the file is no longer than `start`
             raise
         part.unlink()
         return _append(url, part, 0, name)
     with response:
         start = start if response.status == 206 else 0
         length = int(response.headers.get("Content-Length", 0))
-        console = Console(stderr=True)
+        total = start + length if length else 0
         with (
             part.open("ab" if start else "wb") as file,
-            wrap_file(response, length, description=name, console=console) as body,
+            Progress(name, total or None, completed=start, keep=True) as progress,
             contextlib.suppress(
                 http.client.IncompleteRead, TimeoutError, ConnectionError, ssl.SSLError
             ),
         ):
-            while chunk := body.read(1 << 20):
+            while chunk := response.read(1 << 20):
                 file.write(chunk)
-        return start + length if length else 0
+                progress.advance(len(chunk))
+        return total

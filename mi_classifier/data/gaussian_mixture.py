@@ -7,15 +7,15 @@ import numpy as np
 from mi_classifier.data.dataset import Dataset, Split
 from mi_classifier.errors import UserError
 
-MEANS = (0.0, 2.0, -2.0, 4.0, -4.0)  # of every coordinate, one a class
+MEANS = (0.0, 2.0, -2.0, 4.0, -4.0)  # mean of every coordinate, one per class
 BALANCED = (12_000,) * 5
 UNBALANCED = (6_000, 12_000, 18_000, 24_000, 30_000)
 FRESH = 1_000_000
-_FRESH_NUMBERS = 20_000_000  # at most, 80 MB: fewer examples where D is above 20
+_FRESH_NUMBERS = 20_000_000  # at most 80 MB; fewer examples if D is above 20
 
 
 def log_density(x: jax.Array) -> jax.Array:
-    """Log density log p(x|y) of each class: mean `MEANS[y]`, unit covariance.
+    """Returns log p(x|y) of each class: a Gaussian of mean `MEANS[y]`, unit covariance.
 
     Args:
       x: `[..., D]`.
@@ -28,7 +28,7 @@ def log_density(x: jax.Array) -> jax.Array:
 
 
 def sample(labels: np.ndarray, dim: int, generator: np.random.Generator) -> Split:
-    """Draws one point for each label.
+    """Samples one point for each label.
 
     Args:
       labels: integers in [0, 5), shape [N].
@@ -44,20 +44,20 @@ def sample(labels: np.ndarray, dim: int, generator: np.random.Generator) -> Spli
 
 
 def load(dim: int, balanced: bool, seed: int, fresh: bool = True) -> Dataset:
-    """Draws the paper's data set.
+    """Samples the paper's data set.
 
     Args:
       dim: number of coordinates D, at least 1.
-      balanced: 12,000 examples a class, or 6,000 to 30,000 as in Table 1.
-      seed: decides every sample.
-      fresh: whether to draw the split of that name.
+      balanced: 12,000 examples per class; if false, 6,000 to 30,000 as in Table 1.
+      seed: decides every sample, at least 0.
+      fresh: whether to add the split "fresh".
 
     Returns:
-      Splits "train", "validation" and "test", 80, 10 and 10% of the examples at
-      random, and "fresh", a million more (fewer where D is above 20).
+      Splits "train", "validation" and "test", a random 80%, 10% and 10% of the
+      examples, and "fresh", a million more (fewer if D is above 20).
 
     Raises:
-      UserError: dim below 1, or seed below 0.
+      UserError: `dim` or `seed` is out of range.
     """
     if dim < 1:
         raise UserError(f"data.dim: must be at least 1, not {dim}")
@@ -69,7 +69,7 @@ def load(dim: int, balanced: bool, seed: int, fresh: bool = True) -> Dataset:
     tenth = len(labels) // 10
     parts = np.split(labels, [len(labels) - 2 * tenth, len(labels) - tenth])
     size = min(FRESH, _FRESH_NUMBERS // dim + 1)
-    # Drawn even if not wanted, so that the other splits are the same.
+    # Sampled even if not wanted, so that the other splits stay the same.
     fresh_labels = generator.choice(5, size, p=np.divide(counts, sum(counts)))
     names = ("train", "validation", "test")
     if fresh:

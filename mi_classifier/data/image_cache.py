@@ -1,4 +1,4 @@
-"""Encoded images decoded once: uint8 arrays of one size on disk, mapped into memory."""
+"""Decode images once, and keep them as uint8 arrays on disk, mapped into memory."""
 
 import dataclasses
 import hashlib
@@ -8,41 +8,39 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 from zipfile import BadZipFile
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
-from mi_classifier.data.dataset import Split
 from mi_classifier.data.decoding import decode
+from mi_classifier.data.images import Images
 from mi_classifier.errors import UserError, choose
-from mi_classifier.storage.files import TEMPORARY, hold
+from mi_classifier.progress import Progress
+from mi_classifier.storage.files import TEMPORARY, hash_text, hold
 
-_FORMAT = 3  # of what is below; another number has all caches made anew
+_FORMAT = 3  # of the files; with another number, all caches are made again
 _CHUNK = 256  # images in memory at once
 _PART = 2**24  # bytes hashed by one thread
 
 
 @dataclasses.dataclass(frozen=True)
 class EncodedSplit:
-    """A split of N images as their files have them.
+    """A split of N images, not yet decoded.
 
     Attributes:
       names: N names, all different.
       labels: int32 `[N]`.
-      read: from indices to the contents of files.
-      boxes: float32 `[N, G, 4]`, `(x0, y0, x1, y1)` as fractions of the image's width
-        and height, padded with zeros; None where no box is known.
-      num_boxes: int32 `[N]`, how many of the G are true; None as `boxes`.
+      read: returns the contents of files, given their indices.
+      boxes: if boxes are known, "boxes" float32 `[N, G, 4]`, `(x0, y0, x1, y1)` as
+        fractions of the image's width and height, padded with zeros, and "num_boxes"
+        int32 `[N]`, how many of the G are true.
     """
 
     names: Sequence[str]
     labels: np.ndarray
     read: Callable[[Sequence[int]], Sequence[bytes]]
-    boxes: np.ndarray | None = None
-    num_boxes: np.ndarray | None = None
+    boxes: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def take(self, indices: np.ndarray) -> "EncodedSplit":
         """Returns the split of some of the images."""
@@ -50,31 +48,15 @@ class EncodedSplit:
             [self.names[i] for i in indices],
             self.labels[indices],
             lambda some: self.read([int(indices[i]) for i in some]),
-            None if self.boxes is None else self.boxes[indices],
-            None if self.num_boxes is None else self.num_boxes[indices],
+            {name: array[indices] for name, array in self.boxes.items()},
         )
 
     def by_name(self) -> "EncodedSplit":
-        """Returns the split in the order of its names, whatever order it came in."""
+        """Returns the split sorted by names."""
         return self.take(np.argsort(np.array(self.names, str), kind="stable"))
 
 
-Made = tuple[Mapping[str, EncodedSplit], Sequence[str]]
-
-
-class Cached(NamedTuple):
-    """What a cache holds.
-
-    Attributes:
-      splits: of "image" uint8 `[N, side, side, 3]`, mapped from disk, "label" and,
-        where known, "boxes" in pixels and "num_boxes".
-      class_names: M names.
-      names: N names of images, by split.
-    """
-
-    splits: dict[str, Split]
-    class_names: list[str]
-    names: dict[str, np.ndarray]
+Encoded = tuple[Mapping[str, EncodedSplit], Sequence[str]]  # splits and class names
 
 
 def load(
@@ -82,26 +64,26 @@ def load(
     identity: Mapping[str, Any],
     side: int,
     broken: str,
-    make: Callable[[], Made],
-) -> Cached:
-    """Loads splits of decoded images, decoding them if that was not done before.
+    make: Callable[[], Encoded],
+) -> Images:
+    """Loads splits of decoded images, and decodes them if no cache holds them.
 
     Args:
-      folder: of all caches.
-      identity: everything that the splits depend on beside `side` and `broken`; another
-        identity is another cache.
-      side: of the images, in pixels; see `decoding.decode`.
-      broken: what to do about an image that cannot be decoded: "stop" or "skip".
-      make: makes the encoded splits and the names of the classes.
+      folder: holds all caches.
+      identity: everything that the splits depend on beside `side` and `broken`. Each
+        identity has a cache of its own.
+      side: side of the decoded images in pixels; see `decoding.decode`.
+      broken: what to do with an image that cannot be decoded, "stop" or "skip".
+      make: returns the encoded splits and the class names.
 
     Raises:
-      UserError: a broken image, a folder that cannot be written to, a full disk, or a
-        damaged cache.
+      UserError: an image is broken, the folder cannot be written to, the disk is full,
+        or the cache is damaged.
     """
     choose(broken, ("stop", "skip"), "data.broken")
     whole = {"format": _FORMAT, "side": side, "broken": broken, **identity}
-    text = json.dumps(whole, sort_keys=True)
-    entry = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
+    entry = folder / hash_text(json.dumps(whole, sort_keys=True))[:16]
+    is_new = False
     if not (entry / "done.json").is_file():
         with hold(
             folder / f".{entry.name}.lock",
@@ -110,27 +92,31 @@ def load(
         ):
             if not (entry / "done.json").is_file():
                 _make(entry, whole, side, broken, make)
+                is_new = True
     try:
         done = json.loads((entry / "done.json").read_text())
-        for file, digest in done["digests"].items():
-            if _digest(entry / file) != digest:
+        digests = done["digests"]
+        for file, digest in digests.items():
+            if not is_new and _digest(entry / file) != digest:
                 raise ValueError(f"{file} is not what was written")
         splits = {name: _read(entry, name) for name in done["splits"]}
+        hashes = {
+            name: hash_text(digests[f"{name}.npy"] + digests[f"{name}.npz"])
+            for name in splits
+        }
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
         raise UserError(
-            f"{entry}: damaged; remove this folder, and it is made anew ({error})"
+            f"{entry}: damaged; remove this folder and run the command again ({error})"
         ) from error
     for name, skipped in done["splits"].items():
         if skipped:
-            print(
-                f"{name}: {len(skipped)} broken images skipped, {skipped[0]} the first"
-            )
+            print(f"{name}: {len(skipped)} broken images skipped, first {skipped[0]}")
     names = {name: split.pop("name") for name, split in splits.items()}
-    return Cached(splits, done["class_names"], names)
+    return Images(splits, done["class_names"], names, hashes)
 
 
 def _digest(path: Path) -> str:
-    """Returns a hash of a file, of the hashes of its parts, by all cores."""
+    """Returns a hash of the hashes of a file's parts, computed on all cores."""
 
     def digest(start: int) -> bytes:
         with path.open("rb") as file:
@@ -156,32 +142,27 @@ def _make(
     identity: Mapping[str, Any],
     side: int,
     broken: str,
-    make: Callable[[], Made],
+    make: Callable[[], Encoded],
 ) -> None:
-    """Writes a cache beside its place, and moves it there when it is whole."""
+    """Writes a cache to a temporary folder, and renames that when it is complete."""
     splits, class_names = make()
     for name, split in splits.items():
         if not len(split.labels):
             raise UserError(f"data: no image is left for the {name} split")
     temporary = entry.with_name(f".{entry.name}.{os.getpid()}{TEMPORARY}")
+    total = sum(len(split.labels) for split in splits.values())
+    done = {"class_names": list(class_names), "identity": identity, "splits": {}}
     try:
         temporary.mkdir(parents=True)
-        done = {"class_names": list(class_names), "identity": identity, "splits": {}}
-        total = sum(len(split.labels) for split in splits.values())
-        with Progress(console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("decoding images", total=total)
-
-            def advance(count: int) -> None:
-                progress.advance(task, count)
-
+        with Progress("decoding images", total) as progress:
             for name, split in splits.items():
-                path = temporary / name
-                skipped = _write(path, split.by_name(), side, broken, advance)
-                done["splits"][name] = skipped
+                done["splits"][name] = _write(
+                    temporary / name, split.by_name(), side, broken, progress
+                )
         files = sorted(path.name for path in temporary.iterdir())
         done["digests"] = {name: _digest(temporary / name) for name in files}
         (temporary / "done.json").write_text(json.dumps(done, indent=2))
-        if entry.is_dir():  # what is there is not whole
+        if entry.is_dir():  # it has no done.json, so it is incomplete
             shutil.rmtree(entry)
         temporary.rename(entry)
     except OSError as error:
@@ -192,13 +173,9 @@ def _make(
 
 
 def _write(
-    path: Path,
-    split: EncodedSplit,
-    side: int,
-    broken: str,
-    advance: Callable[[int], None],
+    path: Path, split: EncodedSplit, side: int, broken: str, progress: Progress
 ) -> list[str]:
-    """Writes a split's arrays; returns the names of the images that were skipped."""
+    """Writes a split's arrays; returns the names of skipped images, with reasons."""
 
     def attempt(content: bytes) -> np.ndarray | ValueError:
         try:
@@ -208,11 +185,11 @@ def _write(
 
     kept: list[int] = []
     skipped: list[str] = []
-    threads = os.cpu_count() or 1
     with (
         path.with_suffix(".npy").open("wb") as file,
-        ThreadPoolExecutor(threads) as pool,
+        ThreadPoolExecutor(os.cpu_count() or 1) as pool,
     ):
+        # Written, not mapped: writing to a mapped file on a full disk is a SIGBUS.
         _write_header(file, (len(split.labels), side, side, 3))
         for start in range(0, len(split.labels), _CHUNK):
             indices = range(start, min(start + _CHUNK, len(split.labels)))
@@ -229,19 +206,19 @@ def _write(
                         f"{name}: cannot be decoded: {image}; "
                         "--config.data.broken=skip leaves such images out"
                     )
-            advance(len(indices))
+            progress.advance(len(indices))
         if not kept:
-            raise UserError(f"{path.name}: every image is broken, {skipped[0]}")
-        # NumPy leaves room for the number of rows, so the header's length stays.
+            raise UserError(f"{path.name}: every image is broken, first {skipped[0]}")
+        # NumPy pads the header for any number of rows, so its length stays the same.
         file.seek(0)
         _write_header(file, (len(kept), side, side, 3))
     arrays = {
         "label": split.labels[kept].astype(np.int32),
         "name": np.array([split.names[i] for i in kept], str),
+        **{name: array[kept] for name, array in split.boxes.items()},
     }
-    if split.boxes is not None:
-        arrays["boxes"] = (side * split.boxes[kept]).astype(np.float32)
-        arrays["num_boxes"] = split.num_boxes[kept].astype(np.int32)
+    if "boxes" in arrays:
+        arrays["boxes"] = (side * arrays["boxes"]).astype(np.float32)
     np.savez(path.with_suffix(".npz"), **arrays)
     return skipped
 

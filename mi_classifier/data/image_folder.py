@@ -1,6 +1,6 @@
 """A user's own images: `root/train/CLASS/*`, `root/val/CLASS/*`, and `boxes.csv`."""
 
-import csv
+import dataclasses
 import hashlib
 import os
 from collections import defaultdict
@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mi_classifier.data import archive, image_cache, splits, tfds_store
+from mi_classifier.data import archive, arrays, image_cache, splits, tfds_store
 from mi_classifier.data.dataset import Dataset
 from mi_classifier.data.image_cache import EncodedSplit
 from mi_classifier.data.images import check_sides, image_dataset
-from mi_classifier.errors import UserError
+from mi_classifier.errors import UserError, disk_errors_told
 
 _COLUMNS = ["path", "x0", "y0", "x1", "y1"]
 Boxes = Mapping[str, Sequence[tuple[float, float, float, float]]]
@@ -29,39 +29,38 @@ def load(
     broken: str = "stop",
     seed: int = 0,
 ) -> Dataset:
-    """Loads images from folders that are called as their classes.
+    """Loads images from folders that have the names of their classes.
 
-    `root/test/` is the test split, and `root/val/` the validation split; without the
-    former, the latter is split evenly into both, class by class. Images may lie deeper
-    in a class's folder. `root/boxes.csv`, if there is one, has a line
-    `path,x0,y0,x1,y1` for each box, with paths from the root and half-open pixels of
-    the image as it is seen, turned as its EXIF orientation says.
+    `root/val/` is the validation split and `root/test/` the test split. Without the
+    latter, the images of each class in `val` are split evenly into both. Images may be
+    in subfolders of a class's folder. `root/boxes.csv` is optional: the header
+    `path,x0,y0,x1,y1`, then a line per box, with paths from the root and half-open
+    pixels of the image after turning it as its EXIF orientation says.
 
     Args:
       root_dir: the root.
-      stored_side: to which images are resized, whatever their aspect, in pixels.
-      side: of the random crops of training, flipped or not, and of the middle of the
-        image that is evaluated.
-      normalization: a name among `images.NORMALIZATIONS`.
-      data_dir: the folder below which decoded images are kept; "" for TFDS's default.
-      broken: what to do about images that cannot be decoded, "stop" or "skip".
-      seed: of the even split.
+      stored_side: side in pixels to which images are resized; the aspect is not kept.
+      side: side of the crops in pixels; see `images.image_dataset`.
+      normalization: a name in `images.NORMALIZATIONS`.
+      data_dir: folder below which decoded images are kept; "" for TFDS's default.
+      broken: what to do with an image that cannot be decoded, "stop" or "skip".
+      seed: selects the even split.
 
     Returns:
       A data set, with boxes if there is a `boxes.csv`.
 
     Raises:
-      UserError: a folder without the layout, or a line of `boxes.csv` that cannot be.
+      UserError: the folder has another layout, or a line of `boxes.csv` is wrong.
     """
     check_sides(stored_side, side)
     root = Path(root_dir)
     if not root_dir or not root.is_dir():
-        raise UserError(f"data.root_dir: no such folder: {root_dir or '(none given)'}")
+        raise UserError(f"data.root_dir: no such folder: {root_dir or '(not set)'}")
     class_names = _folders(root / "train")
     if len(class_names) < 2:
         raise UserError(
-            f"data.root_dir: {root / 'train'} must hold a folder a class, two at "
-            f"least, and holds {len(class_names)}"
+            f"data.root_dir: {root / 'train'} must hold a folder per class, at least "
+            f"two, and holds {len(class_names)}"
         )
     files = {
         name: _files(root, name, class_names)
@@ -69,11 +68,11 @@ def load(
         if (root / name).is_dir()
     }
     if "val" not in files:
-        raise UserError(f"data.root_dir: {root} has no folder val")
+        raise UserError(f"data.root_dir: {root / 'val'} is missing; create it")
     table = root / "boxes.csv"
     has_boxes = table.is_file()
 
-    def make() -> image_cache.Made:
+    def make() -> image_cache.Encoded:
         boxes = _read_boxes(root, table, files) if has_boxes else None
         encoded = {
             name: _encode(root, paths, class_names, boxes)
@@ -95,11 +94,9 @@ def load(
         "seed": seed,
     }
     folder = tfds_store.root(data_dir) / "decoded"
-    cached = image_cache.load(folder, identity, stored_side, broken, make)
+    images = image_cache.load(folder, identity, stored_side, broken, make)
     name = f"{root.name or root.absolute().name}, {side} px"
-    return image_dataset(
-        name, cached.splits, cached.class_names, side, normalization, cached.names
-    )
+    return image_dataset(name, images, side, normalization)
 
 
 def _folders(path: Path) -> list[str]:
@@ -110,7 +107,7 @@ def _folders(path: Path) -> list[str]:
 
 
 def _files(root: Path, split: str, class_names: Sequence[str]) -> list[Path]:
-    """All images of a split; what has no image's suffix is left out."""
+    """Returns the images of a split; files without an image's suffix are left out."""
     if strange := [n for n in _folders(root / split) if n not in class_names]:
         raise UserError(
             f"data.root_dir: {root / split / strange[0]} is a class that "
@@ -140,11 +137,11 @@ def _encode(
     labels = [number[name.split("/")[1]] for name in names]
 
     def read(indices: Sequence[int]) -> list[bytes]:
-        try:
-            return [files[i].read_bytes() for i in indices]
-        except OSError as error:
-            message = f"{error.filename}: cannot be read: {error.strerror}"
-            raise UserError(message) from error
+        contents = []
+        for i in indices:
+            with disk_errors_told(files[i], "read"):
+                contents.append(files[i].read_bytes())
+        return contents
 
     split = EncodedSplit(names, np.array(labels, np.int32), read)
     if boxes is None:
@@ -153,40 +150,35 @@ def _encode(
     array = np.zeros((len(names), max(counts.max(), 1), 4), np.float32)
     for row, name in zip(array, names, strict=True):
         own = boxes.get(name)
-        # What is no image stops the decoding, or is skipped by it.
+        # A file that is no image has no size; decoding stops at it or skips it.
         if own and (size := tfds_store.size_of((root / name).read_bytes())):
             row[: len(own)] = [tfds_store.fractions(b, size, name) for b in own]
-    return EncodedSplit(names, split.labels, read, array, counts)
+    boxes = {"boxes": array, "num_boxes": counts}
+    return dataclasses.replace(split, boxes=boxes)
 
 
 def _read_boxes(root: Path, table: Path, files: Mapping[str, list[Path]]) -> Boxes:
     known = {p.relative_to(root).as_posix() for paths in files.values() for p in paths}
     boxes = defaultdict(list)
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.reader(file)
-            if (header := next(rows, [])) != _COLUMNS:
-                columns = ",".join(_COLUMNS)
-                raise UserError(
-                    f"{table}: the first line must be {columns}, not {header}"
-                )
-            for row in rows:
-                where = f"{table}, line {rows.line_num}"
-                try:
-                    name, *numbers = row
-                    x0, y0, x1, y1 = map(float, numbers)
-                except ValueError:
-                    raise UserError(f"{where}: not path,x0,y0,x1,y1: {row}") from None
-                if name not in known:
-                    raise UserError(f"{where}: {name} is no image of a split")
-                boxes[name].append((x0, y0, x1, y1))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{table}: cannot be read: {error}") from error
+    rows = arrays.read_csv(table) or [(1, [])]
+    if (header := rows.pop(0)[1]) != _COLUMNS:
+        columns = ",".join(_COLUMNS)
+        raise UserError(f"{table}: the first line must be {columns}, not {header}")
+    for line, row in rows:
+        where = f"{table}, line {line}"
+        try:
+            name, *numbers = row
+            x0, y0, x1, y1 = map(float, numbers)
+        except ValueError:
+            raise UserError(f"{where}: not path,x0,y0,x1,y1: {row}") from None
+        if name not in known:
+            raise UserError(f"{where}: {name} is not an image of a split")
+        boxes[name].append((x0, y0, x1, y1))
     return boxes
 
 
 def _digest(files: Sequence[Path], table: Path) -> str:
-    """Of names, sizes and times of change, and of the boxes."""
+    """Hashes names, sizes and times of change of files, and the table of boxes."""
     digest = hashlib.sha256()
     for path in files:
         status = path.stat()

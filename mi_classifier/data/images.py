@@ -1,17 +1,19 @@
-"""What happens to images on the device: crop, flip, normalization; boxes follow."""
+"""Data sets of images: crops and flips on the device, and boxes that follow them."""
 
 import functools
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mi_classifier.data.dataset import Dataset, Split, draw_stored, normalize
+from mi_classifier.data.dataset import Dataset, Split, normalize, stored_example
 from mi_classifier.data.decoding import decode
 from mi_classifier.errors import UserError, choose
+from mi_classifier.storage.files import hash_text
 
-# By name the mean and deviation of pixels in [0, 1] that pretrained nets expect:
+# Mean and deviation per channel, of pixels in [0, 1], that pretrained nets expect:
 # ImageNet's own, and those of the Inception nets.
 NORMALIZATIONS = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -19,13 +21,30 @@ NORMALIZATIONS = {
 }
 
 
+class Images(NamedTuple):
+    """Splits of decoded images.
+
+    Attributes:
+      splits: "train", "test" and others, of "image" uint8 `[N, S, S, 3]`, "label" and,
+        if known, "boxes" `[N, G, 4]` in pixels and "num_boxes".
+      class_names: M names.
+      names: N names of images, by split, if they are known.
+      digests: a hash of each split, if it is known.
+    """
+
+    splits: Mapping[str, Split]
+    class_names: Sequence[str]
+    names: Mapping[str, Sequence[str]] | None = None
+    digests: Mapping[str, str] | None = None
+
+
 def random_crop_and_flip(key: jax.Array, image: jax.Array, side: int) -> jax.Array:
-    """A random square of an image, mirrored in half of the draws.
+    """Returns a random square of an image, mirrored with probability 1/2.
 
     Args:
-      key: of the draw.
-      image: `[H, W, C]`, sides at least `side`.
-      side: of the square, in pixels.
+      key: decides the place and the direction.
+      image: `[H, W, C]`, H and W at least `side`.
+      side: side of the square in pixels.
     """
     top_key, left_key, flip_key = jax.random.split(key, 3)
     top = jax.random.randint(top_key, (), 0, image.shape[0] - side + 1)
@@ -35,7 +54,7 @@ def random_crop_and_flip(key: jax.Array, image: jax.Array, side: int) -> jax.Arr
 
 
 def center_crop(images: jax.Array, side: int) -> jax.Array:
-    """The middle square of images `[..., H, W, C]`; an odd rest is below and right."""
+    """Returns the middle square of images `[..., H, W, C]`, rounded to the top left."""
     top, left = ((size - side) // 2 for size in images.shape[-3:-1])
     return images[..., top : top + side, left : left + side, :]
 
@@ -48,82 +67,73 @@ def center_crop_boxes(
     Args:
       boxes: `[..., 4]`.
       size: (height, width) of the images.
-      side: of the square.
+      side: side of the square.
     """
     top, left = ((length - side) // 2 for length in size)
     return np.clip(boxes - np.array([left, top, left, top]), 0, side)
 
 
 def check_sides(stored_side: int, side: int) -> None:
-    """Checks the sizes of images as stored and as trained on.
+    """Checks the sides of stored images and of their crops, in pixels.
 
     Raises:
-      UserError: images that are cropped to more than they are, or too small.
+      UserError: crops are larger than images, or smaller than 16 pixels.
     """
     if not 16 <= side <= stored_side:
         raise UserError(f"data.side: must be in [16, {stored_side}], not {side}")
 
 
-def image_dataset(
-    name: str,
-    splits: Mapping[str, Split],
-    class_names: Sequence[str],
-    side: int,
-    normalization: str,
-    image_names: Mapping[str, Sequence[str]] | None = None,
-) -> Dataset:
-    """A data set of images that are cropped: at random for training, else the middle.
+def image_dataset(name: str, images: Images, side: int, normalization: str) -> Dataset:
+    """Makes a data set whose images are cropped and normalized.
 
-    Training crops are mirrored in half of the draws. Boxes follow the crop, and are
+    Training images are cropped at random in each step and mirrored with probability
+    1/2. The other splits hold the middle of each image; boxes follow the crop and are
     clipped to it.
 
     Args:
-      name: what to call it in a table.
-      splits: uint8 images `[N, S, S, 3]` as stored.
-      class_names: M names.
-      side: of the crops, in pixels.
-      normalization: a name among `NORMALIZATIONS`.
-      image_names: N names of images, by split, where they are known.
+      name: its title in tables.
+      images: the splits.
+      side: side of the crops in pixels.
+      normalization: a name in `NORMALIZATIONS`.
 
     Raises:
-      UserError: an unknown normalization.
+      UserError: the normalization is unknown.
     """
     choose(normalization, NORMALIZATIONS, "data.normalization")
     mean, deviation = NORMALIZATIONS[normalization]
-    stored_side = splits["test"]["image"].shape[1]
+    stored_side = images.splits["test"]["image"].shape[1]
     first = (stored_side - side) // 2
     low, high = first / stored_side, (first + side) / stored_side
     return Dataset(
         name=name,
         splits={
             split: dict(arrays) if split == "train" else _cropped(arrays, side)
-            for split, arrays in splits.items()
+            for split, arrays in images.splits.items()
         },
-        class_names=tuple(class_names),
+        class_names=tuple(images.class_names),
         preprocess=functools.partial(normalize, mean=mean, deviation=deviation),
-        draw=functools.partial(_draw, side),
-        image_names=image_names or {},
+        augment=functools.partial(_augment, side),
+        image_names=images.names or {},
         read_image=lambda content: center_crop(decode(content, stored_side), side),
         visible=(low, low, high, high),
+        digests=images.digests
+        and {k: hash_text(f"{side} {each}") for k, each in images.digests.items()},
     )
 
 
 def blank_dataset(
-    side: int,
-    normalization: str,
-    stored_side: int | None = None,
-    num_classes: int = 2,
+    side: int, normalization: str, stored_side: int | None = None, num_classes: int = 2
 ) -> Dataset:
-    """One black image a split, of the shape that a set's images will have.
+    """Makes a data set of one black image per split, to find shapes without data.
 
     Args:
-      side: of the crops, in pixels.
-      normalization: a name among `NORMALIZATIONS`.
-      stored_side: of the images, in pixels; by default that of the crops.
+      side: side of the crops in pixels.
+      normalization: a name in `NORMALIZATIONS`.
+      stored_side: side of the images in pixels; by default that of the crops.
       num_classes: number of classes M.
 
     Raises:
-      UserError: sides that cannot be, an unknown normalization.
+      UserError: the sides do not fit, or the normalization is unknown.
     """
     stored_side = side if stored_side is None else stored_side
     check_sides(stored_side, side)
@@ -131,10 +141,9 @@ def blank_dataset(
         "image": np.zeros((1, stored_side, stored_side, 3), np.uint8),
         "label": np.zeros(1, np.int32),
     }
-    splits = {"train": one, "test": one}
-    return image_dataset(
-        "", splits, tuple(map(str, range(num_classes))), side, normalization
-    )
+    class_names = tuple(map(str, range(num_classes)))
+    images = Images({"train": one, "test": one}, class_names)
+    return image_dataset("", images, side, normalization)
 
 
 def _cropped(split: Split, side: int) -> Split:
@@ -142,7 +151,7 @@ def _cropped(split: Split, side: int) -> Split:
     if "boxes" in split:
         size = split["image"].shape[1:3]
         boxes = center_crop_boxes(split["boxes"], size, side).astype(np.float32)
-        # What was cropped away cannot be found: such boxes no longer count.
+        # Boxes outside of the crop no longer count; they go behind the others.
         gone = (boxes[..., 2:] <= boxes[..., :2]).any(-1)
         order = np.argsort(gone, axis=1, kind="stable")[..., None]
         cropped["boxes"] = np.take_along_axis(boxes, order, 1)
@@ -150,8 +159,8 @@ def _cropped(split: Split, side: int) -> Split:
     return cropped
 
 
-def _draw(
+def _augment(
     side: int, key: jax.Array, split: Split, index: jax.Array
 ) -> dict[str, jax.Array]:
-    example = draw_stored(key, split, index)
+    example = stored_example(key, split, index)
     return example | {"image": random_crop_and_flip(key, example["image"], side)}

@@ -1,31 +1,30 @@
-"""MNIST from its four idx files, and the paper's balanced and unbalanced subsets."""
+"""MNIST from its four idx files, in the paper's balanced and unbalanced subsets."""
 
 import functools
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
 from mi_classifier.data import mnist_archive, tfds_store
 from mi_classifier.data.dataset import Dataset, Split, normalize
 from mi_classifier.data.decoding import decode_gray
 from mi_classifier.data.mnist_archive import SIDE
 from mi_classifier.errors import UserError
+from mi_classifier.progress import tracked
 
-MEAN, DEVIATION = 0.1307, 0.3081
+MEAN, DEVIATION = 0.1307, 0.3081  # of the training pixels, in [0, 1]
 EVEN = (0, 2, 4, 6, 8)
 
 
 class MnistIdx(tfds.core.GeneratorBasedBuilder):
-    """MNIST in TFDS's own `mnist` features, built without TensorFlow, in file order.
+    """MNIST in TFDS's own `mnist` features, in the order of the idx files.
 
-    TFDS's stock builder imports TensorFlow and shuffles; the paper's subsets are the
-    first images of each digit, so the order of the files is kept.
+    TFDS's own builder imports TensorFlow and shuffles, but the paper's subsets are the
+    first images of each digit.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -51,40 +50,34 @@ class MnistIdx(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
         arrays = self._archive[split]
-        images = track(
-            arrays["image"],
-            description=f"preparing MNIST, {split}",
-            console=Console(stderr=True),
-        )
+        images = tracked(arrays["image"], f"preparing MNIST, {split}")
         for index, image in enumerate(images):
             png = io.BytesIO()
             Image.fromarray(image[..., 0]).save(png, "png", compress_level=1)
-            yield (
-                index,
-                {"image": png.getvalue(), "label": int(arrays["label"][index])},
-            )
+            label = int(arrays["label"][index])
+            yield index, {"image": png.getvalue(), "label": label}
 
 
 def load(balanced: bool, archive_dir: str = "", data_dir: str = "") -> Dataset:
     """Loads the training set of Table 3 and the sets it is tested on.
 
-    The training images are the first 3,000 of each digit among the first 40,000, or
-    only the first 300 of the even digits (unbalanced). Validation, images 50,000 to
-    59,999, and the authors' test set, 40,000 to 49,999, are thinned by the same rule;
-    "test" is the standard one, whole. Of a training file with other than 60,000
-    images these are the same fractions.
+    "train" has the first 3,000 images of each digit among the first 40,000 training
+    images; if unbalanced, only the first 300 of each even digit. The same rule selects
+    from images 50,000 to 59,999 for "validation", and from 40,000 to 49,999 for
+    "authors_test". "test" is the whole official test set. If the training file does not
+    have 60,000 images, the fractions are the same.
 
     Args:
-      balanced: whether the even digits stay.
-      archive_dir: a folder with the four idx files, gzipped or not; "" for a set that
-        is already prepared in `data_dir`, else a download.
-      data_dir: where TFDS keeps its data sets; "" for its default.
+      balanced: whether to keep as many even digits as odd ones.
+      archive_dir: a folder with the four idx files, gzipped or not; "" for the set
+        prepared in `data_dir`, or else a download.
+      data_dir: folder of TFDS's data sets; "" for TFDS's default.
 
     Returns:
       Splits "train", "validation", "test" and "authors_test".
 
     Raises:
-      UserError: files that are missing or damaged, or no way to get them.
+      UserError: files are missing or damaged, and cannot be downloaded.
     """
     train, test = read(archive_dir, data_dir)
     count = len(train["label"])
@@ -94,42 +87,88 @@ def load(balanced: bool, archive_dir: str = "", data_dir: str = "") -> Dataset:
     for name, block in zip(names, blocks, strict=True):
         keep = block[thin(train["label"][block], count // 20, balanced)]
         splits[name] = {key: array[keep] for key, array in train.items()}
-    for name, split in splits.items():
-        if not len(split["label"]):
-            raise UserError(f"MNIST: too few images for the {name} split ({count})")
+    name = f"MNIST, {'' if balanced else 'un'}balanced"
+    return digit_dataset(name, splits)
+
+
+def digit_dataset(
+    name: str, splits: Mapping[str, Split], width: int = SIDE, **fields: object
+) -> Dataset:
+    """Makes a data set whose classes are the ten digits.
+
+    Args:
+      name: its title in tables.
+      splits: "image" uint8 `[N, 28, width, 1]`, "label" and others.
+      width: width of the images in pixels.
+      **fields: other fields of `Dataset`.
+
+    Raises:
+      UserError: a split is empty.
+    """
+    _check_not_empty(splits)
     return Dataset(
-        name=f"MNIST, {'' if balanced else 'un'}balanced",
+        name=name,
         splits=splits,
         class_names=tuple("0123456789"),
-        read_image=functools.partial(decode_gray, height=SIDE, width=SIDE),
         preprocess=functools.partial(normalize, mean=MEAN, deviation=DEVIATION),
+        read_image=functools.partial(decode_gray, height=SIDE, width=width),
+        **fields,
     )
 
 
 def read(archive_dir: str = "", data_dir: str = "") -> tuple[Split, Split]:
-    """Reads the whole of MNIST, as `load` does: its training and its test images.
+    """Returns all training images of MNIST, and all test images.
+
+    Args:
+      archive_dir: as in `load`.
+      data_dir: as in `load`.
 
     Raises:
-      UserError: files that are missing or damaged, or no way to get them.
+      UserError: files are missing or damaged, and cannot be downloaded.
     """
     builder = _find_or_prepare(archive_dir, tfds_store.root(data_dir))
     train, test = _read_split(builder, "train"), _read_split(builder, "test")
-    if (
-        not archive_dir
-        and mnist_archive.checksum(train["image"][..., 0])
-        not in mnist_archive.SHA256.values()
-    ):
-        print(f"{builder.data_dir}: not MNIST in the order of its files; used as it is")
+    # Sets that others prepared may be shuffled; ours were checked when they were made.
+    if builder.name != MnistIdx.name:
+        digest = mnist_archive.checksum(train["image"][..., 0])
+        if digest not in mnist_archive.SHA256.values():
+            where = builder.data_dir
+            print(f"{where}: not MNIST in the order of its files; used as it is")
     return train, test
 
 
+def read_disjoint(archive_dir: str = "", data_dir: str = "") -> dict[str, Split]:
+    """Returns three disjoint splits of MNIST, with all their images.
+
+    Args:
+      archive_dir: as in `load`.
+      data_dir: as in `load`.
+
+    Returns:
+      "train", the first eleven twelfths of the training images; "validation", the rest;
+      "test", the test images.
+
+    Raises:
+      UserError: files are missing or damaged, or a split is empty.
+    """
+    images, test = read(archive_dir, data_dir)
+    cut = len(images["label"]) * 11 // 12
+    splits = {
+        "train": {name: array[:cut] for name, array in images.items()},
+        "validation": {name: array[cut:] for name, array in images.items()},
+        "test": test,
+    }
+    _check_not_empty(splits)
+    return splits
+
+
 def thin(labels: np.ndarray, most: int, balanced: bool) -> np.ndarray:
-    """Returns the mask of the first `most` examples of each digit, in order.
+    """Returns a mask `[N]` of the first `most` examples of each digit.
 
     Args:
       labels: digits, shape [N].
-      most: how many of a digit to keep.
-      balanced: if false, keep only a tenth as many of the even digits.
+      most: how many examples of a digit to keep.
+      balanced: if false, keep only a tenth as many of each even digit.
     """
     keep = np.zeros(len(labels), bool)
     for digit in range(10):
@@ -138,10 +177,16 @@ def thin(labels: np.ndarray, most: int, balanced: bool) -> np.ndarray:
     return keep
 
 
+def _check_not_empty(splits: Mapping[str, Split]) -> None:
+    for name, split in splits.items():
+        if not len(split["label"]):
+            raise UserError(f"MNIST: too few images for the {name} split; add some")
+
+
 def _find_or_prepare(archive_dir: str, root: Path) -> tfds.core.DatasetBuilder:
     if not archive_dir:
         folders = [root / "mnist_idx" / "standard" / str(MnistIdx.VERSION)]
-        folders += tfds_store.versions(root / "mnist")  # prepared elsewhere by TFDS
+        folders += tfds_store.versions(root / "mnist")  # prepared by TFDS
         if prepared := tfds_store.find(folders, "MNIST"):
             return prepared
         archive_dir = str(root / "downloads" / "mnist")
@@ -150,14 +195,7 @@ def _find_or_prepare(archive_dir: str, root: Path) -> tfds.core.DatasetBuilder:
     if name != "standard":
         print(f"{archive_dir}: not the standard MNIST; used as it is")
     return tfds_store.prepare(
-        lambda: MnistIdx(
-            archive=archive,
-            config=tfds_store.config(name, MnistIdx.VERSION),
-            data_dir=root,
-            file_format="array_record",
-        ),
-        root / "mnist_idx" / name / str(MnistIdx.VERSION),
-        "MNIST",
+        MnistIdx, name, root, "MNIST", lambda: {"archive": archive}
     )
 
 

@@ -1,4 +1,4 @@
-"""MNIST's four idx files: reading, checking and downloading them."""
+"""Read, check and download MNIST's four idx files."""
 
 import gzip
 import hashlib
@@ -22,7 +22,7 @@ FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-# Of the uncompressed content: archives are recompressed, their content is not.
+# Hashes of the uncompressed content, which is the same on all mirrors.
 SHA256 = {
     "train-images-idx3-ubyte": (
         "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
@@ -38,7 +38,7 @@ SHA256 = {
     ),
 }
 SIDE = 28  # pixels
-_MAGIC = 2048  # of uint8 data, plus the number of dimensions
+_MAGIC = 2048  # an idx file of uint8 starts with this plus its number of dimensions
 _DIMS = {"images": 3, "labels": 1}
 
 
@@ -46,14 +46,15 @@ def read(directory: Path) -> tuple[dict[str, Split], str]:
     """Reads and checks the four idx files.
 
     Args:
-      directory: holds them, each gzipped or not.
+      directory: holds the files, each gzipped or not.
 
     Returns:
       "train" and "test", with "image" uint8 `[N, 28, 28, 1]` and "label" uint8 `[N]`;
-      and a name for the content, "standard" for MNIST itself.
+      and a name for their content, "standard" for MNIST itself.
 
     Raises:
-      UserError: a file is missing, truncated, damaged, or another than its name says.
+      UserError: a file is missing, truncated or damaged, or its content does not fit
+        its name.
     """
     if not directory.is_dir():
         what = "is a file, not a folder" if directory.exists() else "does not exist"
@@ -61,10 +62,8 @@ def read(directory: Path) -> tuple[dict[str, Split], str]:
     archive, digests = {}, {}
     for split, names in FILES.items():
         paths = [_find(directory, name) for name in names]
-        images, labels = (_read_idx(*pair) for pair in zip(paths, names, strict=True))
-        digests |= {
-            path: checksum(x) for path, x in zip(paths, (images, labels), strict=True)
-        }
+        images, digests[paths[0]] = _read_idx(paths[0], names[0])
+        labels, digests[paths[1]] = _read_idx(paths[1], names[1])
         archive[split] = {"image": images[..., None], "label": labels}
         if images.shape[1:] != (SIDE, SIDE):
             raise UserError(f"{paths[0]}: images of {images.shape[1:]}, not (28, 28)")
@@ -89,14 +88,14 @@ def read(directory: Path) -> tuple[dict[str, Split], str]:
         return archive, "standard"
     if len(strange) < len(digests):
         raise UserError(
-            f"{strange[0]}: damaged, or of another set: not MNIST's, as the content of "
-            f"{len(digests) - len(strange)} files beside it is"
+            f"{strange[0]}: damaged or of another set; {len(digests) - len(strange)} "
+            "files beside it are MNIST's"
         )
     return archive, hashlib.sha256("".join(digests.values()).encode()).hexdigest()[:12]
 
 
 def _find(directory: Path, name: str) -> Path:
-    # Some mirrors unpack to train-images.idx3-ubyte.
+    # Archives of some mirrors unpack to train-images.idx3-ubyte.
     for stem in (name, name.replace("-idx", ".idx")):
         for path in (directory / stem, directory / f"{stem}.gz"):
             if path.is_file():
@@ -104,8 +103,11 @@ def _find(directory: Path, name: str) -> Path:
     raise UserError(f"{directory}: {name}.gz (or {name}) is missing")
 
 
-def _read_idx(path: Path, name: str) -> np.ndarray:
-    """Reads one idx file of uint8, http://yann.lecun.com/exdb/mnist/ describes it."""
+def _read_idx(path: Path, name: str) -> tuple[np.ndarray, str]:
+    """Reads an idx file of uint8 and returns its array and checksum.
+
+    http://yann.lecun.com/exdb/mnist/ describes the format.
+    """
     kind = "images" if "images" in name else "labels"
     try:
         with path.open("rb") as file:
@@ -133,11 +135,11 @@ def _read_idx(path: Path, name: str) -> np.ndarray:
     for other, known in SHA256.items():
         if other != name and digest == known:
             raise UserError(f"{path}: holds the content of {other}: swapped?")
-    return array
+    return array, digest
 
 
 def checksum(array: np.ndarray) -> str:
-    """Returns the sha256 of the idx file that holds `array`, uncompressed."""
+    """Returns the SHA-256 of an uncompressed idx file that holds `array`."""
     header = np.array([_MAGIC + array.ndim, *array.shape], ">u4")
     return hashlib.sha256(header.tobytes() + array.tobytes()).hexdigest()
 
@@ -146,20 +148,18 @@ def fetch(directory: Path, mirrors: Sequence[str]) -> None:
     """Downloads the four files, gzipped, and checks their content.
 
     Args:
-      directory: where they go.
-      mirrors: URLs of folders that hold them, tried in turn.
+      directory: where the files go.
+      mirrors: URLs of folders that hold the files, tried in turn.
 
     Raises:
-      UserError: no mirror has them; says which files to put where instead.
+      UserError: no mirror has them; the message says which files to put where.
     """
     names = [f"{name}.gz" for pair in FILES.values() for name in pair]
-    try:
-        download.fetch(names, mirrors, directory, _check_content)
-    except UserError as error:
-        raise UserError(
-            f"MNIST: put {', '.join(names)} into a folder and pass "
-            f"--config.data.archive_dir=FOLDER; no mirror had them ({error})"
-        ) from error
+    remedy = (
+        f"MNIST: put {', '.join(names)} into a folder and pass "
+        "--config.data.archive_dir=FOLDER"
+    )
+    download.fetch(names, mirrors, directory, _check_content, remedy)
 
 
 def _check_content(path: Path, name: str) -> None:

@@ -1,7 +1,7 @@
-"""MNIST with labels sent through a noise channel: real images, known information.
+"""MNIST with labels sent through a noisy channel: real images, known information.
 
-A digit can be told from its image, to well under a hundredth of a nat, so what an image
-says about the noisy label is what the digit says about it, and that is known.
+An image tells its digit almost surely: what is missing is well under 0.01 nats. The
+image's information about the noisy label is therefore the digit's, which is known.
 """
 
 import functools
@@ -12,20 +12,19 @@ import numpy as np
 
 from mi_classifier import information
 from mi_classifier.data import mnist
-from mi_classifier.data.dataset import Dataset, Split, draw_stored, normalize, shift
-from mi_classifier.data.decoding import decode_gray
-from mi_classifier.data.mnist_archive import SIDE
+from mi_classifier.data.dataset import Dataset, Split, shift, stored_example
 from mi_classifier.errors import UserError
 
-_TIMES = 20  # that each test image is sent: less noise in what is measured
-_SHIFT = 2  # pixels that training images are moved by, at most
+_TIMES = 20  # each test image is sent so often, for less noise in the results
+_SHIFT = 2  # training images move by at most this many pixels
 
 
 def log_channel(flip_probability: float) -> np.ndarray:
-    """The symmetric channel's log P(noisy label | digit).
+    """Returns the symmetric channel's log P(noisy label | digit).
 
     Args:
-      flip_probability: that a label is replaced, by each other one alike; in [0, 1].
+      flip_probability: probability in [0, 1] that the digit is replaced by one of the
+        nine others, each equally likely.
 
     Returns:
       `[10, 10]` nats, digits along the first axis.
@@ -37,7 +36,7 @@ def log_channel(flip_probability: float) -> np.ndarray:
 
 
 def mutual_information(log_prior: np.ndarray, log_conditional: np.ndarray) -> float:
-    """I(Y; Y') = H(Y') - H(Y'|Y) of a discrete channel, in nats.
+    """Returns I(Y; Y') = H(Y') - H(Y'|Y) of a discrete channel, in nats.
 
     Args:
       log_prior: log P(y), `[M]`.
@@ -59,18 +58,17 @@ def load(
 
     Args:
       flip_probability: share of labels to replace, in [0, 1].
-      balanced: all images, or only a tenth as many of the even digits.
-      seed: decides which labels are replaced, and by which.
+      balanced: if false, keep only a tenth as many of each even digit.
+      seed: decides the noise.
       archive_dir: as in `mnist.load`.
-      data_dir: as there.
+      data_dir: as in `mnist.load`.
 
     Returns:
-      Splits "train", the first eleven twelfths of the training images, "validation",
-      the rest, and "test", the standard one, whose images are there twenty times, each
-      time with noise of its own.
+      The splits of `mnist.read_disjoint`. "test" holds each image twenty times, with
+      independent noise; "group" tells which rows share an image.
 
     Raises:
-      UserError: a probability or seed out of range, or files that cannot be read.
+      UserError: the probability or the seed is out of range, or files cannot be read.
     """
     if not 0 <= flip_probability <= 1:
         raise UserError(
@@ -78,13 +76,7 @@ def load(
         )
     if seed < 0:
         raise UserError(f"data.seed: must be at least 0, not {seed}")
-    images, test = mnist.read(archive_dir, data_dir)
-    cut = len(images["label"]) * 11 // 12
-    parts = {
-        "train": {name: array[:cut] for name, array in images.items()},
-        "validation": {name: array[cut:] for name, array in images.items()},
-        "test": test,
-    }
+    parts = mnist.read_disjoint(archive_dir, data_dir)
     conditional = log_channel(flip_probability)
     generator = np.random.default_rng(seed)
     splits = {
@@ -93,32 +85,22 @@ def load(
         )
         for name, part in parts.items()
     }
-    for name, split in splits.items():
-        if not len(split["label"]):
-            raise UserError(f"MNIST: too few images for the {name} split")
     digit_prior = information.log_label_prior(splits["train"]["digit"], 10)
     label_prior = np.logaddexp.reduce(digit_prior[:, None] + conditional)
-    # log p(x|y') up to a term of x, by Bayes' rule; never less than -inf.
+    # log p(x|y') up to a term of x, by Bayes' rule, without -inf - (-inf).
     density = conditional - np.where(np.isneginf(label_prior), 0, label_prior)
-    return Dataset(
-        name=(
-            f"MNIST, {'' if balanced else 'un'}balanced, labels flipped with "
-            f"probability {flip_probability:g}"
-        ),
-        splits=splits,
-        class_names=tuple("0123456789"),
-        read_image=functools.partial(decode_gray, height=SIDE, width=SIDE),
-        preprocess=functools.partial(
-            normalize, mean=mnist.MEAN, deviation=mnist.DEVIATION
-        ),
-        draw=_draw,
+    return mnist.digit_dataset(
+        f"MNIST, {'' if balanced else 'un'}balanced, labels flipped with "
+        f"probability {flip_probability:g}",
+        splits,
+        augment=_augment,
         log_density=functools.partial(_density, jnp.asarray(density, jnp.float32)),
         mutual_information=mutual_information(digit_prior, conditional),
     )
 
 
-def _draw(key: jax.Array, split: Split, index: jax.Array) -> dict[str, jax.Array]:
-    example = draw_stored(key, split, index)
+def _augment(key: jax.Array, split: Split, index: jax.Array) -> dict[str, jax.Array]:
+    example = stored_example(key, split, index)
     return example | {"image": shift(key, example["image"], _SHIFT)}
 
 
@@ -144,5 +126,5 @@ def _send(
         "image": part["image"][keep],
         "label": (conditional[digits] + noise).argmax(1).astype(np.int32),
         "digit": digits,
-        "draw": keep.astype(np.int32),
+        "group": keep.astype(np.int32),
     }

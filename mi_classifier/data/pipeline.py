@@ -1,4 +1,4 @@
-"""How training examples reach the devices: all at once, or call by call."""
+"""Bring training batches to the devices: all data at once, or a few calls ahead."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
@@ -10,17 +10,17 @@ from mi_classifier import parallel
 from mi_classifier.data.dataset import Split
 from mi_classifier.errors import choose
 
-FEEDS = ("auto", "device", "stream")
+PIPELINES = ("auto", "device", "stream")
 
 
-class Call(NamedTuple):
-    """What one call of the training steps takes.
+class Batches(NamedTuple):
+    """The batches of one call of the compiled training steps.
 
     Attributes:
-      split: arrays that hold the examples, on every device, or on each its own.
-      rows: where they are in it, `[devices, S, B / devices]`.
-      indices: which of the training split they are, of the same shape; a feed does not
-        change them, nor anything that is drawn by them.
+      split: arrays that hold the examples, the same on every device or sharded.
+      rows: rows of `split` to train on, `[devices, S, B / devices]`.
+      indices: the same examples as indices into the training split, of the same shape.
+        They do not depend on the pipeline, so random keys are derived from them.
     """
 
     split: Mapping[str, jax.Array | np.ndarray]
@@ -28,74 +28,80 @@ class Call(NamedTuple):
     indices: np.ndarray
 
 
-class Feed(Protocol):
+class Pipeline(Protocol):
     """Brings batches to the devices.
 
     Attributes:
-      axis: of `Call.split` that is divided over devices; None if each has all.
+      axis: the axis of the arrays in `Batches.split` that is sharded over the devices;
+        None if every device holds all of it.
     """
 
     axis: int | None
 
-    def calls(self, batches: np.ndarray, steps_per_call: int) -> Iterator[Call]:
-        """Yields the calls of batches of indices `[steps, B]`."""
+    def batches(self, order: np.ndarray, steps_per_call: int) -> Iterator[Batches]:
+        """Yields what each call of the training steps takes.
+
+        Args:
+          order: indices into the training split, `[steps, B]`.
+          steps_per_call: number of steps S in a call; the last call may have fewer.
+        """
 
 
-def make_feed(name: str, split: Split) -> Feed:
-    """Makes a feed of a training split.
+def make_pipeline(name: str, split: Split) -> Pipeline:
+    """Makes a pipeline for a training split.
 
     Args:
-      name: "device" keeps it in device memory; "stream" reads what a call needs while
-        the call before it runs; "auto" is the former if the split takes at most half of
-        the memory that is free.
+      name: "device" keeps the split in device memory; "stream" reads the examples of a
+        call while the calls before it run; "auto" means "device" if the split takes at
+        most half of the free device memory, else "stream".
       split: the training split.
 
     Raises:
-      UserError: another name.
+      UserError: the name is unknown.
     """
-    choose(name, FEEDS, "feed")
+    choose(name, PIPELINES, "pipeline")
     size = sum(array.nbytes for array in split.values())
     fits = parallel.all_agree(size <= parallel.free_bytes() / 2)
     if name == "device" or (name == "auto" and fits):
-        return DeviceFeed(split)
-    return StreamFeed(split)
+        return DevicePipeline(split)
+    return StreamPipeline(split)
 
 
-class DeviceFeed:
-    """The whole split in the memory of every device; calls name rows of it."""
+class DevicePipeline:
+    """Keeps the whole split in the memory of every device, and sends row numbers."""
 
     axis = None
 
     def __init__(self, split: Split) -> None:
         self._split = parallel.replicate(dict(split))
 
-    def calls(self, batches: np.ndarray, steps_per_call: int) -> Iterator[Call]:
-        """See `Feed`."""
-        for start in range(0, len(batches), steps_per_call):
-            rows = parallel.split_indices(batches[start : start + steps_per_call])
-            yield Call(self._split, rows, rows)
+    def batches(self, order: np.ndarray, steps_per_call: int) -> Iterator[Batches]:
+        """See `Pipeline`."""
+        for start in range(0, len(order), steps_per_call):
+            rows = parallel.split_indices(order[start : start + steps_per_call])
+            yield Batches(self._split, rows, rows)
 
 
-class StreamFeed:
-    """Examples gathered on the host, each device its own, a few calls ahead."""
+class StreamPipeline:
+    """Gathers each device's examples on the host, a few calls ahead."""
 
     axis = 0
 
     def __init__(self, split: Split) -> None:
         self._split = split
 
-    def calls(self, batches: np.ndarray, steps_per_call: int) -> Iterator[Call]:
-        """See `Feed`."""
-        import grain  # takes a second, and is not needed otherwise
+    def batches(self, order: np.ndarray, steps_per_call: int) -> Iterator[Batches]:
+        """See `Pipeline`."""
+        import grain  # the import takes a second, so only this pipeline pays for it
 
-        def gather(call: int) -> Call:
+        def gather(call: int) -> Batches:
             start = call * steps_per_call
-            indices = parallel.split_indices(batches[start : start + steps_per_call])
+            indices = parallel.split_indices(order[start : start + steps_per_call])
             flat = indices.reshape(len(indices), -1)  # [devices, examples of a call]
             arrays = {name: array[flat] for name, array in self._split.items()}
-            own = np.arange(flat.shape[1], dtype=np.int32).reshape(indices.shape[1:])
-            return Call(arrays, np.broadcast_to(own, indices.shape).copy(), indices)
+            rows = np.arange(flat.shape[1], dtype=np.int32).reshape(indices.shape[1:])
+            return Batches(arrays, np.broadcast_to(rows, indices.shape).copy(), indices)
 
-        calls = -(-len(batches) // steps_per_call)
+        calls = -(-len(order) // steps_per_call)
         options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
         yield from grain.MapDataset.range(calls).map(gather).to_iter_dataset(options)

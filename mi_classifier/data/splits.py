@@ -1,4 +1,4 @@
-"""Who trains, who validates, who tests: decided by names, the same on every machine."""
+"""Split images by hashes of their names, so that every machine gets the same splits."""
 
 import hashlib
 from collections import Counter
@@ -9,23 +9,27 @@ import numpy as np
 
 from mi_classifier.errors import UserError
 
+LISTS = ("validation.txt", "test.txt")
+
 
 def halve(
     names: Sequence[str], labels: np.ndarray, class_names: Sequence[str], seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Splits images evenly, class by class; of odd classes every other has one more.
+    """Splits the images of each class evenly into two halves.
+
+    If a class has an odd number of images, the halves get the extra one in turn.
 
     Args:
       names: N names, all different.
       labels: `[N]`.
       class_names: M names, for messages.
-      seed: which of the many even splits.
+      seed: selects one of the many even splits.
 
     Returns:
       The indices of the two halves, sorted.
 
     Raises:
-      UserError: a class of a single image, which cannot be in both.
+      UserError: a class has a single image, which cannot be in both halves.
     """
     halves: tuple[list[int], list[int]] = ([], [])
     more = 0
@@ -33,8 +37,8 @@ def halve(
         members = _shuffled(np.flatnonzero(labels == label), names, seed)
         if len(members) == 1:
             raise UserError(
-                f"class {name} has one image to validate and test on, and needs two: "
-                f"{names[members[0]]}"
+                f"class {name} has one image to validate and test on "
+                f"({names[members[0]]}); add one more"
             )
         middle = (len(members) + more) // 2
         more ^= len(members) % 2
@@ -44,12 +48,12 @@ def halve(
 
 
 def drop_half(names: Sequence[str], labels: np.ndarray, seed: int) -> np.ndarray:
-    """Returns the indices that stay when half of the classes lose half of their images.
+    """Drops half of the images of half of the classes; returns the indices kept.
 
     Args:
       names: N names, all different.
       labels: `[N]`.
-      seed: which classes, and which images.
+      seed: selects the classes and the images.
     """
     classes = [str(c) for c in np.unique(labels)]
     chosen = _shuffled(np.arange(len(classes)), classes, seed)[: len(classes) // 2]
@@ -61,28 +65,27 @@ def drop_half(names: Sequence[str], labels: np.ndarray, seed: int) -> np.ndarray
 
 
 def by_lists(folder: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Splits images by `validation.txt` and `test.txt`, a name a line.
+    """Splits images by two lists of names, `validation.txt` and `test.txt`.
 
     Args:
       folder: holds the two lists.
-      names: of all images that may be listed; what is after the last slash is enough
-        where no other image is called so.
+      names: all images that may be listed. A line may leave out the folders of a name
+        if only one image has that basename.
 
     Returns:
       The indices of "validation" and "test".
 
     Raises:
-      UserError: a list that is missing or empty, or a line that names no image, or one
-        that was listed before.
+      UserError: a list is missing or empty, or a line names no image, or one that was
+        listed before.
     """
-    own = [PurePosixPath(name).name for name in names]
-    count = Counter(own)
-    index = {name: i for i, name in enumerate(own) if count[name] == 1}
+    basenames = [PurePosixPath(name).name for name in names]
+    count = Counter(basenames)
+    index = {name: i for i, name in enumerate(basenames) if count[name] == 1}
     index |= {name: i for i, name in enumerate(names)}
     seen: dict[int, str] = {}
     splits = {}
-    for split in ("validation", "test"):
-        path = folder / f"{split}.txt"
+    for path in (folder / name for name in LISTS):
         try:
             lines = path.read_text().splitlines()
         except (OSError, UnicodeDecodeError) as error:
@@ -100,19 +103,17 @@ def by_lists(folder: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
             seen[index[name]] = f"{path.name}, line {number}"
             rows.append(index[name])
         if not rows:
-            raise UserError(f"{path}: lists no image")
-        splits[split] = np.sort(np.array(rows, int))
+            raise UserError(f"{path}: lists no image; write one name per line")
+        splits[path.stem] = np.sort(np.array(rows, int))
     return splits
 
 
 def _shuffled(indices: np.ndarray, names: Sequence[str], seed: int) -> list[int]:
-    """In the order of hashes: no generator's version can change it.
-
-    Of a name what is after the last slash counts, for TFDS's own sets have that alone.
-    """
+    """Sorts by hashes, which stay the same in all versions of all libraries."""
 
     def order(i: int) -> bytes:
-        own = PurePosixPath(names[i]).name
-        return hashlib.sha256(f"{seed}/{own}".encode()).digest()
+        # Hash only the basename: TFDS stores nothing else.
+        basename = PurePosixPath(names[i]).name
+        return hashlib.sha256(f"{seed}/{basename}".encode()).digest()
 
     return sorted(map(int, indices), key=order)

@@ -1,7 +1,6 @@
-"""Data sets in TFDS's folders: prepared without TensorFlow, read without it."""
+"""Prepare and read data sets in TFDS's folders without TensorFlow."""
 
 import contextlib
-import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,75 +10,80 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 
 from mi_classifier.data.image_cache import EncodedSplit
-from mi_classifier.errors import DISK_ERRORS, UserError
-from mi_classifier.storage.files import TEMPORARY, hold
+from mi_classifier.errors import DISK_ERRORS, UserError, reason_of
+from mi_classifier.progress import tracked
+from mi_classifier.storage.files import TEMPORARY, hash_file, hold
 
 _HASHES = "hashes.json"
 _INCOMPLETE = tfds.core.constants.INCOMPLETE_PREFIX
 
 
 def root(data_dir: str) -> Path:
-    """Returns the folder of all data sets: as given, or TFDS's default for ""."""
+    """Returns the folder of all data sets; TFDS's default if `data_dir` is ""."""
     return Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
 
 
-def config(name: str, version: tfds.core.Version) -> tfds.core.BuilderConfig:
-    """Returns the config of a builder, which is a folder of its own."""
-    return tfds.core.BuilderConfig(name=name, version=version)
-
-
 def prepare(
-    make: Callable[[], tfds.core.DatasetBuilder], folder: Path, what: str
+    builder_class: type[tfds.core.DatasetBuilder],
+    config: str,
+    root: Path,
+    what: str,
+    make_options: Callable[[], dict[str, object]],
 ) -> tfds.core.DatasetBuilder:
-    """Finds a prepared data set, or makes its builder and prepares it.
+    """Finds a prepared data set, or prepares it as array_record.
 
     Args:
-      make: makes the builder, for `file_format="array_record"`.
-      folder: where it is prepared, for messages.
+      builder_class: its builder.
+      config: a name for its content; each config has its own folder.
+      root: the folder of all data sets.
       what: the data set's name, for messages.
+      make_options: returns further arguments of the builder, if it has to be prepared.
 
     Raises:
       UserError: the folder cannot be written to, or is damaged.
     """
+    version = builder_class.VERSION
+    folder = root / builder_class.name / config / str(version)
     if found := find([folder], what):
-        if not (folder / _HASHES).is_file():  # for a kill came in between
+        if not (folder / _HASHES).is_file():  # a kill came in between
             with contextlib.suppress(OSError):
                 _note_texts(folder)
         return found
     tfds.disable_progress_bar()
     try:
-        # TFDS announces a download of unknown size on standard output.
         with (
             hold(
                 folder.parent / f".{folder.name}.lock",
                 waiting=f"waiting for another process that prepares {what}",
                 leftovers=[f"{_INCOMPLETE}*_{folder.name}"],
             ),
+            # TFDS prints that it downloads a file of unknown size.
             contextlib.redirect_stdout(io.StringIO()),
             damage_told(folder, what),
         ):
             if found := find([folder], what):
                 return found
-            builder = make()
+            builder = builder_class(
+                config=tfds.core.BuilderConfig(name=config, version=version),
+                data_dir=root,
+                file_format="array_record",
+                **make_options(),
+            )
             builder.download_and_prepare()
             _note_texts(folder)
     except UserError as error:
-        if (
-            isinstance(error.__cause__, OSError)
-            and error.__cause__.errno in DISK_ERRORS
-        ):
-            message = f"data.data_dir: cannot write to {folder}: {error.__cause__}"
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in DISK_ERRORS:
+            message = f"data.data_dir: cannot write to {folder}: {cause}"
             raise UserError(message) from error
         raise
     return builder
 
 
 def find(folders: Sequence[Path], what: str) -> tfds.core.DatasetBuilder | None:
-    """Finds the first of several folders that holds a set prepared as array_record."""
+    """Returns the data set in the first folder that holds one as array_record."""
     for folder in folders:
         if (folder / "dataset_info.json").is_file():
             with damage_told(folder, what):
@@ -91,9 +95,9 @@ def find(folders: Sequence[Path], what: str) -> tfds.core.DatasetBuilder | None:
 
 
 def _hash_texts(folder: Path) -> dict[str, str]:
-    """Hashes what describes the records, which have checksums of their own."""
+    """Hashes the files that describe the records; the records have checksums."""
     return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        path.name: hash_file(path)
         for path in sorted(folder.glob("*"))
         if path.suffix in (".json", ".txt") and path.name != _HASHES
     }
@@ -106,7 +110,7 @@ def _note_texts(folder: Path) -> None:
 
 
 def _check_texts(folder: Path) -> None:
-    """Checks what we prepared ourselves; others note no hashes."""
+    """Compares with the hashes that we noted; sets prepared by others have none."""
     if (folder / _HASHES).is_file():
         noted, found = json.loads((folder / _HASHES).read_text()), _hash_texts(folder)
         for name in noted:
@@ -115,7 +119,7 @@ def _check_texts(folder: Path) -> None:
 
 
 def versions(folder: Path) -> list[Path]:
-    """Returns the folders of a data set's versions, the newest first."""
+    """Returns the folders of a data set's versions, newest first."""
     found = [
         (tfds.core.Version(path.name), path)
         for path in folder.glob("*")
@@ -126,16 +130,16 @@ def versions(folder: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def damage_told(folder: Path, what: str) -> Iterator[None]:
-    """Whatever TFDS, its record reader or Pillow raise means a damaged folder."""
+    """Turns any exception of TFDS, its record reader or Pillow into a `UserError`."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        reason = f"{type(error).__name__}: {reason_of(error)}"[:200]
         raise UserError(
-            f"{folder}: damaged, or not {what}; remove this folder, and it is made "
-            f"anew ({reason})"
+            f"{folder}: damaged, or not {what}; remove this folder and run the command "
+            f"again ({reason})"
         ) from error
 
 
@@ -143,8 +147,8 @@ class BoxedImage(NamedTuple):
     """An image file, its label, and the box of its object.
 
     Attributes:
-      name: of the file, unlike all others of its split.
-      content: of the file.
+      name: name of the file, unique in its split.
+      content: content of the file.
       label: an integer.
       box: `(x0, y0, x1, y1)`, half-open pixels.
     """
@@ -158,8 +162,8 @@ class BoxedImage(NamedTuple):
 class BoxedImages(tfds.core.GeneratorBasedBuilder):
     """Images with a label and a box each, in the features of TFDS's CUB-200-2011.
 
-    TFDS's own builder imports TensorFlow. Examples are in the order of TFDS's hashes of
-    their names, whatever order they came in.
+    We do not use TFDS's own builder because it imports TensorFlow. Examples are sorted
+    by TFDS's hashes of their names.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -172,13 +176,13 @@ class BoxedImages(tfds.core.GeneratorBasedBuilder):
         counts: Mapping[str, int] | None = None,
         **options: object,
     ) -> None:
-        """Makes a builder; `options` are those of TFDS.
+        """Makes a builder.
 
         Args:
           class_names: M names.
-          examples: for each split a function that yields its examples.
-          counts: for each split their number.
-          **options: of `tfds.core.GeneratorBasedBuilder`.
+          examples: for each split, a function that yields its examples.
+          counts: for each split, the number of examples.
+          **options: arguments of `tfds.core.GeneratorBasedBuilder`.
         """
         self._class_names, self._examples = class_names, examples or {}
         self._counts = counts or {}
@@ -203,37 +207,25 @@ class BoxedImages(tfds.core.GeneratorBasedBuilder):
         return {name: self._generate_examples(name) for name in self._examples}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[str, dict]]:
-        examples = track(
-            self._examples[split](),
-            description=f"preparing {self.name}, {split}",
-            total=self._counts[split],
-            console=Console(stderr=True),
-            transient=True,
-        )
+        what = f"preparing {self.name}, {split}"
+        examples = tracked(self._examples[split](), what, self._counts[split])
         for name, content, label, box in examples:
             x0, y0, x1, y1 = 0.0, 0.0, 1.0, 1.0
-            if size := size_of(content):  # else what decodes it will stop, or skip it
+            if size := size_of(content):  # else decoding stops at it or skips it
                 x0, y0, x1, y1 = fractions(box, size, name)
-            yield (
-                name,
-                {
-                    "image": content,
-                    "image/filename": name,
-                    "bbox": tfds.features.BBox(y0, x0, y1, x1),
-                    "label": label,
-                },
-            )
+            example = {"image": content, "image/filename": name, "label": label}
+            yield name, example | {"bbox": tfds.features.BBox(y0, x0, y1, x1)}
 
 
 def size_of(content: bytes) -> tuple[int, int] | None:
-    """Returns the width and height of an image turned upright; None of no image."""
+    """Returns width and height of an image turned upright, or None if it is none."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            if image.format == "TIFF":  # Pillow has turned its size already
+            if image.format == "TIFF":  # Pillow swaps the size of TIFFs itself
                 turned = False
             return image.size[::-1] if turned else image.size
-    except Exception:  # noqa: BLE001 (Pillow's plugins raise whatever they like)
+    except Exception:  # noqa: BLE001 (Pillow's plugins may raise anything)
         return None
 
 
@@ -250,7 +242,7 @@ def fractions(
     xs, ys = np.clip([x0, x1], 0, width), np.clip([y0, y1], 0, height)
     left = (xs[1] - xs[0]) * (ys[1] - ys[0])
     inside = x0 < x1 and y0 < y1 and 2 * left >= (x1 - x0) * (y1 - y0)
-    if not inside:  # a NaN is not, either
+    if not inside:  # or a coordinate is NaN
         raise UserError(
             f"{name}: its box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) is empty or outside of "
             f"the image of {width} x {height} pixels"
@@ -287,7 +279,6 @@ def read_boxed_images(
         with damage_told(folder, what):
             return [record["image"] for record in source.__getitems__(indices)]
 
-    ones = np.ones(len(labels), np.int32)
-    return EncodedSplit(
-        names, np.array(labels, np.int32), read, np.array(boxes, np.float32), ones
-    )
+    counts = np.ones(len(labels), np.int32)
+    boxes = {"boxes": np.array(boxes, np.float32), "num_boxes": counts}
+    return EncodedSplit(names, np.array(labels, np.int32), read, boxes)

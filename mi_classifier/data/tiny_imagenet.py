@@ -1,18 +1,13 @@
 """Tiny-ImageNet from its official archive, in the paper's splits (Tables 4, 7, 8)."""
 
-import functools
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Sequence
 
-from mi_classifier.data import archive, boxed_sets
-from mi_classifier.data.boxed_sets import Official
+from mi_classifier.data import boxed_sets
 from mi_classifier.data.dataset import Dataset
-from mi_classifier.data.tfds_store import BoxedImage, BoxedImages
-from mi_classifier.errors import UserError
+from mi_classifier.data.tfds_store import BoxedImages
 
-ROOT = "tiny-imagenet-200"
 _VALIDATION = "val/val_annotations.txt"
 _TEXTS = rf"wnids\.txt|words\.txt|{_VALIDATION}|train/(\w+)/\1_boxes\.txt"
 
@@ -32,116 +27,67 @@ def load(
 ) -> Dataset:
     """Loads Tiny-ImageNet.
 
-    Training images are the official ones, not cropped but mirrored in half of the
-    draws; the official validation images, 50 a class, are split evenly, class by class,
-    into validation and test. The official test images have no labels, and are not read.
+    The training images are the official ones; they are mirrored with probability 1/2,
+    but not cropped. The official validation images, 50 per class, are split evenly into
+    validation and test. The official test images have no labels and are not read.
 
     Args:
-      side: to which images are resized, in pixels; as stored they have 64.
-      normalization: a name among `images.NORMALIZATIONS`.
-      archive_path: `tiny-imagenet-200.zip`, or the folder that it unpacks to; "" for a
-        set that is prepared in `data_dir`, else a download.
-      data_dir: where TFDS keeps its data sets; "" for its default.
-      lists_dir: a folder with `validation.txt` and `test.txt`, a name a line, such as
-        "val/images/val_0.JPEG", instead of the even split; "" for none.
-      broken: what to do about images that cannot be decoded, "stop" or "skip".
-      seed: of the even split.
+      side: side in pixels to which images are resized; they are stored with 64.
+      normalization: a name in `images.NORMALIZATIONS`.
+      archive_path: `tiny-imagenet-200.zip`; otherwise as in `cub200.load`, like all
+        arguments that follow.
+      data_dir: folder of TFDS's data sets.
+      lists_dir: folder of two lists of names, such as "val/images/val_0.JPEG".
+      broken: what to do with an image that cannot be decoded, "stop" or "skip".
+      seed: selects the even split.
 
     Raises:
-      UserError: an archive that is missing, damaged or not Tiny-ImageNet's, or a field
-        that cannot be.
+      UserError: as `cub200.load`.
     """
-    official = Official(
-        title="Tiny-ImageNet",
-        builder=TinyImagenet,
-        elsewhere="",
-        test_split="validation",
-        file="tiny-imagenet-200.zip",
-        urls=("http://cs231n.stanford.edu/",),
-        digest="md5:90528d7ca1a48142e341f4ef8d21d0de",
-        read=read,
-    )
-    return boxed_sets.load(
-        official,
-        side,
-        side,
-        normalization,
-        balanced=True,
-        archive_path=archive_path,
-        data_dir=data_dir,
-        lists_dir=lists_dir,
-        broken=broken,
-        seed=seed,
-    )
+    options = boxed_sets.Options(archive_path, data_dir, lists_dir, broken, seed)
+    return boxed_sets.load(OFFICIAL, options, side, side, normalization)
 
 
-def read(path: Path) -> boxed_sets.Contents:
-    """Reads the texts of an archive; its images are streamed when they are asked for.
+def parse(texts: boxed_sets.Texts) -> boxed_sets.Contents:
+    """Makes the contents of an archive from its texts.
 
-    Boxes name their last pixel there (0 to 63), and end after it here.
+    Boxes include their last pixel (0 to 63) in the texts, and are half-open here.
 
     Raises:
-      UserError: an archive that lacks a text, or whose texts disagree.
+      UserError: the texts disagree.
     """
-    texts = {
-        name: content.decode("utf-8", "replace")
-        for name, content in archive.read_members(
-            path, ROOT, re.compile(_TEXTS).fullmatch
-        )
-    }
-    for name in ("wnids.txt", "words.txt", _VALIDATION):
-        if name not in texts:
-            raise UserError(f"{path}: not Tiny-ImageNet, it lacks {ROOT}/{name}")
-    ids = texts["wnids.txt"].split()
+    ids = texts.contents["wnids.txt"].split()
     number = {wnid: i for i, wnid in enumerate(ids)}
     if len(number) != len(ids) or len(ids) < 2:
-        raise UserError(f"{path}: wnids.txt: {len(ids)} names, not all different")
+        raise texts.error(f"wnids.txt: {len(ids)} names, not all different")
     splits: dict[str, dict[str, tuple]] = {"train": {}, "validation": {}}
+
+    def add(split: str, text: str, name: str, wnid: str, box: Sequence[str]) -> None:
+        if wnid not in number:
+            raise texts.error(f"{text}: no class {wnid} ({name})")
+        if name in splits[split]:
+            raise texts.error(f"{text}: {name} is listed twice")
+        x0, y0, x1, y1 = texts.box(text, name, box)
+        splits[split][name] = (number[wnid], (x0, y0, x1 + 1, y1 + 1))
+
     for wnid in ids:
         text = f"train/{wnid}/{wnid}_boxes.txt"
-        if text not in texts:
-            raise UserError(f"{path}: lacks {ROOT}/{text}, of a class in wnids.txt")
-        for file, *box in _rows(path, texts, text, 5):
-            name = f"train/{wnid}/images/{file}"
-            if name in splits["train"]:
-                raise UserError(f"{path}: {text}: {file} is there twice")
-            splits["train"][name] = (number[wnid], _box(path, text, name, box))
-    for file, wnid, *box in _rows(path, texts, _VALIDATION, 6):
-        if wnid not in number:
-            raise UserError(f"{path}: {_VALIDATION}: no class {wnid} ({file})")
-        name = f"val/images/{file}"
-        if name in splits["validation"]:
-            raise UserError(f"{path}: {_VALIDATION}: {file} is there twice")
-        splits["validation"][name] = (number[wnid], _box(path, _VALIDATION, name, box))
-    return boxed_sets.Contents(
-        _class_names(texts["words.txt"], ids), splits, functools.partial(_stream, path)
-    )
+        if text not in texts.contents:
+            raise texts.error(f"lacks {OFFICIAL.root}/{text}, of a class in wnids.txt")
+        for file, *box in texts.rows(text, 5, "\t"):
+            add("train", text, f"train/{wnid}/images/{file}", wnid, box)
+    for file, wnid, *box in texts.rows(_VALIDATION, 6, "\t"):
+        add("validation", _VALIDATION, f"val/images/{file}", wnid, box)
+    return class_names(texts.contents["words.txt"], ids), splits
 
 
-def _rows(
-    path: Path, texts: Mapping[str, str], name: str, columns: int
-) -> Iterator[list[str]]:
-    for number, line in enumerate(texts[name].splitlines(), start=1):
-        if not line.strip():
-            continue
-        row = line.split("\t")
-        if len(row) != columns:
-            raise UserError(f"{path}: {name}, line {number}: {line!r}")
-        yield row
+def class_names(words: str, ids: list[str]) -> list[str]:
+    """Returns the first word for each class, with the id if classes share that word.
 
-
-def _box(
-    path: Path, text: str, name: str, box: list[str]
-) -> tuple[float, float, float, float]:
-    try:
-        x0, y0, x1, y1 = map(float, box)
-    except ValueError:
-        raise UserError(f"{path}: {text}: no box for {name}") from None
-    return x0, y0, x1 + 1, y1 + 1
-
-
-def _class_names(words: str, ids: list[str]) -> list[str]:
-    """The first word for each class, and its id where two classes share the word."""
+    Args:
+      words: lines of an id, a tab, and words separated by commas.
+      ids: M ids.
+    """
     table = dict(line.split("\t", 1) for line in words.splitlines() if "\t" in line)
     firsts = [table.get(wnid, wnid).split(",")[0].strip() for wnid in ids]
     count = Counter(firsts)
@@ -151,7 +97,17 @@ def _class_names(words: str, ids: list[str]) -> list[str]:
     ]
 
 
-def _stream(path: Path, rows: Mapping[str, tuple]) -> Iterator[BoxedImage]:
-    for name, content in archive.read_members(path, ROOT, rows.__contains__):
-        label, box = rows[name]
-        yield BoxedImage(name, content, label, box)
+OFFICIAL = boxed_sets.Official(
+    title="Tiny-ImageNet",
+    builder=TinyImagenet,
+    elsewhere="",
+    test_split="validation",
+    file="tiny-imagenet-200.zip",
+    urls=("http://cs231n.stanford.edu/",),
+    digest="md5:90528d7ca1a48142e341f4ef8d21d0de",
+    root="tiny-imagenet-200",
+    folder="",
+    texts=("wnids.txt", "words.txt", _VALIDATION),
+    is_text=lambda name: re.fullmatch(_TEXTS, name) is not None,
+    parse=parse,
+)

@@ -1,6 +1,6 @@
-"""The pass through a split: every example once, on all devices, whatever the batch."""
+"""The pass through a split: every example once, on all devices, at any batch size."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -9,19 +9,24 @@ import numpy as np
 
 from mi_classifier import parallel
 from mi_classifier.data import Dataset
-from mi_classifier.evaluation import evaluators as plugins
-from mi_classifier.evaluation import multi_label
-from mi_classifier.evaluation.evaluators import Evaluator, Priors
+from mi_classifier.evaluation.evaluators.base import (
+    Batch,
+    Evaluator,
+    Inference,
+    Measurements,
+    Priors,
+)
+from mi_classifier.evaluation.results import SplitResults
 from mi_classifier.models import infer
 
 Variables = dict[str, Any]
 MeasureSplit = Callable[[Variables, str], dict[str, Any]]
 
 
-def make_measurement(
+def make_split_pass(
     model: nn.Module,
     dataset: Dataset,
-    evaluators: Sequence[Evaluator],
+    evaluators: Mapping[str, Evaluator],
     batch_size: int,
 ) -> MeasureSplit:
     """Compiles the pass through the splits of a data set.
@@ -29,20 +34,20 @@ def make_measurement(
     Args:
       model: the module to evaluate.
       dataset: whose splits are evaluated.
-      evaluators: what is asked of each batch.
-      batch_size: examples a batch; any positive number gives the same measures.
+      evaluators: what is asked of each batch, by name.
+      batch_size: examples a batch; any positive number gives the same measurements.
 
     Returns:
-      A function from replicated variables and the name of a split to the measures
+      A function from replicated variables and the name of a split to the measurements
       `[N, ...]` of each evaluator, by its name.
     """
 
     def measure(
-        variables: Variables, priors: Priors, batch: plugins.Batch
-    ) -> dict[str, plugins.Measures]:
+        variables: Variables, priors: Priors, batch: Batch
+    ) -> dict[str, Measurements]:
         output = infer(model, variables, dataset.preprocess(batch["image"]))
-        inference = plugins.Inference(output, batch, priors, variables["params"])
-        return {e.name: e.measure(inference) for e in evaluators}
+        inference = Inference(output, batch, priors, variables["params"])
+        return {name: each.measure(inference) for name, each in evaluators.items()}
 
     step = parallel.on_devices(measure, in_axes=(None, None, 0), out_axes=0)
 
@@ -63,45 +68,17 @@ def make_measurement(
 
 def summarize(
     dataset: Dataset,
-    evaluators: Sequence[Evaluator],
+    evaluators: Mapping[str, Evaluator],
     name: str,
-    measures: dict[str, Any],
-) -> dict[str, Any]:
-    """Returns "num_examples" of a split, and each evaluator's numbers by its name."""
+    measurements: Mapping[str, Any],
+) -> SplitResults:
+    """Returns the results of a split from its measurements."""
     split, priors = dataset.splits[name], _priors(dataset, name)
-    figures = {e.name: e.summarize(measures[e.name], split, priors) for e in evaluators}
-    return {"num_examples": len(split["label"]), **figures}
-
-
-def make_evaluation(
-    model: nn.Module,
-    dataset: Dataset,
-    evaluators: Sequence[Evaluator],
-    batch_size: int,
-) -> MeasureSplit:
-    """Compiles `make_measurement`, followed by `summarize`."""
-    measure_split = make_measurement(model, dataset, evaluators, batch_size)
-    return lambda variables, name: summarize(
-        dataset, evaluators, name, measure_split(variables, name)
-    )
-
-
-def for_dataset(dataset: Dataset, loss: str) -> list[Evaluator]:
-    """Returns the evaluators that apply to a data set and a loss, quick ones alone."""
-    if dataset.multi_label:
-        return [
-            multi_label.MultiLabelClassification(loss),
-            multi_label.MultiLabelInformation(loss),
-            plugins.Activity(),
-        ]
-    evaluators: list[Evaluator] = [
-        plugins.Classification(loss),
-        plugins.Information(loss),
-        plugins.Activity(),
-    ]
-    if dataset.log_density is not None:
-        evaluators.append(plugins.Truth(dataset.log_density, loss))
-    return evaluators
+    found = {
+        key: each.summarize(measurements[key], split, priors)
+        for key, each in evaluators.items()
+    }
+    return SplitResults(len(split["label"]), found)
 
 
 def _priors(dataset: Dataset, name: str) -> Priors:

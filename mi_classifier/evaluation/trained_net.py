@@ -10,47 +10,61 @@ from ml_collections import ConfigDict
 
 from mi_classifier import config as configs
 from mi_classifier import parallel
-from mi_classifier.storage import workdirs
-from mi_classifier.storage.checkpoints import check_has_checkpoint, restore_best
 from mi_classifier.data import Dataset, load_dataset
 from mi_classifier.errors import UserError
+from mi_classifier.losses import Loss, create_loss
 from mi_classifier.models import create_model
+from mi_classifier.storage import workdirs
+from mi_classifier.storage.checkpoints import check_has_checkpoint, restore_best
+
+MEMORY = "memory"  # data.name of a run that was trained on a data set from memory
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class TrainedNet:
     """A trained net, and the data that it was trained on.
 
     Attributes:
       workdir: that holds it.
       config: it was trained by.
       dataset: it was trained on.
+      loss: it was trained with.
       model: the module.
-      variables: its best epoch's, replicated.
+      variables: of the best epoch, replicated.
       epoch: the best, counted from 1.
-      rows: of the metrics, one an epoch.
+      rows: of metrics.jsonl, one an epoch.
     """
 
     workdir: Path
     config: ConfigDict
     dataset: Dataset
+    loss: Loss
     model: nn.Module
     variables: dict[str, Any]
     epoch: int
     rows: list[dict[str, float]]
 
 
-def load_run(workdir: Path) -> Run:
-    """Restores the best checkpoint of a workdir, and loads its data.
+def load_net(workdir: Path, dataset: Dataset | None = None) -> TrainedNet:
+    """Restores the best checkpoint of a workdir, with its data.
+
+    Args:
+      workdir: a folder that a training wrote.
+      dataset: of the run; by default it is loaded as the config says.
 
     Raises:
       UserError: no workdir, no checkpoint, or data that cannot be read.
     """
     config = load_config(workdir)
     check_has_checkpoint(workdir)
-    with parallel.first_process_first():
-        dataset = load_dataset(config.data)
-    workdirs.check_data(workdir, dataset.fingerprints())
+    if dataset is None:
+        if config.data.name == MEMORY:
+            raise UserError(
+                f"{workdir}: its data came from memory; give dataset=, the same data set"
+            )
+        with parallel.first_process_first():
+            dataset = load_dataset(config.data)
+    workdirs.check_data(workdir, dataset.fingerprints(), dataset.hash_arrays)
     model = create_model(num_classes=dataset.num_classes, **config.model)
     shapes = jax.eval_shape(model.init, jax.random.key(0), dataset.example_input())
     best, rows = restore_best(workdir, {"batch_stats": {}} | shapes)
@@ -58,16 +72,17 @@ def load_run(workdir: Path) -> Run:
     if not parallel.all_equal(epoch):
         raise UserError(
             f"{workdir}: not all processes can read the same checkpoint (here the best "
-            f"epoch is {epoch}); see that all see the same files"
+            f"epoch is {epoch}); give a --workdir that all of them share"
         )
-    return Run(workdir, config, dataset, model, variables, epoch, rows)
+    loss = create_loss(config.loss, config.get("loss_options"))
+    return TrainedNet(workdir, config, dataset, loss, model, variables, epoch, rows)
 
 
 def load_config(workdir: Path) -> ConfigDict:
     """Reads the config of a workdir, and checks it.
 
     Raises:
-      UserError: no workdir, or a config that cannot be.
+      UserError: no workdir, or a config with a mistake.
     """
     config = workdirs.load_config(workdir)
     try:

@@ -1,7 +1,9 @@
 """Classifiers as Flax Linen modules, made by name.
 
 `model.apply(variables, images, train=False)` returns a `ModelOutput`; the last layer is
-`variables["params"]["head"]`, with a kernel of shape `[K, M]`.
+`variables["params"]["head"]`, with a kernel of shape `[K, M]`. A new model is a file
+here and a line in `MODELS`. If its backbone has layers that pretrained weights lack, it
+names them in `NEW_LAYERS`.
 """
 
 from typing import Any
@@ -18,19 +20,9 @@ from mi_classifier.models.output import ModelOutput
 from mi_classifier.models.resnet import ResNet50
 from mi_classifier.models.vgg import VGG16GAP
 
-__all__ = [
-    "MLP",
-    "VGG16GAP",
-    "GapCNN",
-    "InceptionV3",
-    "MnistCNN",
-    "ModelOutput",
-    "ResNet50",
-    "create_model",
-    "infer",
-]
+__all__ = ["MODELS", "ModelOutput", "create_model", "infer"]
 
-_MODELS: dict[str, type[nn.Module]] = {
+MODELS: dict[str, type[nn.Module]] = {
     "gap_cnn": GapCNN,
     "inception_v3": InceptionV3,
     "mlp": MLP,
@@ -44,21 +36,17 @@ def create_model(name: str, num_classes: int, **options: Any) -> nn.Module:
     """Creates a model by name.
 
     Args:
-      name: "mlp", "mnist_cnn", "gap_cnn", "vgg16_gap", "resnet50" or "inception_v3".
+      name: a key of `MODELS`.
       num_classes: number of classes M, at least 1.
       **options: the model's own attributes, such as `hidden` of "mlp".
 
     Raises:
-      UserError: an unknown name or option, or no class.
+      UserError: the name or an option is unknown, an option has a wrong value, or
+        `num_classes` is less than 1.
     """
-    model = _MODELS[choose(name, _MODELS, "model.name")]
+    model = MODELS[choose(name, MODELS, "model.name")]
     options["num_classes"] = num_classes
     check_options(model, options, "model")
     if num_classes < 1:
         raise UserError(f"num_classes: must be at least 1, not {num_classes}")
-    units = options.get("hidden", ())
-    if not isinstance(units, (tuple, list)) or not all(
-        type(n) is int and 0 < n < 2**31 for n in units
-    ):
-        raise UserError(f"model.hidden: must be positive whole numbers, not {units!r}")
     return model(**options)

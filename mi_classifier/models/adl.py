@@ -1,4 +1,4 @@
-"""Attention-based dropout (Choe & Shim 2019), as the paper's program has it."""
+"""Attention-based dropout (Choe & Shim 2019), as in the paper's program."""
 
 import flax.linen as nn
 import jax
@@ -8,16 +8,16 @@ import jax.numpy as jnp
 def attention_branches(
     features: jax.Array, threshold: float
 ) -> tuple[jax.Array, jax.Array]:
-    """The two maps that attention-based dropout chooses from, times the features.
+    """Multiplies features by the two maps that attention-based dropout chooses from.
 
     Args:
       features: `[B, h, w, C]`.
       threshold: gamma, share of an image's largest attention, in [0, 1].
 
     Returns:
-      `[B, h, w, C]` each: the features but for the cells that get the most attention,
-      and all of them weighted by importance, the sigmoid of their attention. Attention
-      is the mean over channels.
+      `[B, h, w, C]` each: the features without the cells of most attention, and the
+      features weighted by importance, the sigmoid of their attention. Attention is the
+      mean over channels.
     """
     attention = features.mean(-1, keepdims=True, dtype=jnp.float32)
     largest = attention.max((1, 2), keepdims=True)
@@ -29,8 +29,8 @@ def attention_branches(
 class AttentionDropout(nn.Module):
     """Hides the most attended cells in some training steps, weights all in the others.
 
-    One draw of the "dropout" key decides for the whole batch, and so for every part of
-    it that is given the same key. In evaluation it is the identity.
+    One random number of the "dropout" key decides for the whole batch, and for every
+    part of it that is given the same key. In evaluation the layer is the identity.
 
     Attributes:
       threshold: gamma, share of an image's largest attention.

@@ -7,7 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mi_classifier.models.layers import BatchNorm, GAPHead, check_sides, convolve
+from mi_classifier.models.cpu_kernels import convolve
+from mi_classifier.models.layers import BatchNorm, ConvNorm, GAPHead, check_sides
 from mi_classifier.models.output import ModelOutput
 
 _INIT = nn.initializers.truncated_normal(0.1)
@@ -16,7 +17,7 @@ _INIT = nn.initializers.truncated_normal(0.1)
 class InceptionV3(nn.Module):
     """Inception-V3 under a global-average-pooled head, for images of 299 px.
 
-    Parameters are named as torchvision's. Nothing is re-scaled within: published
+    Parameters have torchvision's names. The net does not rescale its input: published
     weights expect pixels in [-1, 1] (`data.images.NORMALIZATIONS["inception"]`).
 
     Attributes:
@@ -26,8 +27,8 @@ class InceptionV3(nn.Module):
         and logits are float32.
       sync_batch_norm: whether training normalizes over all devices' examples, or each
         device over its own.
-      frozen: whether training, too, has the backbone as in evaluation, and leaves it
-        without a gradient: the head alone is trained.
+      frozen: whether to train the head alone; the backbone then runs as in evaluation,
+        without a gradient.
     """
 
     num_classes: int
@@ -43,11 +44,9 @@ class InceptionV3(nn.Module):
         dtype = jnp.dtype(self.dtype)
         moves = train and not self.frozen
         norm = functools.partial(BatchNorm, moves, dtype, 1e-3, self.sync_batch_norm)
-
-        def conv(x: jax.Array, name: str, *options: object) -> jax.Array:
-            return _ConvNorm(norm, dtype, *options, name=name)(x)
-
-        x = conv(images.astype(dtype), "Conv2d_1a_3x3", 32, 3, 2)
+        conv = functools.partial(_conv, norm, dtype)
+        x = images.astype(dtype)
+        x = conv(x, "Conv2d_1a_3x3", 32, 3, 2)
         x = conv(x, "Conv2d_2a_3x3", 32, 3, 1, "VALID")
         x = conv(x, "Conv2d_2b_3x3", 64, 3)
         x = nn.max_pool(x, (3, 3), (2, 2))
@@ -55,47 +54,46 @@ class InceptionV3(nn.Module):
         x = conv(x, "Conv2d_4a_3x3", 192, 3, 1, "VALID")
         x = nn.max_pool(x, (3, 3), (2, 2))
         for letter, branches in BRANCHES.items():
-            x = _Mixed(branches, norm, dtype, name=f"Mixed_{letter}")(x)
+            x = _Mixed(branches, conv, name=f"Mixed_{letter}")(x)
         if self.frozen:
             x = jax.lax.stop_gradient(x)
         logits = GAPHead(self.num_classes, _INIT, self.dropout, name="head")(x, train)
         return ModelOutput(logits, x)
 
 
-class _ConvNorm(nn.Module):
-    norm: Callable[..., nn.Module]
-    dtype: jnp.dtype
-    channels: int
-    size: int | tuple[int, int]
-    stride: int = 1
-    padding: str = "SAME"
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        x = nn.Conv(
-            self.channels,
-            (self.size,) * 2 if isinstance(self.size, int) else self.size,
-            (self.stride,) * 2,
-            padding="VALID" if self.stride > 1 else self.padding,
-            use_bias=False,
-            dtype=self.dtype,
-            kernel_init=_INIT,
-            conv_general_dilated=convolve,
-            name="conv",
-        )(x)
-        return nn.relu(self.norm(name="bn")(x))
+def _conv(
+    norm: Callable[..., nn.Module],
+    dtype: jnp.dtype,
+    x: jax.Array,
+    name: str,
+    channels: int,
+    size: int | tuple[int, int],
+    stride: int = 1,
+    padding: str = "SAME",
+) -> jax.Array:
+    conv = functools.partial(
+        nn.Conv,
+        channels,
+        (size, size) if isinstance(size, int) else size,
+        stride,
+        padding="VALID" if stride > 1 else padding,
+        use_bias=False,
+        dtype=dtype,
+        kernel_init=_INIT,
+        conv_general_dilated=convolve,
+    )
+    return nn.relu(ConvNorm(conv, norm, ("conv", "bn"), name=name)(x))
 
 
 class _Mixed(nn.Module):
-    """Branches side by side, each a sequence of convolutions and pools.
+    """Parallel branches, each a sequence of convolutions and pools.
 
-    A convolution is (name, channels, size, stride), of stride 1 if not said; several
-    in the place of one are again side by side.
+    A step of a branch is "average", "maximum", a convolution (name, channels, size,
+    stride), whose stride is 1 by default, or several convolutions in parallel.
     """
 
     branches: Sequence
-    norm: Callable[..., nn.Module]
-    dtype: jnp.dtype
+    conv: Callable[..., jax.Array]
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -108,8 +106,7 @@ class _Mixed(nn.Module):
             elif step == "maximum":
                 x = nn.max_pool(x, (3, 3), (2, 2))
             elif isinstance(step[0], str):
-                name, *options = step
-                x = _ConvNorm(self.norm, self.dtype, *options, name=name)(x)
+                x = self.conv(x, *step)
             else:
                 x = jnp.concatenate([self._branch(x, (inner,)) for inner in step], -1)
         return x
@@ -180,7 +177,7 @@ _SEVEN = (
     ),
     ("average", ("branch_pool", 192, 1)),
 )
-# By the letter of its name, what each mixed block has side by side.
+# The parallel branches of each mixed block, by the letter in its name.
 BRANCHES = {
     "5b": _five(32),
     "5c": _five(64),

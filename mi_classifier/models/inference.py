@@ -1,4 +1,4 @@
-"""Inference, by the blocks of images that the hardware likes."""
+"""Inference in blocks of images that fit a CPU's cache."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from mi_classifier.models.output import ModelOutput
 
-_PIXELS = 2**16  # of a block of images: their activations stay in a CPU's cache
+_PIXELS = 2**16  # of a block of images, so that their activations stay in the cache
 
 
 def infer(model: nn.Module, variables: Any, images: jax.Array) -> ModelOutput:

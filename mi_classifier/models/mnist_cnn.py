@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mi_classifier.models.layers import convolve_in_scan, max_pool
+from mi_classifier.models.cpu_kernels import convolve_in_scan, max_pool
 from mi_classifier.models.output import ModelOutput
 
 
@@ -15,9 +15,9 @@ class MnistCNN(nn.Module):
 
     Attributes:
       num_classes: number of classes M.
-      label_noise: whether labels may be wrong, by a confusion of classes that is the
-        same for all images and learned with the rest (Goldberger & Ben-Reuven 2017).
-        The logits are then log-probabilities, of an ordinary softmax.
+      label_noise: whether to model wrong labels by a confusion of classes, the same for
+        all images and learned with the rest (Goldberger & Ben-Reuven 2017). The logits
+        are then log-probabilities, of an ordinary softmax.
     """
 
     num_classes: int
@@ -37,9 +37,8 @@ class MnistCNN(nn.Module):
                 name=f"conv{index}",
             )(x)
             x = max_pool(nn.relu(x))
-        x = nn.relu(
-            nn.Dense(500, name="hidden")(x.reshape(len(x), math.prod(x.shape[1:])))
-        )
+        x = x.reshape(len(x), math.prod(x.shape[1:]))
+        x = nn.relu(nn.Dense(500, name="hidden")(x))
         logits = nn.Dense(self.num_classes, name="head")(x)
         if self.label_noise:
             logits = _Confusion(self.num_classes, name="confusion")(logits)
@@ -47,7 +46,7 @@ class MnistCNN(nn.Module):
 
 
 class _Confusion(nn.Module):
-    """From logits of the true class to log-probabilities of the label seen."""
+    """Maps logits of the true class to log-probabilities of the label in the data."""
 
     num_classes: int
 
@@ -55,7 +54,7 @@ class _Confusion(nn.Module):
     def __call__(self, logits: jax.Array) -> jax.Array:
         classes = self.num_classes
         kernel = self.param("kernel", lambda _: 0.3 * jnp.eye(classes))
-        # Ten times a weight: a channel that no label is wrong in is not far away.
+        # The factor of ten keeps a channel without wrong labels within easy reach.
         log_channel = jax.nn.log_softmax(10 * kernel)
         log_true = jax.nn.log_softmax(logits)
         return jax.nn.logsumexp(log_true[..., None] + log_channel, axis=-2)

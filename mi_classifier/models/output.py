@@ -1,4 +1,4 @@
-"""What every model returns."""
+"""The output that all models share."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import jax
 
 
 class ModelOutput(NamedTuple):
-    """Logits and the features that the head made them of.
+    """Logits, and the features that the head computes them from.
 
     Attributes:
       logits: n(x), float32 `[B, M]`.

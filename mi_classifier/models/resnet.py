@@ -8,20 +8,26 @@ import jax
 import jax.numpy as jnp
 
 from mi_classifier.models.adl import AttentionDropout
-from mi_classifier.models.layers import BatchNorm, GAPHead, check_sides, convolve
+from mi_classifier.models.cpu_kernels import convolve
+from mi_classifier.models.layers import (
+    KAIMING,
+    BatchNorm,
+    ConvNorm,
+    GAPHead,
+    check_sides,
+)
 from mi_classifier.models.output import ModelOutput
 
 _BLOCKS = (3, 4, 6, 3)
 _ADL_AFTER = ((3, 1), (4, 1), (4, 3))  # (layer, block), counted from 1
-_KAIMING = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-# What torch.nn.Linear starts from: uniform within one over the root of the fan-in.
+# torch.nn.Linear's initialization: uniform within one over the root of the fan-in.
 _LINEAR = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 class ResNet50(nn.Module):
     """Fifty layers of bottleneck blocks under a global-average-pooled head.
 
-    Parameters are named as torchvision's.
+    Parameters have torchvision's names.
 
     Attributes:
       num_classes: number of classes M.
@@ -31,8 +37,8 @@ class ResNet50(nn.Module):
         and logits are float32.
       sync_batch_norm: whether training normalizes over all devices' examples, or each
         device over its own.
-      remat: whether training computes each block anew for its gradient, which takes
-        time and saves memory.
+      remat: whether training recomputes each block for its gradient, which takes time
+        and saves memory.
       adl: whether training has attention-based dropout, after layer3's first block and
         layer4's first and last.
       adl_threshold: its gamma.
@@ -55,18 +61,25 @@ class ResNet50(nn.Module):
         check_sides("resnet50", images, 32)
         dtype = jnp.dtype(self.dtype)
         norm = functools.partial(BatchNorm, train, dtype, 1e-5, self.sync_batch_norm)
-        x = _conv(self.width, 7, 2, dtype, "conv1")(images.astype(dtype))
+        conv = functools.partial(
+            nn.Conv,
+            use_bias=False,
+            dtype=dtype,
+            kernel_init=KAIMING,
+            conv_general_dilated=convolve,
+        )
+        x = images.astype(dtype)
+        x = conv(self.width, (7, 7), strides=2, padding=3, name="conv1")(x)
         x = nn.relu(norm(name="bn1")(x))
         x = nn.max_pool(x, (3, 3), (2, 2), [(1, 1)] * 2)
         for layer, blocks in enumerate(_BLOCKS, start=1):
-            stride = {1: 1, 4: self.last_stride}.get(layer, 2)
             drops = [block for at, block in _ADL_AFTER if self.adl and at == layer]
             x = _Layer(
                 width=self.width * 2 ** (layer - 1),
                 blocks=blocks,
-                stride=stride,
+                stride={1: 1, 4: self.last_stride}.get(layer, 2),
+                conv=conv,
                 norm=norm,
-                dtype=dtype,
                 remat=self.remat and train,
                 drops=tuple(drops),
                 drop=(self.adl_threshold, self.adl_drop_rate),
@@ -82,8 +95,8 @@ class _Layer(nn.Module):
     width: int
     blocks: int
     stride: int
+    conv: Callable[..., nn.Module]
     norm: Callable[..., nn.Module]
-    dtype: jnp.dtype
     remat: bool
     drops: tuple[int, ...]
     drop: tuple[float, float]
@@ -94,7 +107,7 @@ class _Layer(nn.Module):
         for block in range(self.blocks):
             stride = self.stride if block == 0 else 1
             x = bottleneck(
-                self.width, stride, block == 0, self.norm, self.dtype, name=str(block)
+                self.width, stride, block == 0, self.conv, self.norm, name=str(block)
             )(x)
             if block + 1 in self.drops:
                 x = AttentionDropout(*self.drop)(x, train)
@@ -105,46 +118,21 @@ class _Bottleneck(nn.Module):
     width: int
     stride: int
     projects: bool
+    conv: Callable[..., nn.Module]
     norm: Callable[..., nn.Module]
-    dtype: jnp.dtype
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        conv = functools.partial(_conv, dtype=self.dtype)
-        y = nn.relu(self.norm(name="bn1")(conv(self.width, 1, 1, name="conv1")(x)))
-        y = conv(self.width, 3, self.stride, name="conv2")(y)
+        y = self.conv(self.width, (1, 1), name="conv1")(x)
+        y = nn.relu(self.norm(name="bn1")(y))
+        y = self.conv(self.width, (3, 3), strides=self.stride, padding=1, name="conv2")(
+            y
+        )
         y = nn.relu(self.norm(name="bn2")(y))
-        y = self.norm(name="bn3")(conv(4 * self.width, 1, 1, name="conv3")(y))
+        y = self.norm(name="bn3")(self.conv(4 * self.width, (1, 1), name="conv3")(y))
         if self.projects:
-            x = _Projection(
-                4 * self.width, self.stride, self.norm, self.dtype, name="downsample"
-            )(x)
+            conv = functools.partial(
+                self.conv, 4 * self.width, (1, 1), strides=self.stride
+            )
+            x = ConvNorm(conv, self.norm, ("0", "1"), name="downsample")(x)
         return nn.relu(x + y)
-
-
-class _Projection(nn.Module):
-    channels: int
-    stride: int
-    norm: Callable[..., nn.Module]
-    dtype: jnp.dtype
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        x = _conv(self.channels, 1, self.stride, self.dtype, "0")(x)
-        return self.norm(name="1")(x)
-
-
-def _conv(
-    channels: int, size: int, stride: int, dtype: jnp.dtype, name: str
-) -> nn.Conv:
-    return nn.Conv(
-        channels,
-        (size, size),
-        (stride, stride),
-        padding=[(size // 2, size // 2)] * 2,
-        use_bias=False,
-        dtype=dtype,
-        kernel_init=_KAIMING,
-        conv_general_dilated=convolve,
-        name=name,
-    )

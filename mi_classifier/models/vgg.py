@@ -1,35 +1,38 @@
 """VGG16-GAP (Section 6.1, Figure 7): VGG16 under a global-average-pooled head."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from mi_classifier.models.adl import AttentionDropout
-from mi_classifier.models.layers import GAPHead, check_sides, convolve, max_pool
+from mi_classifier.models.cpu_kernels import convolve, max_pool
+from mi_classifier.models.layers import KAIMING, GAPHead, check_sides
 from mi_classifier.models.output import ModelOutput
 
 _STAGES = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))  # channels, in widths
-_KAIMING = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 class VGG16GAP(nn.Module):
     """VGG16's convolutions without the last pool, conv6 of 1,024 channels, their mean.
 
-    Parameters are named as torchvision's, "features" and a number.
+    Parameters have torchvision's names, "features" and a number.
 
     Attributes:
       num_classes: number of classes M.
       width: channels of the first stage; VGG16 has 64.
       dtype: of computation, "float32" or "bfloat16"; parameters, head and logits are
         float32.
-      remat: whether training computes each stage anew for its gradient, which takes
-        time and saves memory.
+      remat: whether training recomputes each stage for its gradient, which takes time
+        and saves memory.
       adl: whether training has attention-based dropout, after pool3, pool4 and conv5_3.
       adl_threshold: its gamma.
       adl_drop_rate: its probability of hiding.
     """
+
+    NEW_LAYERS: ClassVar[tuple[str, ...]] = ("conv6",)  # not in pretrained VGG16
 
     num_classes: int
     width: int = 64
@@ -53,7 +56,7 @@ class VGG16GAP(nn.Module):
 
 
 class _Features(nn.Module):
-    """The numbers are those of torchvision's list of layers."""
+    """Stages of convolutions, numbered as in torchvision's list of layers."""
 
     width: int
     drop: tuple[float, float] | None
@@ -77,8 +80,8 @@ class _Features(nn.Module):
 def _stage(
     features: nn.Module, x: jax.Array, index: int, channels: Sequence[int]
 ) -> jax.Array:
-    """Convolutions of `features`, the first of them number `index`."""
-    del features  # the module that they become part of
+    """Applies convolutions that belong to `features`, numbered from `index` on."""
+    del features  # Flax adds the convolutions to the module that calls
     for number, count in enumerate(channels):
         x = nn.relu(_conv(count, x.dtype, str(index + 2 * number))(x))
     return x
@@ -89,7 +92,7 @@ def _conv(channels: int, dtype: jnp.dtype, name: str) -> nn.Conv:
         channels,
         (3, 3),
         dtype=dtype,
-        kernel_init=_KAIMING,
+        kernel_init=KAIMING,
         conv_general_dilated=convolve,
         name=name,
     )

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+from mi_classifier.evaluation.evaluators.calibration import Bin
 from mi_classifier.storage.files import write_with
 
 # Okabe & Ito (2008), told apart by the color-blind and in gray; and a marker for each.
@@ -128,7 +129,7 @@ def curves(
     return figure
 
 
-def reliability(bins: Sequence[Mapping[str, float]], title: str) -> Figure:
+def reliability(bins: Sequence[Bin], title: str) -> Figure:
     """Draws claimed against observed pointwise mutual information.
 
     Args:
@@ -137,7 +138,7 @@ def reliability(bins: Sequence[Mapping[str, float]], title: str) -> Figure:
     """
     figure, axis = _single(title)
     claimed, observed, errors, labels = (
-        np.array([row[name] for row in bins])
+        np.array([getattr(row, name) for row in bins])
         for name in ("claimed", "observed", "standard_error", "labels")
     )
     ends = [min([*claimed, *observed]), max([*claimed, *observed])]

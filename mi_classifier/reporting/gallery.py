@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from mi_classifier import localization
-from mi_classifier.activation_maps import TITLES
-from mi_classifier.evaluation.localizing import find_targets, labels_of
-from mi_classifier.evaluation.trained_net import Run
+from mi_classifier.activation_maps import MAPS
+from mi_classifier.evaluation import Evaluation, TrainedNet
+from mi_classifier.evaluation.targets import find_targets, labels_of, target_names
 from mi_classifier.progress import tracked
 
 MOST_IMAGES = 500
@@ -22,21 +22,19 @@ _TOP = 3  # classes shown of each image
 _IOU_STEPS = 65_534  # so that one half is a step, and a hit stays one
 
 
-def make_gallery(
-    run: Run, columns: Mapping[str, Sequence[Any]], measures: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Returns what the gallery shows, ready to be written as JSON.
+def make_gallery(net: TrainedNet, evaluation: Evaluation) -> dict[str, Any]:
+    """Returns the content of the gallery, ready to be written as JSON.
 
-    Of more than 500 test images some from all over the split. There is an item for each
-    image and label to be found in it; where there are maps, with the box at each
-    threshold, as `localization.boxes_from_maps` has it, and its IoU.
+    If there are more than 500 test images, it shows some from all over the split. There
+    is an item for each image and label to be found in it. Where there are maps, it has
+    the box at each threshold, as `localization.boxes_from_maps` has it, and its IoU.
 
     Args:
-      run: the net and its data.
-      columns: of the test split, `predictions.collect`.
-      measures: of the test split, by evaluator.
+      net: the net and its data.
+      evaluation: its results.
     """
-    split = run.dataset.splits["test"]
+    split = net.dataset.splits["test"]
+    columns = evaluation.columns
     count = len(split["image"])
     chosen = np.linspace(0, count - 1, min(count, MOST_IMAGES)).astype(int)
     height, width = split["image"].shape[1:3]
@@ -44,12 +42,12 @@ def make_gallery(
         "count": count,
         "height": height,
         "width": width,
-        "images": [_image(run, int(row), columns, measures) for row in chosen],
+        "images": [_image(net, int(row), evaluation) for row in chosen],
         "maps": [],
         "thresholds": [],
         "start": 0,
     }
-    if "localization" not in measures:
+    if "localization" not in evaluation.measurements:
         return gallery | {
             "items": [
                 {
@@ -63,13 +61,14 @@ def make_gallery(
                 for i, image in enumerate(gallery["images"])
             ]
         }
-    threshold = run.config.localization.threshold
+    threshold = net.config.localization.threshold
     thresholds = sorted({*np.arange(0, 1, 0.02).round(2).tolist(), threshold})
+    maps = evaluation.measurements["localization"]["maps"]
     return gallery | {
-        "maps": [TITLES[name] for name in measures["localization"]["maps"]],
+        "maps": [MAPS[name].title for name in maps],
         "thresholds": thresholds,
         "start": thresholds.index(threshold),
-        "items": _items(run, chosen, thresholds, measures),
+        "items": _items(net, chosen, thresholds, evaluation.measurements),
     }
 
 
@@ -78,56 +77,56 @@ def to_url(content: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{_base64(content)}"
 
 
-def _image(
-    run: Run,
-    row: int,
-    columns: Mapping[str, Sequence[Any]],
-    measures: Mapping[str, Any],
-) -> dict[str, Any]:
-    top = {name: array[row, :_TOP] for name, array in measures["calibration"].items()}
+def _image(net: TrainedNet, row: int, evaluation: Evaluation) -> dict[str, Any]:
+    columns = evaluation.columns
+    likeliest = evaluation.measurements.get("calibration", {})
+    top = {name: array[row, :_TOP] for name, array in likeliest.items()}
     return {
         "row": row,
         "name": str(columns["image"][row]) if "image" in columns else "",
-        "source": _encode(run.dataset.splits["test"]["image"][row]),
+        "source": _encode(net.dataset.splits["test"]["image"][row]),
         "label": str(columns["label"][row]),
         "prediction": str(columns["prediction"][row]),
         "top": [
-            [run.dataset.class_names[label], _rounded(probability), _rounded(pmi)]
+            [net.dataset.class_names[label], _rounded(probability), _rounded(pmi)]
             for label, probability, pmi in zip(
-                top["classes"], top["probability"], top["pmi"], strict=True
+                *(top.get(name, ()) for name in ("classes", "probability", "pmi")),
+                strict=True,
             )
         ],
     }
 
 
 def _items(
-    run: Run,
+    net: TrainedNet,
     chosen: np.ndarray,
     thresholds: Sequence[float],
-    measures: Mapping[str, Any],
+    measurements: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
-    split = {name: a[chosen] for name, a in run.dataset.splits["test"].items()}
+    split = {name: a[chosen] for name, a in net.dataset.splits["test"].items()}
     size = split["image"].shape[1:3]
     targets = find_targets(split, all_images=True)
-    where = targets.rows, targets.columns
-    truth = targets.truths["boxes"], targets.num_boxes
-    labels = labels_of(split)[where]
-    right = measures["localization"]["top1"][chosen][where]
-    pmi = measures["information"]["pmi"][chosen]
+    truth = targets.boxes
+    labels = targets.of(labels_of(split))
+    names = target_names(targets, split, net.dataset.class_names)
+    right = targets.of(measurements["localization"]["top1"][chosen])
+    pmi = measurements["information"]["pmi"][chosen]
     pmi = pmi[targets.rows, labels] if pmi.ndim > 1 else pmi[targets.rows]
     items = [
         {
             "image": int(targets.rows[i]),
-            "label": run.dataset.class_names[label],
+            "label": name,
             "pmi": _rounded(pmi[i]),
             "right": bool(right[i]),
             "truth": truth[0][i, : truth[1][i]].tolist(),
             "found": [],
         }
-        for i, label in enumerate(labels)
+        for i, name in enumerate(names)
     ]
-    for array in tracked(measures["localization"]["maps"].values(), "drawing boxes"):
-        maps = array[chosen][where]
+    for array in tracked(
+        measurements["localization"]["maps"].values(), "drawing boxes"
+    ):
+        maps = targets.of(array[chosen])
         boxes = localization.boxes_from_maps(maps, size, thresholds)
         overlaps = np.float64(localization.best_iou(boxes, *truth))
         steps = np.floor(overlaps * _IOU_STEPS)

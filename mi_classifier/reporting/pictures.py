@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from mi_classifier import activation_maps, localization
+from mi_classifier import localization
+from mi_classifier.activation_maps import MAPS
 from mi_classifier.data import Dataset
-from mi_classifier.evaluation import figures
-from mi_classifier.evaluation.localizing import find_targets, labels_of
+from mi_classifier.evaluation.targets import find_targets, labels_of
+from mi_classifier.reporting import figures
 
 _ROWS = 6
 
@@ -59,15 +60,15 @@ def draw_test_images(
     Args:
       dataset: with a "test" split.
       maps: of its images and labels `[N, G, h, w]`, by a name among
-        `activation_maps.TITLES`.
+        `activation_maps.MAPS`.
       threshold: of `localization.boxes_from_maps`.
     """
     split = dataset.splits["test"]
     targets = find_targets(split)
     if not len(targets.rows):
         targets = find_targets(split, all_images=True)
-    # Of an image with several labels the first; images from all over the split, for
-    # they may be in the order of their classes.
+    # The first label of each image, and images from all over the split, because they
+    # may be in the order of their classes.
     _, firsts = np.unique(targets.rows, return_index=True)
     places = np.linspace(0, len(firsts) - 1, min(_ROWS, len(firsts))).astype(int)
     chosen = firsts[places]
@@ -77,7 +78,7 @@ def draw_test_images(
         split["image"][rows],
         [f"label {name}" for name in names],
         [targets.truths["boxes"][i][: targets.num_boxes[i]] for i in chosen],
-        {activation_maps.TITLES[n]: array[rows, columns] for n, array in maps.items()},
+        {MAPS[n].title: array[rows, columns] for n, array in maps.items()},
         threshold,
     )
     return figures.localization(some, f"{dataset.name}: test images and their boxes")

@@ -1,16 +1,16 @@
-"""The figures of an evaluation as tables: those of the terminal and of the report."""
+"""The results of an evaluation as tables: those of the terminal and of the report."""
 
-import functools
-from collections.abc import Callable, Iterable, Sequence
-from operator import getitem
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from mi_classifier.activation_maps import TITLES
-from mi_classifier.evaluation.evaluators import RULES
+from mi_classifier.activation_maps import MAPS
+from mi_classifier.evaluation.evaluators.ablation import AblationResult
+from mi_classifier.evaluation.evaluators.localization import LocalizationResult
+from mi_classifier.evaluation.results import ClassColumn, Results, Row, SplitResults
 from mi_classifier.reporting.table import Table, percent
-from mi_classifier.information import NATS_PER_BIT
 
 _MOST_CLASSES = 20  # that get a row each
 # The rows of Table 8: a map, and whether it has the region.
@@ -20,6 +20,7 @@ TABLE_8 = {
     "region": ("cam", True),
     "both": ("info_cam", True),
 }
+# Columns of the localization table: fields of a `MapAccuracy`, and their heads.
 _LOCALIZATION = {
     "gt_known": "GT-known",
     "top1": "Top-1",
@@ -29,220 +30,205 @@ _LOCALIZATION = {
     "max_box_accuracy": "MaxBox",
     "max_box_accuracy_v2": "V2",
 }
+_COMPARED = ("gt_known", "top1", "max_box_accuracy")
 
 
-def evaluation_tables(figures: dict[str, Any]) -> list[Table]:
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """What a paper reports of an experiment, in percent.
+
+    Attributes:
+      classification: top-1 and top-5 accuracy.
+      maps: GT-known and Top-1 localization, by the map's name.
+      ablation: the same by the row of `TABLE_8`.
+    """
+
+    classification: tuple[float, float]
+    maps: Mapping[str, tuple[float, float]]
+    ablation: Mapping[str, tuple[float, float]]
+
+
+def evaluation_tables(
+    results: Results, published: Published | None = None
+) -> list[Table]:
     """Returns the tables of an evaluation.
 
     Args:
-      figures: what `evaluate` returns.
+      results: of every split.
+      published: to be shown beside ours.
 
     Returns:
-      One with a column for each split, one of the test split by class, and where there
-      are boxes, one of how well each map finds what they bound.
+      One with a column for each split; one of the test split by class; and, where
+      there are boxes, one of how well each map finds the objects.
     """
-    splits = figures["splits"]
-    truth = figures["true_mutual_information"]
-    notes = ["± one standard error; * argmax of the net's logits, as in the paper"]
-    if splits["test"]["information"]["mutual_information"]["nats"] < 0:
-        notes.append(
-            "negative: this net says less than class frequencies alone do; train it "
-            "longer, with a lower optimizer.learning_rate, or from pretrained weights"
-        )
-    heads = [f"{name}\n{split['num_examples']:,}" for name, split in splits.items()]
-    tables = [
-        Table(
-            f"{figures['dataset']}: {figures['loss']}, epoch {figures['epoch']}",
-            ("", *heads),
-            [(name, *cells) for name, cells in _rows(list(splits.values()), truth)],
-            notes,
-        ),
-        _classes(splits["test"], figures["class_names"]),
-    ]
-    localization = splits["test"].get("localization", {})
-    if localization.get("maps"):
-        tables.append(_localization(localization, figures["paper"]))
+    test = results.splits["test"]
+    tables = [_summary(results), _classes(test, results.class_names)]
+    for found in test.found.values():
+        if isinstance(found, LocalizationResult) and found.maps:
+            tables.append(_localization(found, published))
     return tables
 
 
-def ablation_tables(figures: dict[str, Any]) -> list[Table]:
+def ablation_tables(
+    results: Results, published: Published | None = None
+) -> list[Table]:
     """Returns an ablation: a row for each setting, a column for each threshold.
 
     Args:
-      figures: what `evaluate` returns of one.
+      results: of the validation split.
+      published: to be shown beside ours.
 
     Returns:
       That table, and the one of region and subtraction, as in Table 8.
     """
-    ablation = figures["splits"]["validation"]["ablation"]
+    ablation: AblationResult = results.splits["validation"]["ablation"]
     rows = []
-    for name, row in ablation["settings"].items():
-        best = max(row["gt_known"])
-        cells = [f"{100 * v:.1f}{'*' if v == best else ' '}" for v in row["gt_known"]]
-        rows.append((name, *cells, f"{100 * row['pointing']:.1f}"))
+    for name, row in ablation.settings.items():
+        best = max(row.gt_known)
+        cells = [f"{100 * v:.1f}{'*' if v == best else ' '}" for v in row.gt_known]
+        rows.append((name, *cells, f"{100 * row.pointing:.1f}"))
     table = Table(
-        f"{figures['dataset']}: GT-known localization in %, IoU 0.5, validation",
-        ("threshold", *(f"{t:g}" for t in ablation["thresholds"]), "peak"),
+        f"{results.dataset}: GT-known localization in %, IoU 0.5, validation",
+        ("threshold", *(f"{t:g}" for t in ablation.thresholds), "peak"),
         rows,
         ("* the best threshold of a row; peak: the pointing game",),
     )
-    return [table, _table_8(ablation, figures["paper"].get("ablation", {}))]
+    return [table, _table_8(ablation, published)]
 
 
-def ablation_cells(ablation: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Returns GT-known and Top-1 localization of the rows of Table 8.
-
-    Args:
-      ablation: the figures of `localizing.Ablation`.
-    """
-    column = ablation["thresholds"].index(ablation["threshold"])
+def ablation_cells(ablation: AblationResult) -> dict[str, dict[str, float]]:
+    """Returns GT-known and Top-1 localization of the rows of Table 8."""
+    column = list(ablation.thresholds).index(ablation.threshold)
     cells = {}
     for key, (map_name, has_region) in TABLE_8.items():
-        region = ablation["region"] if has_region else 1
+        region = ablation.region if has_region else 1
         row = next(
             row
-            for row in ablation["settings"].values()
-            if (row["map"], row["region"]) == (map_name, region)
+            for row in ablation.settings.values()
+            if row.setting.map == map_name and row.setting.options["region"] == region
         )
-        cells[key] = {name: row[name][column] for name in ("gt_known", "top1")}
+        cells[key] = {"gt_known": row.gt_known[column], "top1": row.top1[column]}
     return cells
 
 
-def _table_8(ablation: dict[str, Any], paper: dict[str, Any]) -> Table:
-    """What the region and the subtraction bring, each alone, as in Table 8."""
-    rows = []
-    for key, cells in ablation_cells(ablation).items():
-        map_name, has_region = TABLE_8[key]
-        row = [str(ablation["region"] if has_region else 1)]
-        row += ["no" if map_name == "cam" else "yes", *map(percent, cells.values())]
-        if paper:  # which says nothing new of both
-            row += [f"{value:.2f}" for value in paper.get(key, ())] or ["", ""]
-        rows.append(row)
-    columns = ("R", "subtraction", "GT-known", "Top-1", "paper's GT-known", "Top-1")
-    threshold = f"{ablation['threshold']:g}"
-    return Table(
-        f"region R and subtraction, boxes at threshold {threshold}, %",
-        columns if paper else columns[:4],
-        rows,
-    )
-
-
-def surprising_rows(figures: dict[str, Any]) -> Table:
-    """Returns the rows that surprised a cross-fit most.
-
-    Args:
-      figures: its "most_surprising".
-    """
+def compared_rows(results: Results) -> list[Row]:
+    """Returns what a comparison of runs shows of one: its test split, row by row."""
+    test = results.splits["test"]
     rows = [
-        (str(row["row"]), row["label"], row["predicted"], f"{row['pmi_nats']:.3f}")
-        for row in figures["most_surprising"]
+        Row("examples", test.num_examples, unit="count"),
+        Row("epoch", results.epoch, unit="count"),
+        *test.rows(),
     ]
-    title = "rows whose inputs speak most against their label"
-    return Table(title, ("row", "label", "predicted", "PMI, nats"), rows)
+    for found in test.found.values():
+        if isinstance(found, LocalizationResult):
+            rows += [
+                Row(
+                    f"{MAPS[name].title}, {_LOCALIZATION[field]} %",
+                    getattr(accuracy, field),
+                    unit="percent",
+                )
+                for name, accuracy in found.maps.items()
+                for field in _COMPARED
+            ]
+    return rows
 
 
-def _rows(
-    splits: list[dict[str, Any]], truth: float | None
-) -> Iterable[tuple[str, list[str]]]:
-    with_truth = "truth" in splits[0]
-
-    def row(title: str, show: Callable, *path: str) -> tuple[str, list[str]]:
-        return title, [show(functools.reduce(getitem, path, s)) for s in splits]
-
-    bound = ("information", "mutual_information")
-    multi_label = "per_label" in splits[0]["information"]
-    each = " a label" if multi_label else ""
-    yield row(f"mutual information{each}, nats", _with_error, *bound)
-    yield row("  in bits", _bits_with_error, *bound)
-    if truth is not None:
-        yield "  closed-form truth", [_number(truth)] * len(splits)
-    if with_truth:
-        yield row("  Monte-Carlo truth", _with_error, "truth", "mutual_information")
-        yield row("  ours above the truth", _with_error, "truth", "error")
-    if "paper_softmax_plus_log_m" in splits[0]["information"]:
-        path = ("information", "paper_softmax_plus_log_m")
-        yield row("  paper's softmax+log M", _number, *path)
-    yield row("label entropy H(Y), nats", _number, "information", "label_entropy")
-    if not multi_label:
-        yield row("cross-entropy, nats", _number, "information", "cross_entropy")
-    if "calibration" in splits[0]:
-        yield row("calibration error, nats", _number, "calibration", "nats")
-        path = ("calibration", "expected_calibration_error")
-        yield row("  of probabilities, %", percent, *path)
-    yield "accuracy, micro/macro %", [""] * len(splits)
-    for rule in RULES:
-        paper = splits[0]["accuracy"]["paper_rule"] == rule
-        title = f"  {rule} rule{' *' if paper else ''}"
-        yield row(title, _micro_macro, "accuracy", rule)
-        if with_truth:
-            yield row("    true densities", _micro_macro, "truth", rule)
-        if multi_label:
-            yield row("    all labels right", percent, "accuracy", rule, "exact")
+def show(row: Row) -> str:
+    """Returns the text of a row's value: "1.3079 ± 0.0078", "87.80 / 87.75"."""
+    return _show(row.value, row.error, row.unit)
 
 
-def _number(value: float) -> str:
-    return f"{value:.4f}"
+def _show(value: Any, error: float | None, unit: str) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, (tuple, list)):
+        return " / ".join(_show(each, None, unit) for each in value)
+    if unit == "percent":
+        return percent(value)
+    if unit == "count":
+        return f"{value:,}"
+    return f"{value:.4f}" + ("" if error is None else f" ± {error:.4f}")
 
 
-def _with_error(estimate: dict[str, float]) -> str:
-    return f"{estimate['nats']:.4f} ± {estimate['standard_error']:.4f}"
+def _summary(results: Results) -> Table:
+    notes = ["± one standard error; * argmax of the net's logits, as in the paper"]
+    bound = results.splits["test"]["information"].mutual_information
+    if bound.nats < 0:
+        notes.append(
+            "negative: this net says less than class frequencies alone do; train it "
+            "longer, with a lower optimizer.learning_rate, or from pretrained weights"
+        )
+    splits = results.splits
+    heads = [f"{name}\n{split.num_examples:,}" for name, split in splits.items()]
+    rows = [
+        (f"{row[0].title}{' *' if row[0].starred else ''}", *map(show, row))
+        for row in zip(*(split.rows() for split in splits.values()), strict=True)
+    ]
+    title = f"{results.dataset}: {results.loss}, epoch {results.epoch}"
+    return Table(title, ("", *heads), rows, notes)
 
 
-def _bits_with_error(estimate: dict[str, float]) -> str:
-    error = estimate["standard_error"] / NATS_PER_BIT
-    return f"{estimate['bits']:.4f} ± {error:.4f}"
-
-
-def _micro_macro(accuracy: dict[str, float]) -> str:
-    return f"{100 * accuracy['micro']:.2f} / {100 * accuracy['macro']:.2f}"
-
-
-def _classes(split: dict[str, Any], class_names: Sequence[str]) -> Table:
-    accuracy, per_label = split["accuracy"], split["information"].get("per_label")
-    shares = np.stack([accuracy[rule]["per_class"] for rule in RULES], -1)
+def _classes(split: SplitResults, class_names: Sequence[str]) -> Table:
+    columns: list[ClassColumn] = split.by_class()
     shown = np.arange(len(class_names))
     title = "test accuracy by class, %"
     if len(class_names) > _MOST_CLASSES:
-        shown = np.argsort(shares.min(-1), kind="stable")[:_MOST_CLASSES]
+        shares = [column.values for column in columns if column.unit == "percent"]
+        lowest = np.stack(shares, -1).min(-1)
+        shown = np.argsort(lowest, kind="stable")[:_MOST_CLASSES]
         title += f", the {_MOST_CLASSES} lowest of {len(class_names)}"
-    columns = ["class", *(f"{rule} rule" for rule in RULES)]
-    if per_label:
-        columns += ["I(X; Y), nats", "H(Y)"]
     rows = []
     for index in shown:
-        cells = [percent(x) for x in shares[index]]
-        if per_label:
-            cells.append(_with_error(per_label[index]))
-            cells.append(_number(split["information"]["label_entropies"][index]))
-        rows.append((class_names[index], *cells))
-    return Table(title, columns, rows)
+        row = [class_names[index]]
+        for column in columns:
+            error = None if column.errors is None else column.errors[index]
+            row.append(_show(column.values[index], error, column.unit))
+        rows.append(row)
+    return Table(title, ("class", *(column.title for column in columns)), rows)
 
 
-def _localization(figures: dict[str, Any], paper: dict[str, Any]) -> Table:
-    """The rows of Tables 4, 6 and 7, and gentler rules beside them."""
-    maps = figures["maps"]
-    known = [name for name in _LOCALIZATION if name in next(iter(maps.values()))]
-    notes = [f"boxes at threshold {figures['threshold']:g} meet a true one at IoU 0.5"]
+def _localization(found: LocalizationResult, published: Published | None) -> Table:
+    """Returns the rows of Tables 4, 6 and 7, with gentler rules beside them."""
+    first = next(iter(found.maps.values()))
+    known = [name for name in _LOCALIZATION if getattr(first, name) is not None]
+    notes = [f"boxes at threshold {found.threshold:g} meet a true one at IoU 0.5"]
     if "cell" in known:
         notes.append("cell: the digit's half of the image, at the best threshold")
-    if "top5" in figures["classification"]:
-        ours = " / ".join(map(percent, figures["classification"].values()))
+    if "top5" in found.classification:
+        ours = " / ".join(map(percent, found.classification.values()))
         notes.append(f"classification, top-1 / top-5: {ours}")
-        if paper:
-            notes[-1] += ", paper's {:.2f} / {:.2f}".format(*paper["classification"])
+        if published:
+            notes[-1] += ", paper's {:.2f} / {:.2f}".format(*published.classification)
     rows = []
-    for name, row in maps.items():
-        rows.append((TITLES[name], *(percent(row[key]) for key in known)))
-        if paper:  # GT-known and Top-1
-            published = [f"{value:.2f}" for value in paper[name]]
-            blank = [""] * (len(known) - len(published))
-            rows.append(("  paper's", *published, *blank))
-    title = f"test localization of {figures['num_labels']:,} labels, %"
-    if figures["num_labels"] < figures["num_images"]:  # some have no true box
-        title = title.replace("labels", f"of {figures['num_images']:,} images")
+    for name, accuracy in found.maps.items():
+        cells = (percent(getattr(accuracy, field)) for field in known)
+        rows.append((MAPS[name].title, *cells))
+        if published and name in published.maps:  # GT-known and Top-1
+            theirs = [f"{value:.2f}" for value in published.maps[name]]
+            blank = [""] * (len(known) - len(theirs))
+            rows.append(("  paper's", *theirs, *blank))
+    title = f"test localization of {found.num_labels:,} labels, %"
+    if found.num_labels < found.num_images:  # some have no true box
+        title = title.replace("labels", f"of {found.num_images:,} images")
+    heads = ("map", *(_LOCALIZATION[name] for name in known))
+    return Table(title, heads, rows, ("; ".join(notes),))
+
+
+def _table_8(ablation: AblationResult, published: Published | None) -> Table:
+    """Returns what the region and the subtraction add, each alone, as in Table 8."""
+    theirs = published.ablation if published else {}
+    rows = []
+    for key, cells in ablation_cells(ablation).items():
+        map_name, has_region = TABLE_8[key]
+        row = [str(ablation.region if has_region else 1)]
+        row += ["no" if map_name == "cam" else "yes", *map(percent, cells.values())]
+        if theirs:  # Table 8 has no row for both
+            row += [f"{value:.2f}" for value in theirs.get(key, ())] or ["", ""]
+        rows.append(row)
+    heads = ("R", "subtraction", "GT-known", "Top-1", "paper's GT-known", "Top-1")
+    threshold = f"{ablation.threshold:g}"
     return Table(
-        title,
-        ("map", *(_LOCALIZATION[name] for name in known)),
+        f"region R and subtraction, boxes at threshold {threshold}, %",
+        heads if theirs else heads[:4],
         rows,
-        ("; ".join(notes),),
     )

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: they are written as one, and checked when they are read."""
+"""Checkpoints of a run, written as a whole and checked when they are read."""
 
 import contextlib
 import hashlib
@@ -17,28 +17,28 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from mi_classifier import parallel
-from mi_classifier.errors import UserError
+from mi_classifier.errors import UserError, reason_of
 from mi_classifier.storage.files import hash_text
 
 FOLDER = "checkpoints"
-UNFINISHED = "*.orbax-checkpoint-tmp*"  # what a kill may leave in it
-_LOG = "log"  # of a checkpoint: the metrics so far, and hashes of the other items
+UNFINISHED = "*.orbax-checkpoint-tmp*"  # pattern of what a kill may leave in it
+_LOG = "log"  # the item with the metrics so far and the hashes of the other items
 
 
 class Checkpoints:
-    """The checkpoints of a run: its latest state and its best variables, together.
+    """A context manager for the latest state and the best variables of a run.
 
-    Both are items of one Orbax step, so that they are written as one, with a hash of
-    each; the two latest steps are kept. Leaving the context, even by an exception,
-    writes what `save_soon` has put off and waits until it is on disk. What cannot be
-    written, as to a full disk, is a `UserError` there and then, or at the next save.
+    Both are items of one Orbax step, so that they are written as a whole, with a hash
+    of each. The two latest steps are kept. When the context is left, even by an
+    exception, it writes what `save_soon` has put off and waits until it is on disk. If
+    the disk is full, that or the next save raises a `UserError`.
     """
 
     def __init__(self, workdir: Path) -> None:
         self._folder = workdir.absolute() / FOLDER
         if self._folder.exists() and not self._folder.is_dir():
-            raise UserError(f"{self._folder} is a file, not a folder")
-        # Every process reads, the first alone writes, and none waits for another.
+            raise UserError(f"{self._folder} is a file, not a folder; remove it")
+        # All processes read, only the first one writes, and none waits for another.
         process = jax.process_index()
         alone = ocp.options.MultiprocessingOptions(
             primary_host=process,
@@ -61,7 +61,7 @@ class Checkpoints:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        with self._told():
+        with self._failures_told():
             try:
                 self._save_pending()
             finally:
@@ -75,25 +75,25 @@ class Checkpoints:
         rows: Sequence[Mapping[str, float]],
         seconds: float,
     ) -> None:
-        """Writes them in the background, unless the last time was just now.
+        """Writes a checkpoint in the background, or puts it off.
 
         Args:
-          step: the state's, larger than that of any earlier call.
-          state: a tree of arrays that nobody donates.
-          best: another one.
-          rows: of the metrics so far.
-          seconds: since the last write, before which they are only kept in mind.
+          step: the step of the state, larger than in any earlier call.
+          state: a tree of arrays that are not donated to a compiled function.
+          best: another such tree.
+          rows: the rows of the metrics so far.
+          seconds: time since the last write before which this one is put off.
         """
         if not parallel.is_first():
             return
         self._pending = step, {"state": state, "best": best}, list(rows)
         if time.monotonic() - self._saved_at >= seconds:
-            with self._told():
+            with self._failures_told():
                 self._save_pending()
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """What cannot be written is told in one line."""
+    def _failures_told(self) -> Iterator[None]:
+        """Turns an error of the disk into a `UserError`."""
         try:
             yield
         except (OSError, ValueError) as error:
@@ -101,18 +101,18 @@ class Checkpoints:
                 raise
             reason = os.strerror(int(found[1]))
             raise UserError(
-                f"{self._folder}: cannot be written: {reason}; what was saved stays, "
-                "and the same command goes on"
+                f"{self._folder}: cannot be written: {reason}; earlier checkpoints "
+                "are kept; make room, and run the same command again to resume"
             ) from error
 
     def _save_pending(self) -> None:
         if self._pending is None:
             return
         (step, items, rows), self._pending = self._pending, None
-        for damaged in self._damaged:  # what is older than a step cannot be written
+        for damaged in self._damaged:  # Orbax writes no step older than these
             self._manager.delete(damaged)
         self._damaged = []
-        # Orbax would want arrays of all processes, and the hashes want them here.
+        # Orbax expects arrays of all processes, and the hashes need them on the host.
         items = jax.tree.map(np.asarray, items)
         arguments = {k: ocp.args.StandardSave(tree) for k, tree in items.items()}
         log = {"hashes": {k: _hash(tree) for k, tree in items.items()}, "rows": rows}
@@ -125,9 +125,9 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def restore(self, **templates: Any) -> dict[str, Any]:
-        """Restores items of the latest checkpoint onto the devices there are now.
+        """Restores items of the latest checkpoint onto the present devices.
 
-        One that is damaged is told of, and the one before is taken.
+        If it is damaged, the previous checkpoint is used, with a warning.
 
         Args:
           **templates: `state` or `best` or both, trees of arrays or shapes.
@@ -136,7 +136,7 @@ class Checkpoints:
           The items, and the "rows" of the metrics until then.
 
         Raises:
-          UserError: there is no checkpoint, or none that fits the template.
+          UserError: there is no checkpoint, or none that fits the templates.
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         if not steps:
@@ -145,17 +145,17 @@ class Checkpoints:
         for step in steps:
             try:
                 return self._restore(step, templates)
-            except Exception as error:  # noqa: BLE001, readers of damage raise anything
+            except Exception as error:  # noqa: BLE001 (damage may raise anything)
                 if not (self._folder / str(step)).exists():
-                    # A training has replaced it in the meantime.
+                    # A training process has replaced it in the meantime.
                     self._manager.reload()
                     return self.restore(**templates)
-                reasons.append(" ".join(str(error).split())[:200])
+                reasons.append(reason_of(error)[:200])
                 self._damaged.append(step)
             if step != steps[-1]:
                 print(
                     f"warning: {self._folder / str(step)} is damaged "
-                    f"({reasons[-1]}); the checkpoint before it is taken",
+                    f"({reasons[-1]}); the previous checkpoint is used",
                     file=sys.stderr,
                 )
         raise UserError(
@@ -186,7 +186,7 @@ def _hash_json(value: Any) -> str:
 
 
 def _hash(tree: Any) -> str:
-    """Returns a hash of the arrays of a tree and of their names."""
+    """Returns a hash of the names and the arrays of a tree."""
     whole = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.ascontiguousarray(leaf)
@@ -197,12 +197,12 @@ def _hash(tree: Any) -> str:
 
 
 def best_item(variables: Any, epoch: int = 0, score: float = -np.inf) -> dict[str, Any]:
-    """Returns what is kept of the best epoch so far.
+    """Returns the "best" item of a checkpoint: the best epoch so far.
 
     Args:
-      variables: the model's parameters and batch statistics after it.
-      epoch: counted from 1; 0 before the first.
-      score: of the validation split, by which it is the best.
+      variables: the model's parameters and batch statistics after that epoch.
+      epoch: its number, from 1; 0 before the first.
+      score: its score on the validation split.
     """
     return {
         "variables": variables,
@@ -218,10 +218,10 @@ def restore_best(
 
     Args:
       workdir: the run's folder.
-      variables: the shapes of the model's.
+      variables: the shapes of the model's variables.
 
     Returns:
-      A `best_item`, and the rows of the metrics, of all epochs so far.
+      A `best_item`, and the metrics of all epochs so far, one row each.
 
     Raises:
       UserError: there is no checkpoint, or it is damaged or of another model.
@@ -233,15 +233,15 @@ def restore_best(
 
 
 def has_checkpoint(workdir: Path) -> bool:
-    """Returns whether a run has got as far as a checkpoint."""
+    """Returns whether a run has a checkpoint."""
     return any(path.name.isdigit() for path in (workdir / FOLDER).glob("*"))
 
 
 def check_has_checkpoint(workdir: Path) -> None:
-    """Checks that a run has got as far as a checkpoint.
+    """Checks that a run has a checkpoint.
 
     Raises:
-      UserError: it has not.
+      UserError: it has none.
     """
     if not has_checkpoint(workdir):
         raise _no_checkpoint(workdir)

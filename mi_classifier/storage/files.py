@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and that tell whether they were changed."""
+"""Whole-or-nothing writes, JSON, files that tell if they were changed, and locks."""
 
 import contextlib
 import hashlib
@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +15,26 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from mi_classifier import parallel
-from mi_classifier.errors import UserError
+from mi_classifier.errors import UserError, disk_errors_told
 
-TEMPORARY = ".tmp"  # what files that are being written end in
+TEMPORARY = ".tmp"  # suffix of files that are being written
 
 
 def write_with(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` make a file that appears whole or not at all.
+    """Writes a file so that it appears whole or not at all.
 
-    Of several processes the first alone writes.
+    If several processes share a run, only the first one writes.
 
     Args:
-      path: of the file; its folder is made if need be.
-      write: writes to the path that it is given.
+      path: the file; its folder is made if need be.
+      write: writes the content to the path that it gets.
 
     Raises:
-      UserError: the folder cannot be written to.
+      UserError: the file cannot be written.
     """
     if not parallel.is_first():
         return
-    try:
+    with disk_errors_told(path, "written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
         try:
@@ -44,44 +44,33 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a UTF-8 file whole or not at all, making its folder if need be.
-
-    Raises:
-      UserError: the folder cannot be written to.
-    """
-    # Names of files are not always text: their bytes are written as they are.
-    content = text.encode("utf-8", "surrogateescape")
-    write_with(path, lambda temporary: temporary.write_bytes(content))
+    """Writes a UTF-8 file as `write_with` does."""
+    write_with(path, lambda temporary: temporary.write_bytes(_encode(text)))
 
 
 def append_text(path: Path, text: str) -> None:
-    """Appends to a UTF-8 file; a kill may cut what it appends.
+    """Appends to a UTF-8 file; a kill may leave only the start of `text`.
 
     Raises:
-      UserError: it cannot be written to.
+      UserError: the file cannot be written.
     """
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+    with disk_errors_told(path, "written"), path.open("a", encoding="utf-8") as file:
+        file.write(text)
 
 
 def write_hashed(path: Path, text: str) -> None:
     """Writes a UTF-8 file as `write_text` does, and its hash beside it.
 
     Raises:
-      UserError: the folder cannot be written to.
+      UserError: the file cannot be written.
     """
     note = _note_of(path)
-    # A kill between the two leaves the old file, whose hash is noted as well; a damaged
-    # one's is not.
-    old = [_hash(path)] if path.is_file() else []
+    # A kill between the two writes leaves the old file, so the note keeps its hash too,
+    # unless the old file is damaged.
+    old = [_hash(path.read_bytes())] if path.is_file() else []
     noted = _hashes(note)
     digests = [digest for digest in old if digest in noted or not noted]
     write_text(note, "".join(f"{each}\n" for each in [*digests, hash_text(text)]))
@@ -89,15 +78,15 @@ def write_hashed(path: Path, text: str) -> None:
 
 
 def read_hashed(path: Path, remedy: str) -> str:
-    """Reads a file that `write_hashed` wrote, or somebody else, without a hash.
+    """Reads a file that `write_hashed` wrote, or one without a hash.
 
     Args:
-      path: of the file.
-      remedy: what to do about a damaged one.
+      path: the file.
+      remedy: what to do if it is damaged; it ends the message.
 
     Raises:
-      FileNotFoundError: there is none.
-      UserError: it cannot be read, or is not what was written.
+      FileNotFoundError: there is no such file.
+      UserError: the file cannot be read, or its content does not match its hash.
     """
     try:
         content = path.read_bytes()
@@ -106,7 +95,7 @@ def read_hashed(path: Path, remedy: str) -> str:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error}; {remedy}") from error
     noted = _hashes(_note_of(path))
-    if noted and hashlib.sha256(content).hexdigest() not in noted:
+    if noted and _hash(content) not in noted:
         raise UserError(
             f"{path}: not what was written; {remedy}, or, if you changed it, remove "
             f"{_note_of(path)}"
@@ -115,32 +104,32 @@ def read_hashed(path: Path, remedy: str) -> str:
 
 
 def may_be(path: Path, text: str) -> bool:
-    """Returns whether a file that is gone may have held a text, by its hash."""
+    """Returns whether `text` matches the recorded hash of a missing file, if any."""
     noted = _hashes(_note_of(path))
     return not noted or hash_text(text) in noted
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """Reads an object of JSON as `read_hashed` reads text.
+    """Reads a JSON object as `read_hashed` reads text.
 
     Raises:
-      UserError: there is no such file, or it is damaged.
+      UserError: the file is missing or damaged, or holds no JSON object.
     """
     try:
         value = json.loads(read_hashed(path, remedy))
     except FileNotFoundError:
-        raise UserError(f"{path}: is not there; {remedy}") from None
+        raise UserError(f"{path}: is missing; {remedy}") from None
     except UserError:
         raise
     except ValueError as error:
         raise UserError(f"{path}: cannot be read: {error}; {remedy}") from error
     if not isinstance(value, dict):
-        raise UserError(f"{path}: not an object of JSON; {remedy}")
+        raise UserError(f"{path}: not a JSON object; {remedy}")
     return value
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """Returns strict JSON: arrays as lists, NaN and infinity as null."""
+    """Returns strict JSON: arrays become lists, NaN and infinity become null."""
     return json.dumps(_plain(value), indent=indent, allow_nan=False) + "\n"
 
 
@@ -155,12 +144,27 @@ def _plain(value: Any) -> Any:
 
 
 def hash_text(text: str) -> str:
-    """Returns the sha256 of a text in UTF-8."""
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+    """Returns the SHA-256 of a text in UTF-8."""
+    return _hash(_encode(text))
 
 
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def hash_file(path: Path, algorithm: str = "sha256") -> str:
+    """Returns the hash of a file's content, read part by part.
+
+    Raises:
+      UserError: the file cannot be read.
+    """
+    with disk_errors_told(path, "read"), path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _encode(text: str) -> bytes:
+    # File names may hold bytes that are no UTF-8; they are written as they are.
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _note_of(path: Path) -> Path:
@@ -168,32 +172,31 @@ def _note_of(path: Path) -> Path:
 
 
 def _hashes(note: Path) -> list[str]:
-    try:
-        return note.read_text("ascii", "replace").split() or ["none"]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise UserError(f"{note}: cannot be read: {error.strerror}") from error
+    """Returns the recorded hashes; a damaged record matches no content."""
+    with disk_errors_told(note, "read"):
+        try:
+            return note.read_text("ascii", "replace").split() or ["none"]
+        except FileNotFoundError:
+            return []
 
 
 @contextlib.contextmanager
 def hold(
     lock: Path, refusal: str = "", waiting: str = "", leftovers: Sequence[str] = ()
 ) -> Iterator[None]:
-    """Keeps other processes out, as long as this one lives.
+    """Holds a lock; the system releases it when this process ends, even by a kill.
 
     Args:
-      lock: a file, made if need be.
-      refusal: what to say where another process holds it; "" to wait for it.
-      waiting: what to print before that.
-      leftovers: patterns of what kills may have left in the lock's folder, and nobody
-        but the holder makes; it is removed.
+      lock: the lock file; it and its folder are made if need be.
+      refusal: the error if another process holds the lock; "" to wait for it.
+      waiting: what to print before waiting.
+      leftovers: patterns of files and folders beside the lock that only its holder
+        makes; what killed processes have left of them is removed.
 
     Raises:
-      UserError: another process holds it, or the folder cannot be written to.
+      UserError: another process holds the lock, or the folder cannot be written to.
     """
-    # The system lets go of it whatever ends the process.
-    held = FileLock(lock, mode=0o666)  # a folder may be several users'
+    held = FileLock(lock, mode=0o666)  # several users may share the folder
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -207,19 +210,14 @@ def hold(
         where = error.filename or lock.parent
         raise UserError(f"{where}: cannot be written: {error.strerror}") from error
     try:
-        for pattern in leftovers:
-            _remove(lock.parent.glob(pattern))
+        for path in (p for pattern in leftovers for p in lock.parent.glob(pattern)):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    path.unlink()
         yield
     finally:
-        with contextlib.suppress(OSError):  # whoever waits for it takes a new one
+        with contextlib.suppress(OSError):  # a waiting process makes a new file
             lock.unlink()
         held.release()
-
-
-def _remove(paths: Iterable[Path]) -> None:
-    for path in paths:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                path.unlink()

@@ -1,35 +1,38 @@
 """The folder of a run: config.json, data.json, checkpoints/, evaluation/, and logs."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from ml_collections import ConfigDict
 
-from mi_classifier import parallel
-from mi_classifier.storage import checkpoints, files
 from mi_classifier import config as configs
+from mi_classifier import parallel
 from mi_classifier.errors import UserError
+from mi_classifier.storage import checkpoints, files
 
 CONFIG = "config.json"
-_DATA = "data.json"
+DATA = "data.json"
+VERSION = "0.2.0"  # the version of mi_classifier that gave data.json its present form
 
 
 def check_free_for(config: ConfigDict, workdir: Path) -> None:
     """Checks that a folder is a workdir of `config`, or may become one.
 
-    How a run is evaluated may change after it was trained.
+    Fields that only the evaluation uses may differ.
 
     Raises:
-      UserError: it is that of another config, naming the fields that differ; or a
-        file, or holds checkpoints of an unknown config.
+      UserError: the folder holds a run of another config (the message names the fields
+        that differ) or checkpoints of an unknown one, or it is a file.
     """
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"--workdir: {workdir} is a file, not a folder")
     if not (workdir / CONFIG).exists():
         if (workdir / checkpoints.FOLDER).exists():
-            raise UserError(f"{workdir}: has checkpoints but no {CONFIG}")
+            raise UserError(
+                f"{workdir}: has checkpoints but no {CONFIG}; restore it, or give "
+                "another --workdir"
+            )
         return
     if differing := configs.training_differences(config, load_config(workdir)):
         raise UserError(
@@ -39,10 +42,10 @@ def check_free_for(config: ConfigDict, workdir: Path) -> None:
 
 
 def open_for(config: ConfigDict, workdir: Path) -> None:
-    """Makes a folder that is free for `config` its workdir.
+    """Makes a folder the workdir of `config`.
 
     Raises:
-      UserError: as `check_free_for`, or it cannot be written to.
+      UserError: as `check_free_for`, or the folder cannot be written to.
     """
     check_free_for(config, workdir)
     path = workdir / CONFIG
@@ -50,47 +53,75 @@ def open_for(config: ConfigDict, workdir: Path) -> None:
         files.write_hashed(path, configs.to_json(config))
 
 
-def check_data(workdir: Path, fingerprints: dict[str, str]) -> None:
-    """Checks that a run meets the data that it started with, which are noted first.
+def check_data(
+    workdir: Path,
+    fingerprints: dict[str, str],
+    of_arrays: Callable[[], dict[str, str]] | None = None,
+) -> None:
+    """Checks that a run still has the data that it started with.
+
+    The first call on a workdir records the data in data.json.
 
     Args:
       workdir: the run's folder.
       fingerprints: a hash of each split.
+      of_arrays: returns the hashes that version 0.1 recorded; called only for a workdir
+        of that version whose hashes differ from `fingerprints`.
 
     Raises:
-      UserError: other data, naming the splits that differ.
+      UserError: the data differ; the message names the splits.
     """
-    path = workdir / _DATA
+    path = workdir / DATA
     if not path.exists():
-        text = files.to_json(fingerprints, indent=2)
-        if not files.may_be(path, text):
+        text = files.to_json({"version": VERSION, "splits": fingerprints}, indent=2)
+        if not files.may_be(path, text) and not (
+            of_arrays and files.may_be(path, files.to_json(of_arrays(), indent=2))
+        ):
             raise UserError(
-                f"{path}: is gone, and the run started with other data; bring those "
-                "back, or give another --workdir"
+                f"{path}: is missing, and the run started with other data; restore "
+                "that data, or give another --workdir"
             )
         files.write_hashed(path, text)
         return
-    noted = files.read_json(path, "bring it back, or train in another --workdir")
-    differing = [name for name in fingerprints if noted.get(name) != fingerprints[name]]
-    if differing:
+    remedy = "restore it from a backup, or train in another --workdir"
+    noted = files.read_json(path, remedy)
+    is_new = "version" in noted
+    hashes = noted.get("splits") if is_new else noted
+    if not isinstance(hashes, dict):
+        raise UserError(f"{path}: lists no splits; {remedy}")
+
+    def differing(found: dict[str, str]) -> list[str]:
+        return [name for name in found if hashes.get(name) != found[name]]
+
+    names = differing(fingerprints)
+    if names and of_arrays and not is_new:
+        names = differing(of_arrays())
+    if not names:
+        return
+    if is_new:
         raise UserError(
-            f"{workdir}: the run started with other data ({', '.join(differing)}); "
-            "bring those back, or give another --workdir"
+            f"{workdir}: the run started with other data ({', '.join(names)}); restore "
+            "that data, or give another --workdir"
         )
+    raise UserError(
+        f"{workdir}: written by version 0.1 or with other data ({', '.join(names)}); "
+        "train again in another --workdir, or evaluate this one with version 0.1"
+    )
 
 
 def load_config(workdir: Path) -> ConfigDict:
-    """Reads the config of a workdir.
+    """Reads the config of a workdir, also of one that version 0.1 wrote.
 
     Raises:
-      UserError: there is none, or it cannot be read.
+      UserError: there is no config, or it cannot be read.
     """
     path = workdir / CONFIG
     if not workdir.is_dir():
         what = "is a file, not a folder" if workdir.exists() else "does not exist"
         raise UserError(f"--workdir: {workdir} {what}")
     try:
-        return configs.from_json(files.read_hashed(path, "bring it back"))
+        text = files.read_hashed(path, "restore it from a backup")
+        return configs.upgrade(configs.from_json(text))
     except UserError:
         raise
     except FileNotFoundError:
@@ -101,29 +132,11 @@ def load_config(workdir: Path) -> ConfigDict:
         raise UserError(f"{path}: cannot be read: {error}") from error
 
 
-def read_cross_fit(workdir: Path) -> dict[str, Any]:
-    """Reads the figures of a cross-fit, and checks the rest of what it wrote.
-
-    Raises:
-      UserError: it has not ended yet, or is damaged.
-    """
-    folder = workdir / "evaluation"
-    if not (folder / "metrics.json").exists():
-        raise UserError(f"{workdir}: no estimate yet; run train.py on it first")
-    remedy = f"remove {folder}, and train again"
-    figures = files.read_json(folder / "metrics.json", remedy)
-    try:
-        files.read_hashed(folder / "predictions.csv", remedy)
-    except FileNotFoundError:
-        raise UserError(f"{folder}: predictions.csv is gone; {remedy}") from None
-    return figures
-
-
 @contextlib.contextmanager
 def hold(workdir: Path) -> Iterator[None]:
-    """Keeps other runs out of a workdir, as long as this one lives.
+    """Keeps other runs out of a workdir until the context is left.
 
-    Of several processes that share a run the first holds it for all.
+    If several processes share a run, the first one holds the workdir for all.
 
     Raises:
       UserError: another run holds it, or it cannot be written to.
@@ -141,6 +154,6 @@ def hold(workdir: Path) -> Iterator[None]:
         with files.hold(workdir / ".lock", refusal=refusal, leftovers=leftovers):
             yield
     finally:
-        if not existed:
-            with contextlib.suppress(OSError):  # unless a mistake has left it empty
+        if not existed:  # remove it again if an error has left it empty
+            with contextlib.suppress(OSError):
                 workdir.rmdir()

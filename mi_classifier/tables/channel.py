@@ -13,21 +13,21 @@ FLIPS = (0.0, 0.1, 0.3, 0.5, 0.7)
 
 def table_channel(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
     """Mutual information of MNIST images and labels of known noise."""
-    from mi_classifier.evaluation import figures as drawing
+    from mi_classifier.reporting import figures
 
     configs_of = {}
     for seed in range(options.seeds):
         for flip in FLIPS:
-            config = reruns.config("mnist_channel.py", seed, options)
+            config = reruns.config("mnist_channel", seed, options)
             config.data.update(flip_probability=flip, seed=seed)
             configs_of[options.root / f"flip{flip:g}" / f"seed{seed}"] = config
     cells: dict[str, Any] = {}
     for flip, of_flip in reruns.gather(configs_of, _name_of, options).items():
         for run in of_flip:
-            test = run.figures["splits"]["test"]["information"]
+            test = run.results["splits"]["test"]["information"]
             cells.setdefault(flip, []).append(
                 {
-                    "truth": run.figures["true_mutual_information"],
+                    "truth": run.results["true_mutual_information"],
                     "label_entropy": test["label_entropy"],
                     **test["mutual_information"],
                 }
@@ -45,8 +45,8 @@ def table_channel(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]
         for name, key in (("truth", "truth"), ("ours", "nats"))
     }
     flips = [float(flip) for flip in cells]
-    figure = drawing.curves({"MNIST through a noise channel": values}, flips, "P(flip)")
-    drawing.save(figure, options.root.with_name("channel.png"))
+    figure = figures.curves({"MNIST through a noise channel": values}, flips, "P(flip)")
+    figures.save(figure, options.root.with_name("channel.png"))
     columns = (
         "P(flip)",
         "H(Y')",

@@ -12,16 +12,8 @@ from mi_classifier.reporting.table import (
     seeds_note,
 )
 from mi_classifier.tables import reruns
+from mi_classifier.tables.published import TABLE_3, TABLE_3_CUB
 
-# Micro and macro accuracy in percent; softmax, PC-softmax.
-PAPER_3 = {
-    "balanced": {"micro": (97.95, 97.91), "macro": (97.95, 97.91)},
-    "unbalanced": {"micro": (96.81, 96.86), "macro": (95.05, 96.30)},
-}
-PAPER_3_CUB = {
-    "balanced": {"micro": (89.23, 89.18), "macro": (89.21, 89.16)},
-    "unbalanced": {"micro": (89.21, 89.73), "macro": (84.63, 87.69)},
-}
 LOSSES = ("softmax", "pc_softmax")
 NAMES = {"softmax": "softmax", "pc_softmax": "PC-softmax"}
 
@@ -29,13 +21,13 @@ NAMES = {"softmax": "softmax", "pc_softmax": "PC-softmax"}
 def table_3(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
     """Accuracy on balanced and unbalanced MNIST, softmax against PC-softmax."""
     test_sets = {"authors_test": "authors'", "test": "standard"}
-    return _table(options, "MNIST", "mnist.py", PAPER_3, test_sets)
+    return _table(options, "MNIST", "mnist", TABLE_3, test_sets)
 
 
 def table_3_cub(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
     """The same on CUB-200-2011."""
     test_sets = {"test": "half of the official"}
-    return _table(options, "CUB-200-2011", "cub_inception.py", PAPER_3_CUB, test_sets)
+    return _table(options, "CUB-200-2011", "cub_inception", TABLE_3_CUB, test_sets)
 
 
 def _table(
@@ -55,7 +47,7 @@ def _table(
         for loss in LOSSES
     }
     cells = {
-        f"{name},{split}": [run.figures["splits"][split]["accuracy"] for run in runs]
+        f"{name},{split}": [run.results["splits"][split]["accuracy"] for run in runs]
         for name, runs in reruns.gather(wanted, _name_of, options).items()
         for split in test_sets
     }

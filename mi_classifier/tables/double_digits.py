@@ -4,16 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from mi_classifier.activation_maps import TITLES
+from mi_classifier.activation_maps import MAPS
 from mi_classifier.reporting.table import Table, column, mean_deviation, seeds_note
 from mi_classifier.tables import reruns
+from mi_classifier.tables.published import TABLE_5, TABLE_5_LOCALIZATION
 
-# Accuracy by digit in percent, and localization accuracy, by a rule not stated.
-PAPER_5 = {
-    "sigmoid": (100, 84, 86, 94, 89, 87, 87, 86, 100, 100),
-    "pc_sigmoid": (100,) * 10,
-}
-PAPER_LOCALIZATION = {"cam": 91, "info_cam": 98}
 LOSSES = {"sigmoid": "sigmoid", "pc_sigmoid": "PC-sigmoid"}
 _RULES = {
     "gt_known": "ink",
@@ -32,15 +27,13 @@ def table_5(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
         for loss in LOSSES
     }
     configs_of = {
-        workdir: reruns.config(
-            f"double_mnist.py:{loss}", reruns.seed_of(workdir), options
-        )
+        workdir: reruns.config(f"double_mnist:{loss}", reruns.seed_of(workdir), options)
         for workdir, loss in keys.items()
     }
     names = ("accuracy", "information", "localization")
     runs = reruns.gather(configs_of, lambda config: config.loss, options)
     cells = {
-        loss: [{n: run.figures["splits"]["test"][n] for n in names} for run in of_loss]
+        loss: [{n: run.results["splits"]["test"][n] for n in names} for run in of_loss]
         for loss, of_loss in runs.items()
     }
     return [_accuracy_table(cells), _localization_table(cells)], cells
@@ -49,7 +42,7 @@ def table_5(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
 def _accuracy_table(cells: dict[str, Any]) -> Table:
     def shares(loss: str, rule: str, kind: str = "per_class") -> np.ndarray:
         """`[S]` of S seeds, of a digit each `[S, 10]`."""
-        shape = (0, len(PAPER_5[loss])) if kind == "per_class" else (0,)
+        shape = (0, len(TABLE_5[loss])) if kind == "per_class" else (0,)
         runs = [run["accuracy"][rule][kind] for run in cells.get(loss, [])]
         return 100 * np.array(runs) if runs else np.zeros(shape)
 
@@ -60,7 +53,7 @@ def _accuracy_table(cells: dict[str, Any]) -> Table:
         shares("pc_sigmoid", "balanced"),
     ]
     rows = []
-    for digit, published in enumerate(zip(*PAPER_5.values(), strict=True)):
+    for digit, published in enumerate(zip(*TABLE_5.values(), strict=True)):
         row = [str(digit), *(mean_deviation(v[:, digit], ".2f") for v in values)]
         rows.append([*row, "/".join(f"{v:.0f}" for v in published)])
     means = [mean_deviation(v.mean(1), ".2f") for v in values]
@@ -90,11 +83,11 @@ def _accuracy_table(cells: dict[str, Any]) -> Table:
 def _localization_table(cells: dict[str, Any]) -> Table:
     rows = []
     for loss, title in LOSSES.items():
-        for name, map_title in TITLES.items():
+        for name, entry in MAPS.items():
             runs = [r["localization"]["maps"][name] for r in cells.get(loss, [])]
-            row = [f"{map_title}, {title}"]
+            row = [f"{entry.title}, {title}"]
             row += [mean_deviation(100 * column(runs, rule), ".1f") for rule in _RULES]
-            published = PAPER_LOCALIZATION.get(name)
+            published = TABLE_5_LOCALIZATION.get(name)
             shown = loss == "pc_sigmoid" and published is not None
             rows.append([*row, f"{published}" if shown else ""])
     threshold = next(iter(cells.values()))[0]["localization"]["threshold"]

@@ -5,9 +5,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mi_classifier import evaluation
-from mi_classifier.activation_maps import TITLES
-from mi_classifier.evaluation import summary
+from mi_classifier.activation_maps import MAPS
+from mi_classifier.evaluation import load_net
+from mi_classifier.reporting import summary
 from mi_classifier.reporting.table import (
     Table,
     column,
@@ -15,17 +15,18 @@ from mi_classifier.reporting.table import (
     p_value,
     seeds_note,
 )
+from mi_classifier.reporting.writing import evaluate_and_write
 from mi_classifier.storage.files import read_json
-from mi_classifier.tables import reruns
-from mi_classifier.tables.reruns import Run
+from mi_classifier.tables import published, reruns
+from mi_classifier.tables.reruns import FinishedRun
 
 _DATA = {"cub200": "CUB-200-2011", "tiny_imagenet": "Tiny-ImageNet"}
 _NETS = {"vgg16_gap": "VGG16-GAP", "resnet50": "ResNet50"}
 _FILES = {
-    ("cub200", "vgg16_gap"): "cub_vgg.py",
-    ("cub200", "resnet50"): "cub_resnet.py",
-    ("tiny_imagenet", "vgg16_gap"): "tiny_imagenet_vgg.py",
-    ("tiny_imagenet", "resnet50"): "tiny_imagenet_resnet.py",
+    ("cub200", "vgg16_gap"): "cub_vgg",
+    ("cub200", "resnet50"): "cub_resnet",
+    ("tiny_imagenet", "vgg16_gap"): "tiny_imagenet_vgg",
+    ("tiny_imagenet", "resnet50"): "tiny_imagenet_resnet",
 }
 _ADL = ("plain", "adl")
 # Table 8 has only these.
@@ -38,16 +39,16 @@ def table_4(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
     tables = []
     for data, data_title in _DATA.items():
         rows = [
-            [_title(net, adl), map_title, *_map_cells(runs, name)]
+            [_title(net, adl), entry.title, *_map_cells(runs, name)]
             for net in _NETS
             for adl in _ADL
             if (runs := cells.get(f"{data},{net},{adl}"))
-            for name, map_title in TITLES.items()
+            for name, entry in MAPS.items()
         ]
         title = f"Table 4: localization on {data_title} in percent"
         columns = ("net", "map", "GT-known", "Top-1", "paper's", "p")
         tables += [Table(title, columns, rows, _notes(cells))] if rows else []
-    return tables, _figures(cells)
+    return tables, _results(cells)
 
 
 def table_6(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
@@ -63,16 +64,12 @@ def table_7(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
 def table_8(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
     """What the region and the subtraction bring, with and without ADL."""
     cells = _gather(options, _ABLATED)
-    rows, figures = [], {}
+    rows, cells_of = [], {}
     for name, runs in cells.items():
         data, net, adl = name.split(",")
-        ablations = [
-            summary.ablation_cells(ablation)
-            for run in runs
-            if (ablation := _ablation(run, options.collect))
-        ]
-        figures[name] = ablations
-        published = _paper(runs).get("ablation", {})
+        ablations = [c for run in runs if (c := _ablation(run, options.collect))]
+        cells_of[name] = ablations
+        theirs = _published(runs)
         for kind, (map_name, has_region) in summary.TABLE_8.items():
             row = [f"{_DATA[data]}, {_title(net, adl)}"]
             row += ["yes" if has_region else "no"]
@@ -80,13 +77,13 @@ def table_8(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
             for figure in ("gt_known", "top1"):
                 values = 100 * column([a[kind] for a in ablations], figure)
                 row.append(mean_deviation(values, ".2f"))
-            rows.append([*row, _pair(published.get(kind))])
+            rows.append([*row, _pair(theirs.ablation.get(kind) if theirs else None)])
     columns = ("", "R", "subtraction", "GT-known", "Top-1", "paper's")
     notes = [
         f"{seeds_note(cells)}. Ours are of the validation split, the paper's of test.",
         "The paper captions its second half, on Tiny-ImageNet, as CUB-200-2011.",
     ]
-    return [Table("Table 8: ablation, in percent", columns, rows, notes)], figures
+    return [Table("Table 8: ablation, in percent", columns, rows, notes)], cells_of
 
 
 def _one_set(
@@ -97,21 +94,22 @@ def _one_set(
     for name, runs in cells.items():
         _, net, adl = name.split(",")
         title = _title(net, adl)
-        of_test = [run.figures["splits"]["test"] for run in runs]
+        of_test = [run.results["splits"]["test"] for run in runs]
         shares = [t["localization"]["classification"] for t in of_test]
         row = [title]
         for top in ("top1", "top5"):
             row.append(mean_deviation(100 * column(shares, top), ".2f"))
         bounds = [t["information"]["mutual_information"] for t in of_test]
-        row += [_pair(_paper(runs).get("classification"))]
+        theirs = _published(runs)
+        row += [_pair(theirs.classification if theirs else None)]
         classification.append([*row, mean_deviation(column(bounds, "nats"), ".3f")])
-        for map_name, map_title in TITLES.items():
+        for map_name, entry in MAPS.items():
             maps = [t["localization"]["maps"][map_name] for t in of_test]
             gentle = [
                 mean_deviation(100 * column(maps, rule), ".2f")
                 for rule in ("pointing", "max_box_accuracy")
             ]
-            row = [title, map_title, *_map_cells(runs, map_name), *gentle]
+            row = [title, entry.title, *_map_cells(runs, map_name), *gentle]
             localization.append(row)
     tables = [
         Table(
@@ -135,12 +133,12 @@ def _one_set(
             _notes(cells),
         ),
     ]
-    return tables, _figures(cells)
+    return tables, _results(cells)
 
 
 def _gather(
     options: reruns.Options, pairs: Sequence[tuple[str, str]]
-) -> dict[str, list[Run]]:
+) -> dict[str, list[FinishedRun]]:
     """Runs are shared by the tables: they lie in a folder of their own."""
     root = options.root.with_name("localization")
     wanted = {}
@@ -162,40 +160,42 @@ def _title(net: str, adl: str) -> str:
     return f"{_NETS[net]}{', ADL' if adl == 'adl' else ''}"
 
 
-def _map_cells(runs: Sequence[Run], name: str) -> list[str]:
+def _map_cells(runs: Sequence[FinishedRun], name: str) -> list[str]:
     """GT-known and Top-1 of a map, the paper's, and whether it differs from CAM."""
-    maps = [run.figures["splits"]["test"]["localization"]["maps"] for run in runs]
+    maps = [run.results["splits"]["test"]["localization"]["maps"] for run in runs]
     values = {
         rule: 100 * column([m[name] for m in maps], rule)
         for rule in ("gt_known", "top1")
     }
     cells = [mean_deviation(value, ".2f") for value in values.values()]
-    cells.append(_pair(_paper(runs).get(name)))
+    theirs = _published(runs)
+    cells.append(_pair(theirs.maps.get(name) if theirs else None))
     cam = 100 * column([m["cam"] for m in maps], "gt_known")
     return [*cells, "" if name == "cam" else p_value(values["gt_known"], cam)]
 
 
-def _paper(runs: Sequence[Run]) -> dict[str, Any]:
-    return runs[0].config.get("paper", ConfigDict()).to_dict()
+def _published(runs: Sequence[FinishedRun]) -> summary.Published | None:
+    num_classes = len(runs[0].results["class_names"])
+    return published.localization(runs[0].config, num_classes)
 
 
 def _pair(values: Sequence[float] | None) -> str:
     return "/".join(f"{value:.2f}" for value in values) if values else ""
 
 
-def _ablation(run: Run, collect: bool) -> dict[str, Any] | None:
+def _ablation(run: FinishedRun, collect: bool) -> dict[str, Any] | None:
     """Reads the ablation of a run, made if it is missing and may be."""
     path = run.workdir / "evaluation" / "ablation.json"
     if not reruns.is_current(path, run.workdir):
         if collect:
             print(f"{run.workdir}: left out; run evaluate.py --ablation on it")
             return None
-        evaluation.evaluate(run.workdir, quiet=True, ablation=True)
-    figures = read_json(path, "remove it, and it is made anew")
-    return figures["splits"]["validation"]["ablation"]
+        net = load_net(run.workdir)
+        evaluate_and_write(net, published=None, quiet=True, ablation=True)
+    return read_json(path, "remove it, and it is made anew").get("table_8")
 
 
-def _notes(cells: dict[str, list[Run]]) -> list[str]:
+def _notes(cells: dict[str, list[FinishedRun]]) -> list[str]:
     note = (
         f"{seeds_note(cells)}; p of the two-sided Mann-Whitney U test of GT-known "
         "against CAM's, * below 0.05. The paper's: GT-known/Top-1 of localization, "
@@ -204,9 +204,9 @@ def _notes(cells: dict[str, list[Run]]) -> list[str]:
     return [note]
 
 
-def _figures(cells: dict[str, list[Run]]) -> dict[str, Any]:
+def _results(cells: dict[str, list[FinishedRun]]) -> dict[str, Any]:
     names = ("localization", "information", "accuracy")
     return {
-        name: [{n: run.figures["splits"]["test"][n] for n in names} for run in runs]
+        name: [{n: run.results["splits"]["test"][n] for n in names} for run in runs]
         for name, runs in cells.items()
     }

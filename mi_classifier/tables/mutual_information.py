@@ -10,39 +10,21 @@ from ml_collections import ConfigDict
 from mi_classifier.reporting.table import Table, column, mean_deviation, seeds_note
 from mi_classifier.storage.files import read_json, to_json, write_hashed
 from mi_classifier.tables import reruns
+from mi_classifier.tables.published import TABLE_2
 
 DIMS = (1, 2, 5, 10)
 _NEIGHBORS_EXAMPLES = 20_000  # at most, for nearest neighbors
 
-# Table 2: mutual information in nats, accuracy in percent.
-PAPER_2: dict[str, dict[str, tuple[float, ...]]] = {
-    "balanced": {
-        "monte_carlo": (1.03, 1.30, 1.54, 1.60),
-        "mine": (1.00, 1.22, 1.46, 1.54),
-        "softmax": (0.99, 1.28, 1.48, 1.54),
-        "softmax_accuracy": (74, 85, 94, 98),
-    },
-    "unbalanced": {
-        "monte_carlo": (1.02, 1.23, 1.44, 1.48),
-        "mine": (0.99, 1.17, 1.27, 1.22),
-        "softmax": (1.11, 1.31, 1.41, 1.36),
-        "pc_softmax": (0.96, 1.20, 1.31, 1.34),
-        "softmax_accuracy": (79, 87, 93, 95),
-        "pc_softmax_accuracy": (79, 88, 95, 96),
-    },
-}
 LOSSES = ("softmax", "pc_softmax")
 NAMES = {"softmax": "softmax", "pc_softmax": "PC-softmax"}
 
 
 def table_2(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
     """Mutual information of the Gaussian mixture, and every baseline."""
-    from mi_classifier.evaluation import figures as drawing
-
     keys = {
         options.root / classes / loss / f"D{dim}" / f"seed{seed}": (classes, loss, dim)
         for seed in range(options.seeds)
-        for classes, paper in PAPER_2.items()
+        for classes, paper in TABLE_2.items()
         for loss in LOSSES
         for dim in DIMS
         if loss in paper
@@ -50,7 +32,7 @@ def table_2(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
     configs_of = {}
     for workdir, (classes, loss, dim) in keys.items():
         config = reruns.config(
-            f"gmm.py:{classes},{loss}", reruns.seed_of(workdir), options
+            f"gmm:{classes},{loss}", reruns.seed_of(workdir), options
         )
         config.data.update(dim=dim, seed=config.seed, fresh=False)
         configs_of[workdir] = config
@@ -59,7 +41,7 @@ def table_2(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
     for name, runs in reruns.gather(configs_of, _name_of, options).items():
         classes, loss, _ = name.split(",")
         for run in runs:
-            test = run.figures["splits"]["test"]
+            test = run.results["splits"]["test"]
             row = {
                 "ours": test["information"]["mutual_information"]["nats"],
                 "monte_carlo": test["truth"]["mutual_information"]["nats"],
@@ -111,7 +93,7 @@ def _name_of(config: ConfigDict) -> str:
 
 def _own_cells(cells: dict[str, Any]) -> Iterator[tuple[str, int, list[dict]]]:
     """The classes, the dimension and the runs of the paper's own column."""
-    for classes in PAPER_2:
+    for classes in TABLE_2:
         for dim in DIMS:
             if runs := cells.get(f"{classes},{_own(classes)},{dim}"):
                 yield classes, dim, runs
@@ -120,7 +102,7 @@ def _own_cells(cells: dict[str, Any]) -> Iterator[tuple[str, int, list[dict]]]:
 def _information_table(cells: dict[str, Any], notes: Sequence[str]) -> Table:
     rows = []
     for classes, dim, runs in _own_cells(cells):
-        paper, index = PAPER_2[classes], DIMS.index(dim)
+        paper, index = TABLE_2[classes], DIMS.index(dim)
         row = [classes, str(dim), f"{column(runs, 'monte_carlo').mean():.4f}"]
         row += [_above_truth(runs, "ours"), _above_truth(runs, "mine")]
         published = (paper[_own(classes)][index], paper["mine"][index])
@@ -148,7 +130,7 @@ def _above_truth(runs: Sequence[dict[str, Any]], name: str) -> str:
 
 def _accuracy_table(cells: dict[str, Any]) -> Table:
     rows = []
-    for classes, paper in PAPER_2.items():
+    for classes, paper in TABLE_2.items():
         for loss in (loss for loss in LOSSES if loss in paper):
             for index, dim in enumerate(DIMS):
                 runs = cells.get(f"{classes},{loss},{dim}")
@@ -178,7 +160,7 @@ def _accuracy_table(cells: dict[str, Any]) -> Table:
     )
 
 
-def _baselines(run: reruns.Run, options: reruns.Options) -> dict[str, float]:
+def _baselines(run: reruns.FinishedRun, options: reruns.Options) -> dict[str, float]:
     from mi_classifier import baselines
     from mi_classifier.data import load_dataset
 
@@ -218,7 +200,7 @@ def _draw_table_2(options: reruns.Options, cells: dict[str, Any], drawing: Any) 
         "mine": "MINE",
         "nearest_neighbors": "nearest neighbors",
     }
-    for classes in PAPER_2:
+    for classes in TABLE_2:
         runs = [cells.get(f"{classes},{_own(classes)},{dim}") for dim in DIMS]
         if not all(runs) or len({len(of_dim) for of_dim in runs}) > 1:
             continue  # a curve wants every point
@@ -229,7 +211,7 @@ def _draw_table_2(options: reruns.Options, cells: dict[str, Any], drawing: Any) 
         panels[f"{classes}, {NAMES[_own(classes)]}"] = {
             label: value for label, value in values.items() if np.isfinite(value).all()
         }
-    for classes in PAPER_2:
+    for classes in TABLE_2:
         for dim in DIMS:
             dataset = gaussian_mixture.load(dim, classes == "balanced", seed=0)
             test = dataset.splits["test"]
@@ -239,11 +221,11 @@ def _draw_table_2(options: reruns.Options, cells: dict[str, Any], drawing: Any) 
                 test["label"][some],
             )
     if panels:
-        drawing.save(
-            drawing.curves(panels, DIMS, "dimension D"),
+        figures.save(
+            figures.curves(panels, DIMS, "dimension D"),
             options.root.with_name("2_estimates.png"),
         )
-    drawing.save(
-        drawing.mixture(samples, dataset.class_names),
+    figures.save(
+        figures.mixture(samples, dataset.class_names),
         options.root.with_name("figure_8.png"),
     )

@@ -1,6 +1,5 @@
 """The runs behind a table: a workdir for each cell and seed, trained where missing."""
 
-import ast
 import dataclasses
 import multiprocessing
 import os
@@ -16,8 +15,8 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from mi_classifier import config as configs
+from mi_classifier.errors import UserError
 from mi_classifier.storage import workdirs
-from mi_classifier.errors import UserError, nearest
 from mi_classifier.storage.files import read_json
 
 # Fields in which runs of a cell may differ when they are collected.
@@ -26,7 +25,8 @@ _FREE = (
     "data.seed",
     "data.fresh",
     "pretrained",
-    "feed",
+    "pipeline",
+    "evaluators",
     "microbatches",
     "model.remat",
     "steps_per_call",
@@ -62,29 +62,27 @@ class Options:
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class FinishedRun:
     """A finished run of a cell.
 
     Attributes:
       workdir: that holds it.
       config: it was trained by.
-      figures: of its evaluation.
+      results: of its evaluation, as metrics.json has them.
     """
 
     workdir: Path
     config: ConfigDict
-    figures: dict[str, Any]
+    results: dict[str, Any]
 
 
 def config(reference: str, seed: int, options: Options) -> ConfigDict:
-    """Loads a config of configs/, such as "gmm.py:balanced", for a seed.
+    """Loads a config of configs/, such as "gmm:balanced", for a seed.
 
     Raises:
-      UserError: there is no such file here.
+      UserError: there is no such config.
     """
-    if not Path("configs").is_dir():
-        raise UserError("no configs/ here; run tables in a clone of the repository")
-    loaded = configs.load(f"configs/{reference}")
+    loaded = configs.get_config(reference)
     loaded.seed = seed
     if "archive_dir" in loaded.data:
         loaded.data.archive_dir = options.archive_dir
@@ -97,7 +95,7 @@ def gather(
     wanted: Mapping[Path, ConfigDict],
     name_of: Callable[[ConfigDict], str],
     options: Options,
-) -> dict[str, list[Run]]:
+) -> dict[str, list[FinishedRun]]:
     """Returns the runs of each cell; trains those that are missing, if it may.
 
     Args:
@@ -128,10 +126,10 @@ def gather(
     else:
         _train_missing(wanted, options)
         runs = [
-            Run(w, c, read_json(_metrics(w), "remove it, and it is made anew"))
+            FinishedRun(w, c, read_json(_metrics(w), "remove it, and it is made anew"))
             for w, c in wanted.items()
         ]
-    cells: dict[str, list[Run]] = {}
+    cells: dict[str, list[FinishedRun]] = {}
     for config in wanted.values():  # in the table's order
         cells.setdefault(name_of(config), [])
     for run in runs:
@@ -152,35 +150,21 @@ def seed_of(workdir: Path) -> int:
 
 
 def _changed(config: ConfigDict, changes: Sequence[str]) -> ConfigDict:
-    config = config.copy_and_resolve_references()
-    known = configs.flatten(config)
+    from mi_classifier.training.checks import check_config, known_options
+
     for change in changes:
-        field, equals, text = change.partition("=")
+        field, equals, _ = change.partition("=")
         if not equals:
             raise UserError(f"--set: must be FIELD=VALUE, not {change!r}")
         if field in ("seed", "data.seed"):
             raise UserError("--set: seeds are the table's; --seeds says how many")
-        if field not in known:
-            raise UserError(f"--set: no field {field!r}{nearest(field, known)}")
-        value = _parse(text, type(known[field]))
-        if value is None:
-            kind = type(known[field]).__name__
-            raise UserError(f"--set: {field} must be {kind}, not {text!r}")
-        config.update_from_flattened_dict({field: value})
-    configs.check(config)
-    return configs.with_absolute_paths(config)
-
-
-def _parse(text: str, kind: type) -> Any:
-    """Returns a value of a kind, or None of a text that is none."""
-    if kind is str:
-        return text
+    arguments = [f"--config.{change}" for change in changes]
     try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return None
-    value = float(value) if kind is float and type(value) is int else value
-    return value if type(value) is kind else None
+        config, _ = configs.override(config, arguments, known_options)
+    except UserError as error:
+        raise UserError(f"--set: {str(error).removeprefix('--config.')}") from error
+    check_config(config)
+    return configs.with_absolute_paths(config)
 
 
 def _train_missing(wanted: Mapping[Path, ConfigDict], options: Options) -> None:
@@ -226,14 +210,16 @@ def _follow_first() -> None:
 def _run(config: str, workdir: Path, compiled: Path) -> Path:
     import jax
 
-    from mi_classifier import evaluation, training
+    from mi_classifier import training
+    from mi_classifier.evaluation import load_net
+    from mi_classifier.reporting.writing import evaluate_and_write
 
     logging.set_verbosity(logging.FATAL)  # in a process of its own, as `cli.run` does
     # Cells differ in numbers, seldom in programs.
     jax.config.update("jax_compilation_cache_dir", str(compiled))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    training.train(configs.from_json(config), workdir)
-    evaluation.evaluate(workdir, quiet=True)
+    dataset = training.train(configs.from_json(config), workdir).dataset
+    evaluate_and_write(load_net(workdir, dataset), published=None, quiet=True)
     return workdir
 
 
@@ -241,20 +227,20 @@ def _collect(
     wanted: Mapping[Path, ConfigDict],
     name_of: Callable[[ConfigDict], str],
     options: Options,
-) -> list[Run]:
+) -> list[FinishedRun]:
     """Finds finished runs of the table's configs, one of a cell and seed."""
     folder = options.root.parent
     cells = {name_of(config): config for config in wanted.values()}
     data = {config.data.name for config in wanted.values()}
-    found: dict[tuple[str, int], Run] = {}
+    found: dict[tuple[str, int], FinishedRun] = {}
     for workdir in _workdirs(folder):
         try:
             config = workdirs.load_config(workdir)
+            if config.data.get("name") not in data:
+                continue
             configs.check(config)
         except UserError as error:
             print(f"left out: {error}")
-            continue
-        if "method" in config or config.data.name not in data:
             continue
         try:
             name = name_of(config)
@@ -269,8 +255,8 @@ def _collect(
         elif other := found.get((name, config.seed)):
             print(f"{workdir}: left out, of seed {config.seed} as {other.workdir} is")
         else:
-            figures = read_json(_metrics(workdir), "run evaluate.py on it again")
-            found[name, config.seed] = Run(workdir, config, figures)
+            results = read_json(_metrics(workdir), "run evaluate.py on it again")
+            found[name, config.seed] = FinishedRun(workdir, config, results)
     if not found:
         raise UserError(f"--collect: no finished run of this table below {folder}")
     return list(found.values())
@@ -285,7 +271,6 @@ def _differences(wanted: ConfigDict, config: ConfigDict) -> list[str]:
         if a.get(field) != b.get(field)
         and field not in _FREE
         and not field.endswith(("_dir", "_path"))
-        and not field.startswith("paper.")
     ]
 
 

@@ -1,6 +1,6 @@
-"""State, optimizer, step, loop and logging."""
+"""State, optimizer, step, loop, checks and logging of a training."""
 
-from mi_classifier.training.loop import train
+from mi_classifier.training.loop import Trained, train
 from mi_classifier.training.state import TrainState
 
-__all__ = ["TrainState", "train"]
+__all__ = ["TrainState", "Trained", "train"]

@@ -10,43 +10,42 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from mi_classifier.data import Dataset
-from mi_classifier.data.pipeline import Feed
+from mi_classifier.data.pipeline import Pipeline
 from mi_classifier.training.state import TrainState
-from mi_classifier.training.step import TrainSteps, copy
+from mi_classifier.training.step import Task, TrainSteps, copy
 
 
 @jax.jit
 def all_finite(tree: Any) -> jax.Array:
-    """Whether no number of a tree is NaN or infinite."""
+    """Returns whether no number of a tree is NaN or infinite."""
     return jnp.all(jnp.array([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]))
 
 
 def explain(
     state: TrainState,
-    batches: np.ndarray,
+    order: np.ndarray,
     train_steps: TrainSteps,
-    feed: Feed,
+    pipeline: Pipeline,
     schedule: optax.Schedule,
     first_layer: Callable[[TrainState, np.ndarray], str | None],
 ) -> str:
-    """Takes the steps of an epoch again, one by one, to the first that goes wrong.
+    """Repeats the steps of an epoch one by one, up to the first that goes wrong.
 
     Args:
       state: before the epoch; donated.
-      batches: the epoch's, indices of examples `[steps, B]`.
+      order: of the epoch's examples, indices `[steps, B]`.
       train_steps: of `make_train_steps`.
-      feed: of the run.
+      pipeline: of the run.
       schedule: the learning rate by the step.
       first_layer: `first_layer_of` a run.
 
     Returns:
       What to tell the user.
     """
-    for batch in batches:
+    for batch in order:
         before = copy(state)
-        (call,) = feed.calls(batch[None], 1)
-        state, values = train_steps(state, call)
+        (batches,) = pipeline.batches(batch[None], 1)
+        state, values = train_steps(state, batches)
         loss = float(values[0])
         if np.isfinite(loss) and all_finite(state.params):
             continue
@@ -56,17 +55,16 @@ def explain(
             f"at step {step + 1}: the loss is {loss:g}, at a learning rate of "
             f"{float(schedule(step)):g}; the first that is not finite is {layer}"
         )
-    return "in this epoch, but not when it was taken again step by step"
+    return "in this epoch, but not when its steps were repeated one by one"
 
 
 def first_layer_of(
-    model: nn.Module, dataset: Dataset, key: jax.Array
+    task: Task, key: jax.Array
 ) -> Callable[[TrainState, np.ndarray], str | None]:
     """Returns a function that finds the first layer whose output is not finite.
 
     Args:
-      model: the module.
-      dataset: whose training examples are drawn.
+      task: what is trained.
       key: of the run.
 
     Returns:
@@ -86,25 +84,15 @@ def first_layer_of(
             return output
 
         step_key = jax.random.fold_in(key, state.step)
-        keys = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(batch)
-        examples = {
-            name: jnp.asarray(array[batch])
-            for name, array in dataset.splits["train"].items()
-        }
+        split = task.dataset.splits["train"]
+        examples = {name: jnp.asarray(array[batch]) for name, array in split.items()}
         rows = np.arange(len(batch))
-        drawn = jax.vmap(dataset.draw, (0, None, 0))(keys, examples, rows)
-        inputs = dataset.preprocess(drawn["image"])
-        if not all_finite(inputs):
+        images, _ = task.inputs(examples, (rows, jnp.asarray(batch)), step_key)
+        if not all_finite(images):
             return "the input"
-        # Batch normalization over devices has no devices here: no layer is named then.
+        # Batch normalization over devices finds no devices here: no layer is named then.
         with contextlib.suppress(NameError), nn.intercept_methods(watch):
-            model.apply(
-                state.variables,
-                inputs,
-                train=True,
-                rngs={"dropout": step_key},
-                mutable=["batch_stats"],
-            )
+            task.forward(state.variables, images, step_key)
         return f"the output of {found[0]}" if found else None
 
     return find

@@ -1,4 +1,4 @@
-"""What a run records and shows: one row an epoch, and a progress bar."""
+"""The records of a run: metrics.jsonl and TensorBoard events, one row an epoch."""
 
 import contextlib
 import json
@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto import event_pb2
@@ -20,10 +18,10 @@ from mi_classifier.storage.files import append_text, to_json, write_text
 
 
 def write_rows(workdir: Path, rows: Sequence[Mapping[str, float]]) -> Path:
-    """Makes metrics.jsonl what a checkpoint says that it was; returns its path."""
+    """Writes the rows of a checkpoint to metrics.jsonl; returns its path."""
     path = workdir / "metrics.jsonl"
     text = "".join(map(to_json, rows))
-    # What is as it should be keeps its time: evaluations are newer.
+    # Leave an unchanged file alone, so that its mtime stays older than the evaluation's.
     if not path.is_file() or path.read_bytes() != text.encode():
         write_text(path, text)
     return path
@@ -34,8 +32,8 @@ class MetricsLog:
 
     Args:
       workdir: the run's folder.
-      rows: of a checkpoint that the run goes on from; they replace what is there, which
-        may be more, or cut off by a kill.
+      rows: of the checkpoint that the run resumes from. They replace the file's, which
+        a kill may have cut, and which may be more.
 
     Attributes:
       rows: all so far.
@@ -48,7 +46,7 @@ class MetricsLog:
         self._events = _Events(workdir, step + 1) if parallel.is_first() else None
 
     def write(self, row: Mapping[str, float]) -> None:
-        """Writes one epoch's numbers; "step" places them on TensorBoard's axis."""
+        """Writes the numbers of an epoch; its "step" is TensorBoard's axis."""
         self.rows.append(json.loads(to_json(dict(row))))
         if not self._events:
             return
@@ -60,35 +58,35 @@ class MetricsLog:
 
     def __exit__(self, *exception: object) -> None:
         if self._events:
-            # What is already going wrong is what to tell of.
+            # Do not let close() hide the original error.
             with contextlib.suppress(*[UserError] if exception[0] else []):
                 self._events.close()
 
 
 class _Events:
-    """TensorBoard's events, written here and now.
+    """TensorBoard's events, written at once.
 
-    tensorboardX would write them in a thread, which ends at the first error; whoever
-    hands it more waits for ever.
+    tensorboardX's SummaryWriter writes them in a thread that ends at the first error, as
+    on a full disk, and then blocks its caller for ever.
 
     Args:
       workdir: where the file goes.
-      first_step: from which on earlier files of the run no longer count.
+      first_step: TensorBoard drops earlier files' events from this step on.
     """
 
     _SECONDS = 10  # between two writes to disk
 
     def __init__(self, workdir: Path, first_step: int) -> None:
         self._workdir = workdir
-        with self._told():
-            # Named by the second, unless it is named by the process as well.
+        with self._reported():
+            # The name has the time in seconds; the process makes it unique.
             self._writer = EventsWriter(str(workdir / "events"), f".{os.getpid()}")
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
             self._add(first_step, session_log=start)
         self._flushed = time.monotonic()
 
     def write(self, row: Mapping[str, float]) -> None:
-        with self._told():
+        with self._reported():
             for name, value in row.items():
                 self._add(int(row["step"]), summary=summary.scalar(name, value))
             if time.monotonic() - self._flushed >= self._SECONDS:
@@ -96,7 +94,7 @@ class _Events:
                 self._flushed = time.monotonic()
 
     def close(self) -> None:
-        with self._told():
+        with self._reported():
             self._writer.close()
 
     def _add(self, step: int, **content: object) -> None:
@@ -104,52 +102,9 @@ class _Events:
         self._writer.write_event(event)
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _reported(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             where = f"{self._workdir}: TensorBoard's events"
             raise UserError(f"{where} cannot be written: {error.strerror}") from error
-
-
-class ProgressBar:
-    """A progress bar on the terminal; in a log file, a line now and then."""
-
-    _SECONDS = 10  # between two lines of a log
-
-    def __init__(self, total: int, completed: int) -> None:
-        self._console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
-        self._task = self._bar.add_task("training", total=total, completed=completed)
-        self._printed = time.monotonic()
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
-
-    def advance(self, steps: int) -> None:
-        """Moves on by a number of steps."""
-        self._bar.advance(self._task, steps)
-
-    def warn(self, text: str) -> None:
-        """Prints a line above the bar."""
-        self._console.print(f"warning: {text}", highlight=False, soft_wrap=True)
-
-    def describe(self, text: str) -> None:
-        """Shows the latest figures."""
-        self._bar.update(self._task, description=text)
-        last = self._bar.finished
-        due = time.monotonic() - self._printed >= self._SECONDS
-        if not self._console.is_terminal and (last or due):
-            self._console.print(text, highlight=False, soft_wrap=True)
-            self._printed = time.monotonic()

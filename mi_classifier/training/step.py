@@ -1,7 +1,9 @@
 """The training step: many of them in one call, on every device."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -10,17 +12,55 @@ import optax
 
 from mi_classifier import parallel
 from mi_classifier.data import Dataset, Split
-from mi_classifier.data.pipeline import Call
-from mi_classifier.losses import LOSSES
+from mi_classifier.data.pipeline import Batches
+from mi_classifier.losses import Loss
+from mi_classifier.models import ModelOutput
 from mi_classifier.training.state import TrainState
 
-TrainSteps = Callable[[TrainState, Call], tuple[TrainState, jax.Array]]
+TrainSteps = Callable[[TrainState, Batches], tuple[TrainState, jax.Array]]
+Examples = tuple[jax.Array, jax.Array]  # rows of a split, and their indices in training
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What is trained.
+
+    Attributes:
+      model: the module.
+      dataset: how training examples are augmented and become the model's input.
+      loss: of each example.
+    """
+
+    model: nn.Module
+    dataset: Dataset
+    loss: Loss
+
+    def inputs(
+        self, split: Split, examples: Examples, step_key: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Returns the augmented inputs and the labels of some training examples."""
+        rows, indices = examples
+        # The key of an example is its own, on any device and in any part of the batch.
+        keys = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(indices)
+        batch = jax.vmap(self.dataset.augment, (0, None, 0))(keys, split, rows)
+        return self.dataset.preprocess(batch["image"]), batch["label"]
+
+    def forward(
+        self, variables: Any, images: jax.Array, step_key: jax.Array
+    ) -> tuple[ModelOutput, Any]:
+        """Applies the model in training; returns also its new batch statistics."""
+        output, updated = self.model.apply(
+            variables,
+            images,
+            train=True,
+            rngs={"dropout": step_key},
+            mutable=["batch_stats"],
+        )
+        return output, updated.get("batch_stats", {})
 
 
 def make_train_steps(
-    model: nn.Module,
-    dataset: Dataset,
-    loss: str,
+    task: Task,
     optimizer: optax.GradientTransformation,
     key: jax.Array,
     microbatches: int = 1,
@@ -29,48 +69,32 @@ def make_train_steps(
     """Compiles the training of several batches in one call.
 
     Args:
-      model: the module to train.
-      dataset: how its training examples are drawn and become the model's input.
-      loss: a name among `losses.LOSSES`.
+      task: what is trained.
       optimizer: of the state's parameters.
       key: of the run; a step's own is `fold_in(key, step)`.
       microbatches: parts of a batch whose gradients are computed apart and added in a
         fixed order, whatever the number of devices.
-      split_axis: of the calls' splits, `Feed.axis`.
+      split_axis: of the batches' splits, `Pipeline.axis`.
 
     Returns:
-      A function from the state (donated) and a call of a feed to the state S steps
-      later and the mean loss of each batch, `[S]`.
+      A function from the state (donated) and the batches of S steps to the state after
+      them and the mean loss of each batch, `[S]`.
     """
-    example_loss = LOSSES[loss]
 
     def step(
-        state: TrainState,
-        split: Split,
-        examples: tuple[jax.Array, jax.Array],
-        key: jax.Array,
+        state: TrainState, split: Split, examples: Examples, key: jax.Array
     ) -> tuple[TrainState, jax.Array]:
-        # One draw a step: the same on every device and for every part of the batch.
+        # The same on every device and for every part of the batch.
         step_key = jax.random.fold_in(key, state.step)
-        rngs = {"dropout": step_key}
 
         def mean_loss(
-            params: optax.Params, examples: tuple[jax.Array, jax.Array]
+            params: optax.Params, part: Examples
         ) -> tuple[jax.Array, optax.Params]:
-            rows, indices = examples
-            # An example's draw is its own, on whichever device and in whichever part.
-            keys = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(indices)
-            batch = jax.vmap(dataset.draw, (0, None, 0))(keys, split, rows)
-            images = dataset.preprocess(batch["image"])
-            output, updated = model.apply(
-                state.variables | {"params": params},
-                images,
-                train=True,
-                rngs=rngs,
-                mutable=["batch_stats"],
-            )
-            loss = example_loss(output.logits, batch["label"], state.log_prior).mean()
-            return loss, updated.get("batch_stats", {})
+            images, labels = task.inputs(split, part, step_key)
+            variables = state.variables | {"params": params}
+            output, batch_stats = task.forward(variables, images, step_key)
+            losses = task.loss.function(output.logits, labels, state.log_prior)
+            return losses.mean(), batch_stats
 
         count = parallel.parts_per_device(microbatches)
         gradient = jax.value_and_grad(mean_loss, has_aux=True)
@@ -89,9 +113,9 @@ def make_train_steps(
         ), value
 
     def steps(
-        key: jax.Array, state: TrainState, call: Call
+        key: jax.Array, state: TrainState, batches: Batches
     ) -> tuple[TrainState, jax.Array]:
-        split, rows, indices = call
+        split, rows, indices = batches
         if len(rows) == 1:  # XLA's CPU convolutions are ten times slower in a loop
             state, value = step(state, split, (rows[0], indices[0]), key)
             return state, value[None]
@@ -101,7 +125,7 @@ def make_train_steps(
 
     compiled = parallel.on_devices(
         steps,
-        in_axes=(None, None, Call(split_axis, 0, 0)),
+        in_axes=(None, None, Batches(split_axis, 0, 0)),
         out_axes=(None, None),
         donate_argnums=(1,),
     )
@@ -109,6 +133,6 @@ def make_train_steps(
     return functools.partial(compiled, parallel.replicate(key))
 
 
-def copy(tree: object) -> object:
-    """Copies a tree on its devices, out of the way of donated buffers."""
+def copy(tree: Any) -> Any:
+    """Copies a tree on its devices, so that donating the original does not touch it."""
     return jax.tree.map(jnp.copy, tree)

@@ -1,3 +1,5 @@
+"""Inputs reach the nets on one scale; copies and rare labels are dealt with care."""
+
 import chex
 import numpy as np
 import pytest
@@ -5,7 +7,7 @@ import pytest
 from mi_classifier.cross_fitting import inputs
 
 
-def test_columns_end_up_alike_whatever_their_units():
+def test_columns_of_any_unit_reach_the_net_on_one_scale():
     generator = np.random.default_rng(0)
     x = generator.standard_normal((1_000, 2))
     y = np.stack([x[:, 0], 1e9 + 1e-3 * x[:, 0], 1e200 * x[:, 1], np.ones(1_000)], 1)
@@ -16,12 +18,12 @@ def test_columns_end_up_alike_whatever_their_units():
     assert seen.dtype == np.float32
     np.testing.assert_allclose(seen[:, 0], seen[:, 1], atol=2e-3)
     np.testing.assert_allclose(seen.std(0), 1, rtol=1e-3)
-    # Monotone, so that nothing is lost.
+    # The scaling is monotone, so that no information is lost.
     order = np.argsort(y[:, 0])
     assert (np.diff(seen[order, 0]) >= 0).all()
 
 
-def test_far_values_end_five_deviations_away():
+def test_outliers_are_clipped_at_five_deviations():
     x = np.random.default_rng(0).standard_cauchy((500, 1)) ** 5
     seen = inputs.make_inputs(x)[np.arange(500)]
     assert np.isfinite(seen).all() and np.abs(seen).max() <= 5
@@ -47,18 +49,18 @@ def test_copies_are_found_and_frequent_values_are_not():
     rows = generator.standard_normal((400, 3))
     x = np.concatenate([rows, rows[:50], rows[:20], np.zeros((300, 3))])
     x[::2] += 0.0
-    draw = inputs.copies(inputs.make_inputs(x))
-    chex.assert_trees_all_equal(draw[:50], draw[400:450])
-    chex.assert_trees_all_equal(draw[:20], draw[450:470])
-    assert len(np.unique(draw)) == 400 + 300 == draw.max() + 1
+    group = inputs.copies(inputs.make_inputs(x))
+    chex.assert_trees_all_equal(group[:50], group[400:450])
+    chex.assert_trees_all_equal(group[:20], group[450:470])
+    assert len(np.unique(group)) == 400 + 300 == group.max() + 1
     negative = np.where(x == 0, -0.0, x)
-    chex.assert_trees_all_equal(inputs.copies(inputs.make_inputs(negative)), draw)
+    chex.assert_trees_all_equal(inputs.copies(inputs.make_inputs(negative)), group)
 
 
-def test_no_two_different_rows_are_taken_for_copies():
+def test_different_rows_are_not_copies():
     grid = np.stack(np.meshgrid(*[np.arange(40)] * 3), -1).reshape(-1, 3)
-    draw = inputs.copies(inputs.make_inputs(grid))
-    assert len(np.unique(draw)) == len(grid)
+    group = inputs.copies(inputs.make_inputs(grid))
+    assert len(np.unique(group)) == len(grid)
 
 
 @pytest.mark.parametrize("rare", [1, 2, 4])

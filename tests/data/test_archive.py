@@ -1,4 +1,4 @@
-"""Archives are streamed, and what leads out of them is refused."""
+"""Archives are read member by member; bombs, links and damage are refused."""
 
 import contextlib
 import gzip
@@ -51,22 +51,22 @@ def texts(path):
 def test_members_are_read_below_the_root(tmp_path, write):
     path = write(tmp_path / "archive", FILES)
     assert texts(path) == {"a.txt": b"one", "deep/b.txt": b"two"}
-    if path.is_dir():  # the root itself will do
+    if path.is_dir():  # the path may be the root itself
         assert texts(path / "set") == texts(path)
 
 
 @pytest.mark.parametrize("name", ["../out.txt", "/out.txt", "set/../../out.txt"])
 @pytest.mark.parametrize("write", [write_tar, write_zip])
-def test_names_that_lead_out_are_refused(tmp_path, write, name):
+def test_names_that_lead_out_of_the_archive_are_refused(tmp_path, write, name):
     path = write(tmp_path / "archive", FILES | {name: b"bad"})
-    with pytest.raises(UserError, match=r"refused, for .* leads out of it"):
+    with pytest.raises(UserError, match=r"refused, because .* leads out of it"):
         texts(path)
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
 def test_links_are_refused(tmp_path, kind):
     path = write_tar(tmp_path / "archive", FILES, links=[("set/x.txt", kind)])
-    with pytest.raises(UserError, match=r"refused, for 'set/x.txt' is a link"):
+    with pytest.raises(UserError, match=r"refused, because 'set/x.txt' is a link"):
         texts(path)
     zipped = tmp_path / "zipped"
     with zipfile.ZipFile(zipped, "w") as archive:
@@ -78,31 +78,31 @@ def test_links_are_refused(tmp_path, kind):
 
 
 def test_a_bomb_is_refused_before_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("mi_classifier.data.archive._MOST_BYTES", 1_000)
+    monkeypatch.setattr("mi_classifier.data.archive.MOST_BYTES", 1_000)
     path = write_zip(tmp_path / "archive", {"set/a.txt": bytes(10_000)})
-    with pytest.raises(UserError, match=r"refused, for 'set/a.txt' has 10000 bytes"):
+    with pytest.raises(UserError, match=r"because 'set/a.txt' has 10000 bytes"):
         texts(path)
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz", "zip"])
-def test_what_inflates_without_end_is_refused(tmp_path, monkeypatch, mode):
-    """By a member that nobody wants, by many small ones, or by what follows the end."""
-    monkeypatch.setattr("mi_classifier.data.archive._MOST_IN_ALL", 100_000)
+def test_an_archive_that_inflates_too_much_is_refused(tmp_path, monkeypatch, mode):
+    """One unwanted member, many small ones, or bytes after the end may inflate."""
+    monkeypatch.setattr("mi_classifier.data.archive.MOST_IN_ALL", 100_000)
     path = tmp_path / "archive"
     many = {f"set/{i}.txt": bytes(10_000) for i in range(11)}
     if mode == "zip":
         write_zip(path, many)
     else:
         write_tar(path, FILES | {"set/huge.bin": bytes(100_001)}, mode)
-        with pytest.raises(UserError, match="refused, for it inflates to 1000"):
+        with pytest.raises(UserError, match="refused, because it inflates to 1000"):
             texts(path)
         write_tar(path, many, mode)
-    with pytest.raises(UserError, match="refused, for it inflates to 110000 bytes"):
+    with pytest.raises(UserError, match="refused, because it inflates to 110000 bytes"):
         texts(path)
     if mode == "w:gz":
         write_tar(path, FILES, "w")
         path.write_bytes(gzip.compress(path.read_bytes() + bytes(200_000)))
-        with pytest.raises(UserError, match="refused, for it inflates to"):
+        with pytest.raises(UserError, match="refused, because it inflates to"):
             texts(path)
 
 
@@ -122,7 +122,7 @@ def test_many_empty_members_do_not_fill_the_memory(tmp_path):
 
 
 @pytest.mark.parametrize("write", [write_tar, write_zip])
-def test_damage_is_told(tmp_path, write):
+def test_truncated_and_missing_archives_are_named(tmp_path, write):
     content = bytes(range(256)) * 40
     path = write(tmp_path / "archive", {f"set/{i}.txt": content for i in range(9)})
     whole = path.read_bytes()
@@ -137,14 +137,14 @@ def test_damage_is_told(tmp_path, write):
 
 
 @pytest.mark.parametrize("rest", [b"\n", bytes(100)])
-def test_bytes_behind_a_zip_archive_are_passed_over(tmp_path, rest):
+def test_bytes_after_a_zip_archive_are_ignored(tmp_path, rest):
     path = write_zip(tmp_path / "archive", FILES)
     expected = texts(path)
     path.write_bytes(path.read_bytes() + rest)
     assert texts(path) == expected
 
 
-def test_an_unwanted_member_that_leads_out_is_refused_as_well(tmp_path):
+def test_an_unwanted_member_that_leads_out_is_refused_too(tmp_path):
     for write in (write_tar, write_zip):
         path = write(tmp_path / write.__name__, FILES | {"../../cron.d/x": b"bad"})
         with pytest.raises(UserError, match=r"leads out of it"):
@@ -171,7 +171,7 @@ def test_a_header_that_fills_the_memory_is_refused(tmp_path):
         texts(path)
 
 
-def test_random_damage_is_always_told(tmp_path):
+def test_random_damage_raises_nothing_but_user_errors(tmp_path):
     generator = np.random.default_rng(0)
     for write in (write_tar, write_zip):
         whole = write(
@@ -187,7 +187,7 @@ def test_random_damage_is_always_told(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz", "zip"])
-def test_a_flipped_bit_never_changes_a_member_in_silence(tmp_path, mode):
+def test_a_flipped_bit_never_changes_a_member_unnoticed(tmp_path, mode):
     generator = np.random.default_rng(0)
     content = {f"set/{i}.txt": generator.bytes(500) for i in range(3)}
     path = tmp_path / "archive"
@@ -205,6 +205,6 @@ def test_a_flipped_bit_never_changes_a_member_in_silence(tmp_path, mode):
             found = texts(path)
         except UserError:
             refused += 1
-        else:  # in a date, or the like
+        else:  # the bit was in a date, for example
             assert found == expected
     assert refused > 200

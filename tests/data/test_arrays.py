@@ -1,3 +1,5 @@
+"""Arrays are read from .npz and .csv files, and mistakes are told by line."""
+
 import chex
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from mi_classifier.errors import UserError
 X = np.array([[1.5, -2], [3, 4e5], [0.25, 6]])
 
 
-def test_npz(tmp_path):
+def test_npz_files_are_read(tmp_path):
     path = tmp_path / "a.npz"
     labels = np.array(["a", "b", "a"])
     np.savez(path, x=X, y=labels, other=X[:, 0])
@@ -29,7 +31,7 @@ def test_npz(tmp_path):
         ('u,v,k\n1.5,-2,"a"\n 3 ,4e5, b\n0.25,6,a\n', "", "aba"),
     ],
 )
-def test_csv(tmp_path, text, labels, expected):
+def test_csv_files_are_read(tmp_path, text, labels, expected):
     path = tmp_path / "a.csv"
     path.write_text(text, newline="", encoding="utf-8")
     x, y = arrays.load(str(path), labels=labels)
@@ -46,7 +48,7 @@ def test_csv(tmp_path, text, labels, expected):
         ("1,,a\n1,2,b\n", ["line 1", "'1'", "is empty"]),
         ("u,v,k\n1,2,a\n1,2\n", ["line 3", "2 cells", "3"]),
         ("u,v,k\n1,2,a\n1,2,\n", ["line 3", "no label"]),
-        ("u,,k\n1,2,a\n", ["line 1", "a name is missing"]),
+        ("u,,k\n1,2,a\n", ["line 1", "a column has no name"]),
         ("u,v,k\n", ["no row"]),
         ("1\n2\n", ["one of labels"]),
         ("", ["is empty"]),
@@ -61,7 +63,7 @@ def test_csv_mistakes_are_told_by_line(tmp_path, text, words):
         assert word in str(error.value)
 
 
-def test_files_that_are_none(tmp_path):
+def test_unreadable_files_are_named(tmp_path):
     np.savez(tmp_path / "a.npz", x=X, z=X)
     np.savez(tmp_path / "o.npz", x=X, y=np.array([None, "a", 1], object))
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 not a zip file")

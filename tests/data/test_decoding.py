@@ -1,4 +1,4 @@
-"""Images of all kinds become the RGB that a person would see."""
+"""Images of all formats are decoded to the RGB pixels that a person would see."""
 
 import io
 import struct
@@ -26,7 +26,7 @@ def halves(left=RED, right=GREEN, size=(16, 12)):
 
 
 def seen(content, side=16):
-    """The colors of the left and the right half."""
+    """Returns the colors of the left and the right half."""
     decoded = decode(content, side)
     assert decoded.shape == (side, side, 3) and decoded.dtype == np.uint8
     return decoded[side // 2, 2], decoded[side // 2, -3]
@@ -40,11 +40,11 @@ def near(colors, expected, tolerance=0):
 @pytest.mark.parametrize(
     ("form", "tolerance"), [("png", 0), ("bmp", 0), ("jpeg", 12), ("gif", 4)]
 )
-def test_formats(form, tolerance):
+def test_formats_keep_their_colors(form, tolerance):
     near(seen(encode(halves(), form)), (RED, GREEN), tolerance)
 
 
-def test_gray_levels_of_8_and_16_bits_and_of_one():
+def test_gray_levels_of_1_8_and_16_bits_become_rgb():
     near(seen(encode(halves().convert("L"))), [[s] * 3 for s in (82, 118)], 1)
     deep = np.full((12, 16), 90 * 257, np.uint16)
     deep[:, 8:] = 200 * 257
@@ -54,7 +54,7 @@ def test_gray_levels_of_8_and_16_bits_and_of_one():
     near(seen(encode(bits)), ((0,) * 3, (255,) * 3))
 
 
-def test_palette_cmyk_and_alpha():
+def test_palette_cmyk_and_alpha_become_rgb():
     near(seen(encode(halves().quantize(4))), (RED, GREEN), 4)
     near(seen(encode(halves().convert("CMYK"), "jpeg")), (RED, GREEN), 12)
     opaque = halves().convert("RGBA")
@@ -75,12 +75,12 @@ def test_exif_orientation_is_followed():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 500), (255, 257)])
-def test_odd_sizes(size):
+def test_odd_sizes_are_resized(size):
     assert (decode(encode(Image.new("RGB", size, RED)), 16) == RED).all()
 
 
 def test_resizing_counts_every_pixel():
-    """Fine stripes become gray, where picking pixels would keep them."""
+    """Fine stripes become gray; nearest-neighbour resizing would keep them."""
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255
     decoded = decode(encode(Image.fromarray(stripes)), 16)
@@ -88,7 +88,7 @@ def test_resizing_counts_every_pixel():
 
 
 def bomb(kind, side=100_000):
-    """A few bytes that announce an image of 30 GB."""
+    """Returns a few bytes that announce an image of 30 GB."""
     if kind == "ppm":
         return b"P6 %d %d 255\n" % (side, side) + bytes(99)
     if kind == "bmp":
@@ -105,7 +105,7 @@ def bomb(kind, side=100_000):
     )
 
 
-def test_what_is_broken_is_said(monkeypatch):
+def test_broken_and_huge_images_are_refused_with_a_reason(monkeypatch):
     whole = encode(halves(size=(200, 200)), "jpeg")
     for content, reason in (
         (b"", "not an image"),

@@ -1,4 +1,4 @@
-"""Double digits: their law, their boxes, and that no digit is in two splits."""
+"""Double digits follow the paper: probabilities, boxes, and disjoint splits."""
 
 import chex
 import jax
@@ -26,7 +26,7 @@ def dataset(archive, tmp_path):
 
 
 def pool_of(per_digit=20, digits=10):
-    """Digits whose ink, a rectangle, tells which they are and which image it is."""
+    """Returns digits whose ink, a rectangle, tells the digit and the image."""
     images = np.zeros((digits * per_digit, 28, 28, 1), np.uint8)
     for i, image in enumerate(images):
         image[3 : 5 + i // per_digit, 4 : 20 + i % 7] = 1 + i
@@ -48,12 +48,12 @@ def test_sides_and_digits_follow_the_paper():
     np.testing.assert_allclose((both[:, 0] == both[:, 1]).mean(), 0.1, atol=0.015)
 
 
-def test_the_prior_is_that_of_what_is_drawn(dataset):
+def test_the_prior_is_that_of_augmented_examples(dataset):
     pool = dataset.splits["train"]
     keys = jax.random.split(jax.random.key(1), 20_000)
-    draw = jax.jit(jax.vmap(lambda key: dataset.draw(key, pool, 0)["label"]))
+    labels = jax.jit(jax.vmap(lambda key: dataset.augment(key, pool, 0)["label"]))
     np.testing.assert_allclose(
-        np.exp(dataset.log_prior()), draw(keys).mean(0), atol=0.01
+        np.exp(dataset.log_prior()), labels(keys).mean(0), atol=0.01
     )
     np.testing.assert_allclose(
         np.exp(dataset.log_prior()), (1 - 0.93**2) / 0.91, rtol=1e-6
@@ -65,7 +65,7 @@ def test_the_prior_is_that_of_what_is_drawn(dataset):
     )
 
 
-def test_images_hold_the_digits_that_they_are_said_to():
+def test_images_hold_the_digits_of_their_labels():
     pool, counts = pool_of()
     for i in range(50):
         example = double_mnist.compose(counts, jax.random.key(i), pool)
@@ -82,22 +82,22 @@ def test_images_hold_the_digits_that_they_are_said_to():
         assert {int(d) for d in np.flatnonzero(example["label"])} == named
 
 
-def test_every_image_of_a_digit_is_drawn():
+def test_every_image_of_a_digit_is_used():
     pool, counts = pool_of(per_digit=5)
     keys = jax.random.split(jax.random.key(0), 2_000)
     images = jax.vmap(lambda key: double_mnist.compose(counts, key, pool)["image"])
-    drawn = np.asarray(jax.jit(images)(keys))
-    assert set(np.unique(drawn)) == set(range(51))
+    found = np.asarray(jax.jit(images)(keys))
+    assert set(np.unique(found)) == set(range(51))
 
 
-def test_a_digit_that_the_pool_lacks_is_never_drawn():
+def test_a_digit_that_the_pool_lacks_never_comes():
     pool, counts = pool_of(digits=3)
     keys = jax.random.split(jax.random.key(0), 500)
     one = jax.vmap(lambda key: double_mnist.compose(counts, key, pool)["box_label"])
     assert set(np.unique(one(keys))) == {-1, 0, 1, 2}
 
 
-def test_boxes_are_tight_and_cells_halves(dataset):
+def test_boxes_are_tight_and_cells_are_halves(dataset):
     split = dataset.splits["test"]
     assert 0 < len(split["label"]) <= 100
     chex.assert_shape(split["boxes"], (len(split["label"]), 2, 4))
@@ -138,7 +138,7 @@ def test_splits_share_no_digit(dataset):
     assert not validation & test
 
 
-def test_the_seed_decides(archive, tmp_path, dataset):
+def test_the_seed_decides_validation_and_test(archive, tmp_path, dataset):
     again, other = load(archive, tmp_path), load(archive, tmp_path, seed=1)
     assert again.fingerprints() == dataset.fingerprints()
     for name in ("validation", "test"):
@@ -147,7 +147,7 @@ def test_the_seed_decides(archive, tmp_path, dataset):
         load(archive, tmp_path, seed=-1)
 
 
-def test_it_is_a_data_set_of_several_labels(dataset):
+def test_the_data_set_is_multi_label(dataset):
     assert dataset.multi_label
     assert dataset.num_classes == 10
     chex.assert_shape(dataset.example_input(), (1, 28, 56, 1))

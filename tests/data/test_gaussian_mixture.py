@@ -1,3 +1,5 @@
+"""The Gaussian mixture has the paper's sizes, densities and mutual information."""
+
 import chex
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +42,7 @@ def test_sizes_are_those_of_table_1(balanced):
         )
 
 
-def test_log_density_is_that_of_scipy():
+def test_log_density_equals_scipys():
     x = np.random.default_rng(0).standard_normal((50, 4)).astype(np.float32)
     expected = [
         multivariate_normal(np.full(4, mean)).logpdf(x)
@@ -52,7 +54,7 @@ def test_log_density_is_that_of_scipy():
 
 
 @pytest.mark.parametrize(("dim", "balanced"), TRUTH)
-def test_truth_by_monte_carlo(dim, balanced):
+def test_information_and_bayes_accuracy_equal_monte_carlo(dim, balanced):
     dataset = gaussian_mixture.load(dim=dim, balanced=balanced, seed=1)
     split, log_prior = dataset.splits["fresh"], dataset.log_prior()
     logits = gaussian_mixture.log_density(jnp.asarray(split["image"]))
@@ -75,7 +77,7 @@ def test_the_seed_decides_everything():
     assert not np.array_equal(one["train"]["image"], other["train"]["image"])
 
 
-def test_mistakes_are_named():
+def test_wrong_options_are_named():
     with pytest.raises(UserError, match=r"data\.dim: must be at least 1"):
         load_dataset(
             {"name": "gaussian_mixture", "dim": 0, "balanced": True, "seed": 0}

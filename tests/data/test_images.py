@@ -1,4 +1,4 @@
-"""Crops, flips and the boxes that follow; pixels as nets expect them."""
+"""Crops, flips and normalization are right, and boxes follow the crops."""
 
 import chex
 import jax
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mi_classifier.data.images import (
+    Images,
     center_crop,
     center_crop_boxes,
     image_dataset,
@@ -14,7 +15,7 @@ from mi_classifier.data.images import (
 from mi_classifier.errors import UserError
 
 
-def test_every_crop_and_both_directions_are_drawn():
+def test_every_crop_and_both_directions_occur():
     image = np.arange(5 * 6, dtype=np.uint8).reshape(5, 6, 1)
     windows = {}
     for i in range(3):
@@ -25,14 +26,14 @@ def test_every_crop_and_both_directions_are_drawn():
     keys = jax.random.split(jax.random.key(0), 500)
     crops = jax.vmap(lambda key: random_crop_and_flip(key, image, 3))(keys)
     chex.assert_shape(crops, (500, 3, 3, 1))
-    drawn = [windows[np.asarray(crop).tobytes()] for crop in crops]
-    assert len(set(drawn)) == 24
-    assert abs(np.mean([flipped for *_, flipped in drawn]) - 0.5) < 0.1
+    seen = [windows[np.asarray(crop).tobytes()] for crop in crops]
+    assert len(set(seen)) == 24
+    assert abs(np.mean([flipped for *_, flipped in seen]) - 0.5) < 0.1
 
 
 @pytest.mark.parametrize("size", [(10, 10), (11, 14)])
 def test_boxes_follow_the_center_crop(size):
-    """What a box bounds before, it bounds after, as far as it is still there."""
+    """A box bounds the same pixels before and after the crop."""
     generator = np.random.default_rng(0)
     for _ in range(30):
         y0, y1 = np.sort(generator.choice(size[0] + 1, 2, replace=False))
@@ -53,11 +54,11 @@ def dataset(normalization="imagenet"):
         "boxes": np.array([[[0, 0, 20, 20]]] * 4, np.float32),
         "num_boxes": np.ones(4, np.int32),
     }
-    splits = {"train": split, "test": split}
-    return image_dataset("set", splits, list("abcd"), 16, normalization)
+    images = Images({"train": split, "test": split}, list("abcd"))
+    return image_dataset("set", images, 16, normalization)
 
 
-def test_training_images_are_cropped_when_drawn_and_others_before():
+def test_training_images_are_cropped_by_augment_and_others_in_advance():
     images = dataset()
     chex.assert_shape(images.splits["train"]["image"], (4, 20, 20, 3))
     chex.assert_shape(images.splits["test"]["image"], (4, 16, 16, 3))
@@ -66,9 +67,11 @@ def test_training_images_are_cropped_when_drawn_and_others_before():
         images.splits["test"]["boxes"], [[[0, 0, 16, 16]]] * 4
     )
     keys = jax.random.split(jax.random.key(0), 3)
-    drawn = jax.vmap(lambda key: images.draw(key, images.splits["train"], 2))(keys)
-    chex.assert_shape(drawn["image"], (3, 16, 16, 3))
-    assert (drawn["label"] == 2).all()
+    augmented = jax.vmap(lambda key: images.augment(key, images.splits["train"], 2))(
+        keys
+    )
+    chex.assert_shape(augmented["image"], (3, 16, 16, 3))
+    assert (augmented["label"] == 2).all()
 
 
 @pytest.mark.parametrize(
@@ -78,7 +81,7 @@ def test_training_images_are_cropped_when_drawn_and_others_before():
         ("inception", (-1, -1, -1), (1, 1, 1)),
     ],
 )
-def test_pixels_reach_nets_as_those_were_trained(name, black, white):
+def test_pixels_are_normalized_as_pretrained_nets_expect(name, black, white):
     images = np.stack([np.zeros((1, 1, 3), np.uint8), np.full((1, 1, 3), 255, "u1")])
     zero, full = np.asarray(dataset(name).preprocess(images))[:, 0, 0]
     np.testing.assert_allclose(zero, black, rtol=1e-6)
@@ -89,3 +92,17 @@ def test_pixels_reach_nets_as_those_were_trained(name, black, white):
 def test_an_unknown_normalization_is_refused():
     with pytest.raises(UserError, match=r"data.normalization: .*imagenet"):
         dataset("cifar")
+
+
+def test_boxes_outside_of_the_crop_do_not_count():
+    split = {
+        "image": np.zeros((1, 20, 20, 3), np.uint8),
+        "label": np.zeros(1, np.int32),
+        "boxes": np.array([[[0, 0, 2, 9], [4, 4, 20, 20], [0, 0, 0, 0]]], np.float32),
+        "num_boxes": np.array([2], np.int32),
+    }
+    cropped = image_dataset("", Images({"test": split}, ["a"]), 16, "imagenet").splits[
+        "test"
+    ]
+    np.testing.assert_array_equal(cropped["num_boxes"], [1])
+    np.testing.assert_array_equal(cropped["boxes"][0, 0], [2, 2, 16, 16])

@@ -1,3 +1,5 @@
+"""MNIST is read from idx files or TFDS's folders; damage and swaps are named."""
+
 import shutil
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from tests.conftest import digits, write_idx
 
 @pytest.fixture
 def copied(archive, tmp_path):
-    """A copy of the archive to be damaged."""
+    """A copy of the archive that a test may damage."""
     return shutil.copytree(archive, tmp_path / "copied")
 
 
@@ -28,7 +30,7 @@ def test_read_archive_returns_what_was_written(archive):
     assert name != "standard"
 
 
-def test_gzipped_or_not_is_told_by_content(copied, archive):
+def test_gzip_is_recognized_by_content_not_by_name(copied, archive):
     expected = mnist_archive.read(archive)
     # Uncompressed under either name, and gzipped without the ending.
     images, labels = digits(600, seed=600)
@@ -130,8 +132,8 @@ def test_damaged_archives_are_refused_in_one_line(copied, damage, message):
     assert "\n" not in str(error.value)
 
 
-def test_content_known_by_its_checksum_is_told_apart(archive, copied, monkeypatch):
-    """What holds for MNIST itself, shown on a generated set declared to be it."""
+def test_known_checksums_reveal_swaps_and_damage(archive, copied, monkeypatch):
+    """A generated set takes the place of MNIST itself."""
     monkeypatch.setattr(mnist_archive, "SHA256", checksums(archive))
     assert mnist_archive.read(archive)[1] == "standard"
     damage_swapped_sets(copied)
@@ -166,7 +168,8 @@ def test_thin_keeps_the_first_of_each_digit_in_order():
     assert np.flatnonzero(unbalanced & (labels == 4)).tolist() == [4, 14, 24]
 
 
-def test_real_or_generated_splits(archive, reference, tmp_path):
+@pytest.mark.slow
+def test_splits_are_those_of_the_paper(archive, reference, tmp_path):
     real = reference and reference / "data" / "mnist"
     folder = real if real and real.is_dir() else archive
     raw, _ = mnist_archive.read(folder)
@@ -193,7 +196,7 @@ def test_real_or_generated_splits(archive, reference, tmp_path):
             assert np.bincount(splits["train"]["label"]).tolist() == expected
 
 
-def test_preprocess_is_the_recipes_normalization(archive, tmp_path):
+def test_images_are_normalized_to_mean_0_and_deviation_1(archive, tmp_path):
     dataset = mnist.load(True, str(archive), str(tmp_path))
     images = dataset.splits["test"]["image"][:3]
     expected = (images / 255.0 - 0.1307) / 0.3081
@@ -203,8 +206,8 @@ def test_preprocess_is_the_recipes_normalization(archive, tmp_path):
     chex.assert_shape(dataset.example_input(), (1, 28, 28, 1))
 
 
-def test_a_set_prepared_elsewhere_is_read_without_the_archive(archive, tmp_path):
-    """As TFDS's own builder writes it: named mnist, no config, in array_record."""
+def test_a_set_that_tfds_prepared_is_read_without_the_archive(archive, tmp_path):
+    """TFDS's own builder is named mnist and has no config."""
 
     class Mnist(mnist.MnistIdx):
         name = "mnist"
@@ -223,9 +226,7 @@ def test_a_set_prepared_elsewhere_is_read_without_the_archive(archive, tmp_path)
     )
 
 
-def test_another_archive_in_the_same_data_dir_is_not_mistaken(
-    archive, copied, tmp_path
-):
+def test_archives_with_one_data_dir_are_kept_apart(archive, copied, tmp_path):
     first = mnist.load(True, str(archive), str(tmp_path / "tfds"))
     images, labels = digits(100, seed=5)
     write_idx(copied / "t10k-images-idx3-ubyte.gz", images)
@@ -237,9 +238,7 @@ def test_another_archive_in_the_same_data_dir_is_not_mistaken(
     )
 
 
-def test_neither_archive_nor_network_says_which_files_to_put_where(
-    tmp_path, monkeypatch
-):
+def test_without_archive_and_network_the_message_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(mnist_archive, "MIRRORS", ("http://127.0.0.1:9/",))
     with pytest.raises(UserError, match=r"train-images.*t10k-labels.*archive_dir") as e:
         mnist.load(True, "", str(tmp_path))

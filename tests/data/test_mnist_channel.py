@@ -1,3 +1,5 @@
+"""The noisy labels of MNIST have the information that the closed form says."""
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,7 @@ def load(archive, tmp_path, **options):
 
 @pytest.mark.parametrize("flip", [0, 0.1, 0.3, 0.9, 1])
 @pytest.mark.parametrize("prior", [np.full(10, 0.1), np.arange(10) / 45])
-def test_information_is_that_of_the_joint_table(flip, prior):
+def test_information_equals_that_of_the_joint_table(flip, prior):
     channel = mnist_channel.log_channel(flip)
     assert np.exp(channel).sum(1) == pytest.approx(np.ones(10))
     joint = prior[:, None] * np.exp(channel)
@@ -27,7 +29,7 @@ def test_information_is_that_of_the_joint_table(flip, prior):
     with np.errstate(divide="ignore"):
         found = mnist_channel.mutual_information(np.log(prior), channel)
     assert found == pytest.approx(expected, abs=1e-6)
-    if flip == 0.9:  # every label alike, whatever the digit
+    if flip == 0.9:  # all labels are equally likely for every digit
         assert abs(found) < 1e-6
 
 
@@ -35,20 +37,20 @@ def test_labels_are_flipped_as_often_as_asked(archive, tmp_path):
     dataset = load(archive, tmp_path)
     test = dataset.splits["test"]
     assert len(test["label"]) == 2_000  # 100 images, twenty times each
-    chex.assert_trees_all_equal(np.bincount(test["draw"]), np.full(100, 20))
+    chex.assert_trees_all_equal(np.bincount(test["group"]), np.full(100, 20))
     chex.assert_trees_all_equal(test["image"][:100], test["image"][300:400])
     assert abs((test["label"] != test["digit"]).mean() - 0.3) < 0.06
     flipped = test["label"][test["label"] != test["digit"]]
     assert np.bincount(flipped, minlength=10).min() > 10
     train = dataset.splits["train"]
-    assert len(np.unique(train["draw"])) == len(train["label"]) == 550
+    assert len(np.unique(train["group"])) == len(train["label"]) == 550
     again = load(archive, tmp_path)
     chex.assert_trees_all_equal(test, again.splits["test"])
     other = load(archive, tmp_path, seed=1).splits["test"]
     assert (other["label"] != test["label"]).any()
 
 
-def test_no_noise_leaves_the_labels(archive, tmp_path):
+def test_without_noise_labels_are_digits(archive, tmp_path):
     dataset = load(archive, tmp_path, flip_probability=0.0)
     for split in dataset.splits.values():
         chex.assert_trees_all_equal(split["label"], split["digit"])
@@ -82,7 +84,7 @@ def test_unbalanced_keeps_a_tenth_of_the_even_digits(archive, tmp_path):
         assert (digits == digit).sum() == min((whole == digit).sum(), limit)
 
 
-def test_training_images_are_moved_by_two_pixels_at_most(archive, tmp_path):
+def test_training_images_move_by_at_most_two_pixels(archive, tmp_path):
     dataset = load(archive, tmp_path)
     split = {name: jnp.asarray(a) for name, a in dataset.splits["train"].items()}
     image = split["image"][0]
@@ -93,10 +95,10 @@ def test_training_images_are_moved_by_two_pixels_at_most(archive, tmp_path):
         for j in range(5)
     }
     keys = jax.random.split(jax.random.key(0), 200)
-    drawn = jax.vmap(lambda key: dataset.draw(key, split, 0))(keys)
-    moved = np.asarray(drawn["image"])
+    augmented = jax.vmap(lambda key: dataset.augment(key, split, 0))(keys)
+    moved = np.asarray(augmented["image"])
     assert moved.dtype == np.uint8
-    assert (drawn["label"] == split["label"][0]).all()
+    assert (augmented["label"] == split["label"][0]).all()
     assert len({windows[m[..., 0].tobytes()] for m in moved}) == 25
 
 
@@ -109,6 +111,6 @@ def test_training_images_are_moved_by_two_pixels_at_most(archive, tmp_path):
         ({"seed": -1}, "seed"),
     ],
 )
-def test_refuses(archive, tmp_path, options, field):
+def test_wrong_options_are_named(archive, tmp_path, options, field):
     with pytest.raises(UserError, match=f"data.{field}: "):
         load(archive, tmp_path, **options)

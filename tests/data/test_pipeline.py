@@ -1,11 +1,11 @@
-"""Feeds change where examples come from, and nothing else."""
+"""All pipelines bring the same examples in the same order."""
 
 import jax
 import numpy as np
 import pytest
 
 from mi_classifier import parallel
-from mi_classifier.data.pipeline import DeviceFeed, StreamFeed, make_feed
+from mi_classifier.data.pipeline import DevicePipeline, StreamPipeline, make_pipeline
 from mi_classifier.errors import UserError
 
 
@@ -15,12 +15,12 @@ def split():
 
 
 @pytest.mark.parametrize("devices", [1, 2])
-def test_both_feeds_bring_the_same_examples(split, devices, monkeypatch):
+def test_both_pipelines_bring_the_same_examples(split, devices, monkeypatch):
     monkeypatch.setattr(jax, "local_device_count", lambda: devices)
     monkeypatch.setattr(jax, "device_count", lambda: devices)
     batches = np.random.default_rng(0).permutation(20)[:20].reshape(5, 4)
     seen = []
-    for call in StreamFeed(split).calls(batches, 2):
+    for call in StreamPipeline(split).batches(batches, 2):
         own = {
             name: np.stack([array[d][call.rows[d]] for d in range(devices)])
             for name, array in call.split.items()
@@ -34,17 +34,17 @@ def test_both_feeds_bring_the_same_examples(split, devices, monkeypatch):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_what_fits_is_kept_on_the_device(split, monkeypatch):
-    assert isinstance(make_feed("auto", split), DeviceFeed)
+def test_auto_keeps_a_split_on_the_device_if_it_fits(split, monkeypatch):
+    assert isinstance(make_pipeline("auto", split), DevicePipeline)
     monkeypatch.setattr(parallel, "free_bytes", lambda: 600)
-    assert isinstance(make_feed("auto", split), StreamFeed)
-    assert isinstance(make_feed("device", split), DeviceFeed)
-    with pytest.raises(UserError, match=r"feed: .*auto"):
-        make_feed("disk", split)
+    assert isinstance(make_pipeline("auto", split), StreamPipeline)
+    assert isinstance(make_pipeline("device", split), DevicePipeline)
+    with pytest.raises(UserError, match=r"pipeline: .*auto"):
+        make_pipeline("disk", split)
 
 
-def test_calls_of_the_device_name_rows_of_one_split(split):
-    calls = list(DeviceFeed(split).calls(np.arange(20).reshape(5, 4), 3))
+def test_the_device_pipeline_sends_rows_of_one_split(split):
+    calls = list(DevicePipeline(split).batches(np.arange(20).reshape(5, 4), 3))
     assert [call.rows.shape for call in calls] == [(1, 3, 4), (1, 2, 4)]
     assert all(call.split is calls[0].split for call in calls)
     np.testing.assert_array_equal(

@@ -1,4 +1,4 @@
-"""Splits are decided by names, the same on every machine."""
+"""Splits depend only on names and a seed, or on lists."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ CLASSES = list("abcde")
 FROZEN = [0, 1, 6, 8, 9, 10, 11, 12]
 
 
-def test_halves_are_even_disjoint_and_whole():
+def test_halves_are_even_disjoint_and_complete():
     first, second = halve(NAMES, LABELS, CLASSES, seed=0)
     assert sorted([*first, *second]) == list(range(len(NAMES)))
     assert abs(len(first) - len(second)) <= 1
@@ -23,12 +23,12 @@ def test_halves_are_even_disjoint_and_whole():
 
 
 def test_the_split_is_the_same_everywhere():
-    """Frozen: a change of this is a change of every published figure."""
+    """Frozen, because other splits would change all published results."""
     first, _ = halve(NAMES, LABELS, CLASSES, seed=0)
     np.testing.assert_array_equal(first[:8], FROZEN)
     other, _ = halve(NAMES, LABELS, CLASSES, seed=1)
     assert set(other) != set(first)
-    # Neither the order of images nor their folders matter.
+    # The order of the images and their folders do not matter.
     order = np.random.default_rng(0).permutation(len(NAMES))
     short = [NAMES[i].split("/")[1] for i in order]
     again, _ = halve(short, LABELS[order], CLASSES, seed=0)
@@ -49,7 +49,7 @@ def test_half_of_the_classes_lose_half_of_their_images():
     assert list(kept) != list(other)
 
 
-def test_own_lists(tmp_path):
+def test_lists_may_leave_out_folders(tmp_path):
     (tmp_path / "validation.txt").write_text(f"{NAMES[4]}\n\nimage_9.jpg\n")
     (tmp_path / "test.txt").write_text(f"{NAMES[0]}\n")
     splits = by_lists(tmp_path, NAMES)
@@ -70,7 +70,7 @@ def test_own_lists(tmp_path):
         (None, NAMES[0], "lists_dir: .*validation.txt"),
     ],
 )
-def test_mistakes_in_lists(tmp_path, validation, test, message):
+def test_mistakes_in_lists_are_named(tmp_path, validation, test, message):
     for name, content in (("validation", validation), ("test", test)):
         if content is not None:
             (tmp_path / f"{name}.txt").write_text(content)

@@ -1,4 +1,4 @@
-"""Checkpoints come back bit for bit, or are told of."""
+"""Checkpoints are restored bit for bit, or refused with the reason."""
 
 import os
 import pickle
@@ -6,10 +6,18 @@ import pickle
 import chex
 import jax
 import jax.numpy as jnp
+import orbax.checkpoint as ocp
 import pytest
 
-from mi_classifier.storage.checkpoints import Checkpoints
 from mi_classifier.errors import UserError
+from mi_classifier.storage.checkpoints import Checkpoints
+
+
+def save(workdir, *trees):
+    """Saves trees at the steps 0, 1, ..., and waits until they are on disk."""
+    with Checkpoints(workdir) as checkpoints:
+        for step, tree in enumerate(trees):
+            checkpoints.save_soon(step, tree, tree, [{"step": step}], seconds=0)
 
 
 def test_checkpoints_restore_the_latest_bit_for_bit(tmp_path):
@@ -20,23 +28,19 @@ def test_checkpoints_restore_the_latest_bit_for_bit(tmp_path):
         }
         for i in range(4)
     ]
-    with Checkpoints(tmp_path) as checkpoints:
-        for step, tree in enumerate(trees):
-            checkpoints.save_soon(
-                step, tree, {"best": tree["a"]}, [{"step": step}], seconds=0
-            )
+    save(tmp_path, *trees)
     with Checkpoints(tmp_path) as again:
         assert again.latest_step() == 3
-        restored = again.restore(state=trees[0], best={"best": trees[0]["a"]})
+        restored = again.restore(state=trees[0], best=trees[0])
         chex.assert_trees_all_equal(restored["state"], trees[3])
-        chex.assert_trees_all_equal(restored["best"]["best"], trees[3]["a"])
-        only = again.restore(best={"best": trees[0]["a"]})
+        chex.assert_trees_all_equal(restored["best"], trees[3])
+        only = again.restore(best=trees[0])
         assert only.keys() == {"best", "rows"} and only["rows"] == [{"step": 3}]
     kept = [p.name for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
     assert sorted(kept) == ["2", "3"]
 
 
-def test_what_was_put_off_is_saved_in_the_end_even_by_an_exception(tmp_path):
+def test_a_postponed_checkpoint_is_saved_at_the_end_even_by_an_exception(tmp_path):
     with (
         pytest.raises(KeyboardInterrupt),
         Checkpoints(tmp_path) as checkpoints,
@@ -53,8 +57,7 @@ def test_what_was_put_off_is_saved_in_the_end_even_by_an_exception(tmp_path):
 
 def test_a_checkpoint_is_read_without_running_code(tmp_path, monkeypatch):
     tree = {"a": jnp.arange(3)}
-    with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save_soon(1, tree, tree, [], seconds=0)
+    save(tmp_path, tree)
 
     def refuse(*arguments, **options):
         raise AssertionError("a pickle was opened")
@@ -76,40 +79,38 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
                 checkpoints.restore(state=template)
 
 
-def test_what_a_training_has_replaced_meanwhile_is_not_damaged(
+def test_a_checkpoint_that_training_replaces_meanwhile_is_not_damaged(
     tmp_path, capsys, monkeypatch
 ):
     trees = [{"a": jnp.full(2, step)} for step in range(3)]
-    with Checkpoints(tmp_path) as training:
-        training.save_soon(0, trees[0], trees[0], [], seconds=0)
-    with Checkpoints(tmp_path) as reading, Checkpoints(tmp_path) as training:
-        restore = reading._restore
+    save(tmp_path, trees[0])
+    restore = ocp.CheckpointManager.restore
 
-        def slow(step, templates):
-            for later in (1, 2) if step == 0 else ():
-                training.save_soon(later, trees[later], trees[later], [], seconds=0)
-                training._manager.wait_until_finished()
-            return restore(step, templates)
+    def slow(manager, step, **options):
+        if step == 0:
+            with Checkpoints(tmp_path) as training:
+                for later in (1, 2):
+                    training.save_soon(later, trees[later], trees[later], [], seconds=0)
+        return restore(manager, step, **options)
 
-        monkeypatch.setattr(reading, "_restore", slow)
+    monkeypatch.setattr(ocp.CheckpointManager, "restore", slow)
+    with Checkpoints(tmp_path) as reading:
         chex.assert_trees_all_equal(reading.restore(state=trees[0])["state"], trees[2])
     assert "damaged" not in capsys.readouterr().err
 
 
-def test_a_disk_that_is_full_is_told_in_one_line(tmp_path, monkeypatch):
+def test_a_full_disk_is_named_in_one_line(tmp_path, monkeypatch):
     tree = {"a": jnp.zeros(2)}
+    save(tmp_path, tree)
 
     def full(*arguments, **options):
         raise ValueError("RESOURCE_EXHAUSTED: No space [os_error_code='28']")
 
-    told = r"checkpoints: cannot be written: No space left on device; what was saved"
-    with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save_soon(1, tree, tree, [], seconds=0)
-        checkpoints._manager.wait_until_finished()
-        with monkeypatch.context() as patch:
-            patch.setattr(checkpoints._manager, "save", full)
-            with pytest.raises(UserError, match=told):
-                checkpoints.save_soon(2, tree, tree, [], seconds=0)
+    told = r"checkpoints: cannot be written: No space left on device; earlier checkp"
+    with Checkpoints(tmp_path) as checkpoints, monkeypatch.context() as patch:
+        patch.setattr(ocp.CheckpointManager, "save", full)
+        with pytest.raises(UserError, match=told):
+            checkpoints.save_soon(2, tree, tree, [], seconds=0)
     with Checkpoints(tmp_path) as again:
-        assert again.latest_step() == 1
-    assert os.listdir(tmp_path / "checkpoints") == ["1"]
+        assert again.latest_step() == 0
+    assert os.listdir(tmp_path / "checkpoints") == ["0"]

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and tell whether they were changed."""
+"""Files appear whole or not at all, changes are noticed, and locks hold."""
 
 import json
 import subprocess
@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mi_classifier.storage import files
 from mi_classifier.errors import UserError
+from mi_classifier.storage import files
 
 
 def test_to_json_is_strict_json_and_write_text_leaves_nothing_else(tmp_path):
@@ -40,7 +40,7 @@ def test_write_text_keeps_the_old_file_when_it_fails(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_was_changed_is_told_and_what_to_do(tmp_path):
+def test_a_changed_file_is_refused_with_the_remedy(tmp_path):
     path = tmp_path / "a.json"
     for text in ('{"a": 1}', '{"a": 2}'):
         files.write_hashed(path, text)
@@ -49,23 +49,26 @@ def test_what_was_changed_is_told_and_what_to_do(tmp_path):
         path.write_text(changed)
         with pytest.raises(UserError, match=r"not what was written; help, or, if you"):
             files.read_json(path, "help")
-    (tmp_path / ".a.json.sha256").unlink()  # by somebody who has changed it
-    for changed, told in (("x", "cannot be read: .*; help"), ("[1]", "not an object")):
+    (tmp_path / ".a.json.sha256").unlink()  # as a user does who changed the file
+    for changed, told in (
+        ("x", "cannot be read: .*; help"),
+        ("[1]", "not a JSON object"),
+    ):
         path.write_text(changed)
         with pytest.raises(UserError, match=told):
             files.read_json(path, "help")
     path.unlink()
-    with pytest.raises(UserError, match=r"a\.json: is not there; help"):
+    with pytest.raises(UserError, match=r"a\.json: is missing; help"):
         files.read_json(path, "help")
 
 
 @pytest.mark.parametrize("text", ["a\r\nb\r", "\udcff\u00e9", ""])
-def test_line_ends_and_odd_names_are_no_damage(tmp_path, text):
+def test_line_ends_and_odd_bytes_are_kept(tmp_path, text):
     files.write_hashed(tmp_path / "a", text)
     assert files.read_hashed(tmp_path / "a", "help") == text
 
 
-def test_what_is_damaged_already_is_not_vouched_for(tmp_path, monkeypatch):
+def test_the_hash_of_a_damaged_file_is_not_recorded(tmp_path, monkeypatch):
     path = tmp_path / "a"
     files.write_hashed(path, "one")
     path.write_text("damaged")
@@ -76,7 +79,7 @@ def test_what_is_damaged_already_is_not_vouched_for(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xff\x00", b"0" * 64])
-def test_a_damaged_hash_is_no_less_noticed(tmp_path, damage):
+def test_a_damaged_hash_is_noticed(tmp_path, damage):
     files.write_hashed(tmp_path / "a", "text")
     (tmp_path / ".a.sha256").write_bytes(damage)
     with pytest.raises(UserError, match="not what was written"):
@@ -109,7 +112,7 @@ with files.hold(pathlib.Path(sys.argv[1])):
 """
 
 
-def test_who_holds_a_folder_keeps_others_out_until_it_is_killed(tmp_path):
+def test_a_lock_keeps_others_out_until_its_holder_is_killed(tmp_path):
     lock = tmp_path / "deep" / ".lock"
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(lock)], stdout=subprocess.PIPE, text=True

@@ -1,8 +1,12 @@
+"""A workdir belongs to one config and one set of data, also if version 0.1 wrote it."""
+
+import json
+
 import pytest
 from ml_collections import ConfigDict
 
-from mi_classifier.storage import workdirs
 from mi_classifier.errors import UserError
+from mi_classifier.storage import files, workdirs
 
 
 def test_a_workdir_of_another_config_is_refused_naming_the_fields(tmp_path):
@@ -16,7 +20,7 @@ def test_a_workdir_of_another_config_is_refused_naming_the_fields(tmp_path):
         )
 
 
-def test_how_a_run_is_evaluated_may_change(tmp_path):
+def test_the_evaluation_of_a_run_may_change(tmp_path):
     config = ConfigDict({"seed": 0, "localization": {"region": 2, "threshold": 0.3}})
     workdirs.open_for(config, tmp_path)
     config.localization.region = 3
@@ -24,7 +28,7 @@ def test_how_a_run_is_evaluated_may_change(tmp_path):
     assert workdirs.load_config(tmp_path).localization.region == 3
 
 
-def test_load_config_says_what_is_wrong(tmp_path):
+def test_load_config_names_what_is_wrong(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         workdirs.load_config(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"no config\.json"):
@@ -33,3 +37,55 @@ def test_load_config_says_what_is_wrong(tmp_path):
         (tmp_path / "config.json").write_text(broken)
         with pytest.raises(UserError, match="cannot be read"):
             workdirs.load_config(tmp_path)
+
+
+def test_a_config_of_version_0_1_is_read_by_todays_names(tmp_path):
+    old = {"seed": 0, "feed": "stream", "paper": {"accuracy": 0.5}}
+    files.write_hashed(tmp_path / "config.json", json.dumps(old))
+    config = workdirs.load_config(tmp_path)
+    assert config.to_dict() == {"seed": 0, "pipeline": "stream"}
+
+
+def test_other_data_are_refused_naming_the_splits(tmp_path):
+    workdirs.check_data(tmp_path, {"train": "a", "test": "b"})
+    workdirs.check_data(tmp_path, {"train": "a", "test": "b"})
+    with pytest.raises(UserError, match=r"started with other data \(test\); restore"):
+        workdirs.check_data(tmp_path, {"train": "a", "test": "c"})
+    path = tmp_path / "data.json"
+    assert json.loads(path.read_text()) == {
+        "version": "0.2.0",
+        "splits": {"train": "a", "test": "b"},
+    }
+    path.unlink()  # its hash remains
+    with pytest.raises(UserError, match="is missing, and the run started with other"):
+        workdirs.check_data(tmp_path, {"train": "a", "test": "c"})
+    workdirs.check_data(tmp_path, {"train": "a", "test": "b"})
+    assert path.exists()
+    files.write_hashed(path, json.dumps({"version": "0.2.0"}))
+    with pytest.raises(UserError, match=r"data\.json: lists no splits; restore it"):
+        workdirs.check_data(tmp_path, {"train": "a"})
+
+
+def test_data_of_version_0_1_are_compared_by_the_hashes_of_arrays(tmp_path):
+    path, new, old = tmp_path / "data.json", {"train": "digest"}, {"train": "arrays"}
+    files.write_hashed(path, files.to_json(old, indent=2))
+    workdirs.check_data(tmp_path, old)  # the same hashes, so no other is needed
+    workdirs.check_data(tmp_path, new, of_arrays=lambda: old)
+    told = r"by version 0\.1 or with other data \(train\); train again in another"
+    for of_arrays in (None, lambda: {"train": "others"}):
+        with pytest.raises(UserError, match=told):
+            workdirs.check_data(tmp_path, new, of_arrays)
+    path.unlink()
+    with pytest.raises(UserError, match="is missing, and the run started with other"):
+        workdirs.check_data(tmp_path, new, lambda: {"train": "others"})
+    workdirs.check_data(tmp_path, new, lambda: old)
+
+
+def test_hashes_of_arrays_are_not_computed_for_nothing(tmp_path):
+    def refuse():
+        raise AssertionError("arrays were hashed")
+
+    workdirs.check_data(tmp_path, {"train": "a"}, refuse)
+    workdirs.check_data(tmp_path, {"train": "a"}, refuse)
+    with pytest.raises(UserError, match="other data"):
+        workdirs.check_data(tmp_path, {"train": "b"}, refuse)

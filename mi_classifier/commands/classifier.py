@@ -1,0 +1,76 @@
+"""The commands for a config that trains one classifier."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mi_classifier import training
+from mi_classifier.data import Dataset
+from mi_classifier.errors import UserError
+from mi_classifier.evaluation import Results, load_net
+from mi_classifier.evaluation.results import Row
+from mi_classifier.evaluation.trained_net import MEMORY, load_config
+from mi_classifier.reporting.comparison import Compared
+from mi_classifier.reporting.writing import evaluate_and_write
+from mi_classifier.storage.files import read_json
+from mi_classifier.tables import published
+from mi_classifier.training import TrainState, checks
+
+
+def known_options(config: ConfigDict) -> Mapping[str, Mapping[str, Any]]:
+    """See `commands.known_options`."""
+    return checks.known_options(config)
+
+
+def train(config: ConfigDict, workdir: Path, dataset: Dataset | None) -> TrainState:
+    """See `commands.train`."""
+    if dataset is not None:
+        config = config.copy_and_resolve_references()
+        with config.unlocked():
+            config.data = ConfigDict({"name": MEMORY})
+    return training.train(config, workdir, dataset).state
+
+
+def train_and_evaluate(config: ConfigDict, workdir: Path, quiet: bool) -> None:
+    """See `commands.train_and_evaluate`."""
+    dataset = training.train(config, workdir).dataset
+    evaluate(workdir, dataset, quiet)
+
+
+def evaluate(
+    workdir: Path,
+    dataset: Dataset | None = None,
+    quiet: bool = False,
+    ablation: bool = False,
+) -> Results:
+    """See `commands.evaluate`."""
+    config = load_config(workdir)
+    if ablation and "localization" not in config:
+        raise UserError(f"--ablation: {config.data.name} has no boxes to find")
+    net = load_net(workdir, dataset)
+    theirs = published.localization(net.config, net.dataset.num_classes)
+    return evaluate_and_write(net, theirs, quiet, ablation)
+
+
+def explain(workdir: Path, paths: Sequence[str], label: str, rival: str) -> None:
+    """See `commands.explain`."""
+    from mi_classifier.reporting import explanation
+
+    files = explanation.find_images(paths)
+    explanation.explain(load_net(workdir), files, label, rival)
+
+
+def compared(workdir: Path) -> Compared:
+    """Returns what a comparison shows of an evaluated workdir."""
+    path = workdir / "evaluation" / "metrics.json"
+    remedy = "run evaluate.py on it again"
+    rows = read_json(path, remedy).get("rows")
+    try:
+        shown = [Row(**row) for row in rows]
+    except TypeError as error:
+        raise UserError(
+            f"{path}: not written by this version's evaluation; {remedy}"
+        ) from error
+    return Compared(workdir, load_config(workdir), shown)

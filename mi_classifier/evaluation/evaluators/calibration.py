@@ -1,0 +1,216 @@
+"""Reliability: whether a pointwise mutual information of 2 nats is worth 2 nats.
+
+A pointwise mutual information of s nats claims that the class is e^s times as frequent
+among such examples as among all. The claim is checked on all pairs of an example and
+one of its likeliest classes: among the pairs with about the same s, the share in which
+the class is the label is compared with the share that class frequencies alone predict.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mi_classifier import information
+from mi_classifier.data import Split
+from mi_classifier.evaluation.evaluators.base import (
+    Evaluator,
+    Inference,
+    Measurements,
+    Priors,
+    Subject,
+)
+from mi_classifier.evaluation.results import Result, Row
+from mi_classifier.losses import Loss
+
+NUM_CLASSES = 10  # of each example, the likeliest
+_WIDTH = 0.5  # nats
+_FEWEST = 10  # labels in a bin, claimed or observed
+_CONFIDENCE_BINS = 15  # as Guo et al. (2017)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bin:
+    """Pairs of an example and a class with about the same claimed PMI.
+
+    Attributes:
+      claimed: mean PMI claimed, in nats.
+      observed: PMI that the labels show, in nats.
+      standard_error: of `observed`.
+      pairs: how many there are.
+      labels: in how many the class is the label.
+    """
+
+    claimed: float
+    observed: float
+    standard_error: float
+    pairs: int
+    labels: int
+
+
+@dataclasses.dataclass(frozen=True)
+class CalibrationResult(Result):
+    """How far claims are from what comes true.
+
+    Attributes:
+      expected_calibration_error: that of Guo et al. (2017), of the likeliest class in 15
+        bins of equal width; where an example may have several labels, of its ten
+        likeliest. In [0, 1].
+      nats: the mean distance between claimed and observed PMI, over the labels.
+      bins: see `Bin`.
+    """
+
+    expected_calibration_error: float
+    nats: float
+    bins: Sequence[Bin]
+
+    def rows(self) -> list[Row]:
+        """Returns both errors."""
+        probabilities = self.expected_calibration_error
+        return [
+            Row("calibration error, nats", self.nats),
+            Row("  of probabilities, %", probabilities, None, "percent"),
+        ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration(Evaluator):
+    """Measures the likeliest classes of each example, and what the net claims of them.
+
+    Probabilities follow the class frequencies of training; PMI follows those of the
+    population, as everywhere.
+
+    Attributes:
+      loss: the net's training loss.
+    """
+
+    loss: Loss
+
+    def measure(self, inference: Inference) -> Measurements:
+        """Returns the likeliest "classes" `[B, C]`, their "pmi" and "probability"."""
+        logits, priors = inference.output.logits, inference.priors
+        trained = Priors(priors.training, priors.training)
+        log_probability = priors.training + claimed_pmi(logits, self.loss, trained)
+        pmi = claimed_pmi(logits, self.loss, priors)
+        count = min(NUM_CLASSES, logits.shape[-1])
+        log_probability, classes = jax.lax.top_k(log_probability, count)
+        return {
+            "classes": classes,
+            "pmi": jnp.take_along_axis(pmi, classes, axis=-1),
+            "probability": jnp.exp(log_probability),
+        }
+
+    def summarize(
+        self, measurements: dict[str, np.ndarray], split: Split, priors: Priors
+    ) -> CalibrationResult:
+        """Returns bins of claimed and observed PMI, and calibration errors."""
+        classes, labels = measurements["classes"], split["label"]
+        if self.loss.multi_label:
+            hits = np.take_along_axis(labels, classes, axis=1) > 0
+        else:
+            hits = classes == labels[:, None]
+        frequencies = np.exp(np.asarray(priors.population))[classes]
+        bins = reliability(measurements["pmi"], frequencies, hits)
+        weights = np.array([b.labels for b in bins])
+        gaps = np.array([abs(b.claimed - b.observed) for b in bins])
+        counted = slice(None) if self.loss.multi_label else slice(1)
+        return CalibrationResult(
+            expected_calibration_error(
+                measurements["probability"][:, counted], hits[:, counted]
+            ),
+            float((weights * gaps).sum() / weights.sum()) if bins else np.nan,
+            bins,
+        )
+
+
+def create(subject: Subject) -> Calibration:
+    """Applies to every net."""
+    return Calibration(subject.loss)
+
+
+def claimed_pmi(logits: jax.Array, loss: Loss, priors: Priors) -> jax.Array:
+    """Returns the pointwise mutual information of every class, in nats.
+
+    Args:
+      logits: `[B, M]` of the net.
+      loss: it was trained with. Where an example may have several labels, the PMI is
+        that of a label's being present.
+      priors: class frequencies; log P(y) of the population added gives log P(y|x).
+
+    Returns:
+      `[B, M]`.
+    """
+    population = jnp.asarray(priors.population)
+    logits = loss.pc_logits(logits, priors.training)
+    if not loss.multi_label:
+        return information.log_pc_softmax(logits, population)
+    share = jnp.exp(population)
+    absent = jnp.where(share < 1, jnp.log1p(-share), -jnp.inf)
+    return logits - jnp.logaddexp(logits + population, absent)
+
+
+def reliability(pmi: np.ndarray, prior: np.ndarray, hits: np.ndarray) -> list[Bin]:
+    """Compares claimed and observed pointwise mutual information.
+
+    Args:
+      pmi: claimed, of P pairs of an example and a class, in nats, any shape.
+      prior: P(y) of the pair's class, the same shape.
+      hits: whether it is the example's label, the same shape.
+
+    Returns:
+      Bins half a nat wide, or wider where fewer than ten labels are claimed and seen.
+    """
+    pmi, prior = (np.asarray(a, np.float64).ravel() for a in (pmi, prior))
+    hits = np.ravel(hits)
+    # Skip classes with zero prior, and PMI that is NaN or +inf.
+    possible = (prior > 0) & (pmi < np.inf)
+    pmi, prior, hits = pmi[possible], prior[possible], hits[possible]
+    if not len(pmi):
+        return []
+    pmi = pmi.clip(-20, None)  # all claims below e^-20 share a bin
+    cells = np.floor(pmi / _WIDTH).astype(int)
+    cells -= cells.min()
+    sums = np.stack(
+        [
+            np.bincount(cells, weights)
+            for weights in (prior * np.exp(pmi), prior, hits, np.ones(len(pmi)))
+        ],
+        1,
+    )
+    merged, rest = [], np.zeros(4)
+    for row in sums:
+        rest = rest + row
+        if rest[2] and max(rest[0], rest[2]) >= _FEWEST:
+            merged.append(rest)
+            rest = np.zeros(4)
+    if rest[3] and merged:
+        merged[-1] = merged[-1] + rest
+    return [
+        Bin(
+            claimed=float(np.log(claimed / expected)),
+            observed=float(np.log(labels / expected)),
+            standard_error=float(np.sqrt((1 - labels / pairs) / labels)),
+            pairs=int(pairs),
+            labels=int(labels),
+        )
+        for claimed, expected, labels, pairs in merged
+    ]
+
+
+def expected_calibration_error(probability: np.ndarray, hits: np.ndarray) -> float:
+    """Returns the expected calibration error (Guo et al. 2017), in [0, 1].
+
+    Args:
+      probability: claimed, in [0, 1], any shape; NaN does not count.
+      hits: whether the claim came true, the same shape.
+    """
+    probability, hits = np.ravel(probability).astype(np.float64), np.ravel(hits)
+    claimed = ~np.isnan(probability)
+    probability, hits = probability[claimed], hits[claimed]
+    if not len(hits):
+        return np.nan
+    cells = np.minimum(probability * _CONFIDENCE_BINS, _CONFIDENCE_BINS - 1).astype(int)
+    gaps = np.bincount(cells, hits - probability)
+    return float(np.abs(gaps).sum() / len(hits))

@@ -1,0 +1,75 @@
+"""What maps are to find: labels of images, and the true boxes of each."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mi_classifier.data import Split
+
+
+@dataclasses.dataclass(frozen=True)
+class Targets:
+    """I labels of images, and the boxes of each.
+
+    Attributes:
+      rows: `[I]`, the image's.
+      columns: `[I]`, which of the image's labels.
+      truths: for each kind of true box `[I, G, 4]`, padded.
+      num_boxes: `[I]`, how many of the G are true.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    truths: Mapping[str, np.ndarray]
+    num_boxes: np.ndarray
+
+    @property
+    def boxes(self) -> tuple[np.ndarray, np.ndarray]:
+        """The true boxes and how many there are, as `localization` takes them."""
+        return self.truths["boxes"], self.num_boxes
+
+    def of(self, array: np.ndarray) -> np.ndarray:
+        """Returns the targets' values `[I, ...]` of an array `[N, G, ...]`."""
+        return array[self.rows, self.columns]
+
+
+def find_targets(split: Split, all_images: bool = False) -> Targets:
+    """Returns what is to be found in the images of a split.
+
+    All boxes of an image with one label are that label's. With several labels, each
+    label is a target, once, and has the boxes that bear it.
+
+    Args:
+      split: with or without boxes.
+      all_images: whether images of one label, but without a true box, count too.
+    """
+    kinds = [name for name in ("boxes", "cells") if name in split]
+    if "box_label" not in split:
+        counts = split.get("num_boxes", np.zeros(len(split["label"]), np.int32))
+        rows = np.arange(len(counts)) if all_images else np.flatnonzero(counts)
+        none = np.zeros((len(counts), 1, 4), np.float32)
+        truths = {"boxes": none} | {name: split[name] for name in kinds}
+        truths = {name: array[rows] for name, array in truths.items()}
+        return Targets(rows, np.zeros_like(rows), truths, counts[rows])
+    labels = split["box_label"]
+    real = np.arange(labels.shape[1]) < split["num_boxes"][:, None]
+    same = (labels[:, :, None] == labels[:, None]) & real[:, None]  # [N, G, G]
+    first = real & (same.argmax(-1) == np.arange(labels.shape[1]))
+    rows, columns = np.nonzero(first)
+    bears = same[rows, columns]
+    order = np.argsort(~bears, axis=1, kind="stable")[..., None]
+    truths = {name: np.take_along_axis(split[name][rows], order, 1) for name in kinds}
+    return Targets(rows, columns, truths, bears.sum(1))
+
+
+def labels_of(split: Split) -> np.ndarray:
+    """Returns the labels that may be looked for in each image, `[N, G]`."""
+    return split["box_label"] if "box_label" in split else split["label"][:, None]
+
+
+def target_names(
+    targets: Targets, split: Split, class_names: Sequence[str]
+) -> list[str]:
+    """Returns the name of each target's label."""
+    return [class_names[label] for label in targets.of(labels_of(split))]

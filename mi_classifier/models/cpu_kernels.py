@@ -1,0 +1,187 @@
+"""Operations that XLA's CPU compiler runs slowly, written another way.
+
+On a GPU or TPU each of them is XLA's own operation, or costs no more than that.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+_BLOCK_BYTES = 2**22  # the cache of one CPU core, roughly
+
+
+def convolve_in_scan(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: Sequence[int],
+    padding: str,
+    **options: object,
+) -> jax.Array:
+    """Convolves with stride 1 for `nn.Conv`, as a matrix product on CPUs.
+
+    Inside a `scan`, the gradients of XLA's CPU convolutions are ten times slower (as of
+    JAX 0.10). Matrix products stay fast there.
+
+    Args:
+      x: `[B, H, W, C]`.
+      kernel: `[kh, kw, C, features]`.
+      strides: all 1.
+      padding: "VALID" or "SAME".
+      **options: of `jax.lax.conv_general_dilated`, all at their default.
+    """
+    if jax.default_backend() != "cpu":
+        return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
+    kh, kw, channels, features = kernel.shape
+    if padding == "SAME":
+        sides = [((k - 1) // 2, k // 2) for k in (kh, kw)]
+        x = jnp.pad(x, [(0, 0), *sides, (0, 0)])
+    height, width = x.shape[1] - kh + 1, x.shape[2] - kw + 1
+    patches = [
+        x[:, i : i + height, j : j + width] for i in range(kh) for j in range(kw)
+    ]
+    return jnp.concatenate(patches, -1) @ kernel.reshape(kh * kw * channels, features)
+
+
+def convolve(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    block_bytes: int = _BLOCK_BYTES,
+    **options: object,
+) -> jax.Array:
+    """Convolves for `nn.Conv` in large nets, with kernel gradients that CPUs do fast.
+
+    XLA's CPU gradients with respect to kernels take up to six times as long as
+    PyTorch's (as of JAX 0.10). Here they are matrix products: of the pixels themselves
+    where the kernel is 1 x 1, of blocks of patches where the stride is 1.
+
+    Args:
+      x: `[B, H, W, C]`.
+      kernel: `[kh, kw, C, features]`.
+      strides: along H and W.
+      padding: "VALID" or "SAME", or before and after H and W.
+      block_bytes: of patches in a block; it should fit the cache of one CPU core.
+      **options: of `jax.lax.conv_general_dilated`, all at their default.
+    """
+    if jax.default_backend() != "cpu":
+        return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
+    size = kernel.shape[:2]
+    if isinstance(padding, str):
+        padding = jax.lax.padtype_to_pads(x.shape[1:3], size, strides, padding)
+    padding = tuple(map(tuple, padding))
+    if _is_product(kernel, padding):
+        x, strides = x[:, :: strides[0], :: strides[1]], (1, 1)
+    if tuple(strides) != (1, 1):
+        return _convolve(x, kernel, strides, padding)
+    return _convolve_stride_1(x, kernel, padding, block_bytes)
+
+
+def _is_product(kernel: jax.Array, padding: Padding) -> bool:
+    return kernel.shape[:2] == (1, 1) and not any(map(any, padding))
+
+
+def _convolve(
+    x: jax.Array, kernel: jax.Array, strides: Sequence[int], padding: Padding
+) -> jax.Array:
+    if _is_product(kernel, padding):
+        return x @ kernel[0, 0]
+    names = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(
+        x, kernel, strides, padding, dimension_numbers=names
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _convolve_stride_1(
+    x: jax.Array, kernel: jax.Array, padding: Padding, block_bytes: int
+) -> jax.Array:
+    return _convolve(x, kernel, (1, 1), padding)
+
+
+def _forward(
+    x: jax.Array, kernel: jax.Array, padding: Padding, block_bytes: int
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _convolve(x, kernel, (1, 1), padding), (x, kernel)
+
+
+def _backward(
+    padding: Padding,
+    block_bytes: int,
+    residuals: tuple[jax.Array, jax.Array],
+    gradient: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Sums products of patches and gradient over blocks of rows of an image."""
+    x, kernel = residuals
+    if _is_product(kernel, padding):
+        x_gradient = gradient @ kernel[0, 0].T
+    else:
+        _, vjp = jax.vjp(lambda x: _convolve(x, kernel, (1, 1), padding), x)
+        (x_gradient,) = vjp(gradient)
+    kh, kw, channels, features = kernel.shape
+    batch, height, width, _ = gradient.shape
+    padded = jnp.pad(x, [(0, 0), *padding, (0, 0)])
+    numbers = kh * kw * channels
+    fitting = max(block_bytes // (width * numbers * x.dtype.itemsize), 1)
+    rows = max(r for r in range(1, height + 1) if height % r == 0 and r <= fitting)
+    blocks = height // rows
+
+    def add(block: jax.Array, total: jax.Array) -> jax.Array:
+        image, row = block // blocks, block % blocks * rows
+        pixels = jax.lax.dynamic_slice(
+            padded, (image, row, 0, 0), (1, rows + kh - 1, *padded.shape[2:])
+        )[0]
+        patches = [
+            pixels[i : i + rows, j : j + width] for i in range(kh) for j in range(kw)
+        ]
+        patches = jnp.concatenate(patches, -1).reshape(rows * width, numbers)
+        some = jax.lax.dynamic_slice(
+            gradient, (image, row, 0, 0), (1, rows, width, features)
+        ).reshape(rows * width, features)
+        product = jnp.matmul(patches.T, some, preferred_element_type=jnp.float32)
+        return total + product
+
+    total = jnp.zeros((numbers, features), jnp.float32)
+    total = jax.lax.fori_loop(0, batch * blocks, add, total)
+    return x_gradient, total.reshape(kernel.shape).astype(x.dtype)
+
+
+_convolve_stride_1.defvjp(_forward, _backward)
+
+
+def max_pool(x: jax.Array) -> jax.Array:
+    """Returns the maximum of each 2 x 2 window; drops an odd last row or column.
+
+    `nn.max_pool` does the same; its gradient takes several times as long on CPUs.
+    """
+    batch, height, width, channels = x.shape
+    x = x[:, : height // 2 * 2, : width // 2 * 2]
+    x = x.reshape(batch, height // 2, 2, width // 2 * 2, channels)
+    x = jnp.maximum(x[:, :, 0], x[:, :, 1])
+    x = x.reshape(batch, height // 2, width // 2, 2, channels)
+    return jnp.maximum(x[:, :, :, 0], x[:, :, :, 1])
+
+
+class DenseOfColumns(nn.Module):
+    """`nn.Dense` with the same parameters, from `[K, B]` to `[units, B]`.
+
+    With the batch last, XLA's CPU matrix products of a few hundred units spread over
+    the cores: a training step of 1,000 examples takes three quarters of the time.
+
+    Attributes:
+      units: number of outputs.
+    """
+
+    units: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps columns `[K, B]` to `[units, B]`."""
+        shape = (len(x), self.units)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.units,))
+        return kernel.T @ x + bias[:, None]

@@ -1,0 +1,1 @@
+"""From results to tables, CSV, figures, galleries, reports and comparisons."""

@@ -1,0 +1,1 @@
+"""What is on disk: files, hashes, locks, checkpoints, workdirs."""
