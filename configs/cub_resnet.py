@@ -13,4 +13,28 @@ from . import common
 def get_config(argument: str = "") -> ConfigDict:
     """Words: adl, for attention-based dropout in training."""
     words = parse_arguments(argument, dropout=("adl",))
-    return common.localization("resnet50", "cub200", bool(words["dropout"]))
+    return ConfigDict(
+        {
+            **common.LARGE_IMAGES,
+            "data": common.CUB_200,
+            "model": {
+                **common.BACKBONE,
+                "name": "resnet50",
+                "adl": words["dropout"] == "adl",
+            },
+            "pretrained": "",  # a file, or such as "timm/resnet50.tv_in1k"
+            "optimizer": {
+                **common.SGD,
+                "learning_rate": 0.1,
+                "decay_epochs": 60,
+                "full_rate": ("layer4", "head"),  # modules with the full rate
+                "backbone_rate": 0.1,  # of it, for the others; 0 freezes them
+            },
+            "batch_size": 128,
+            "num_epochs": 200,
+            "localization": {
+                **common.LOCALIZATION,
+                "region": 4,  # R of infoCAM and infoCAM+
+            },
+        }
+    )

@@ -7,6 +7,8 @@ from ml_collections import ConfigDict
 
 from mi_classifier.config import parse_arguments
 
+from . import common
+
 
 def get_config(argument: str = "") -> ConfigDict:
     """Words: pc_sigmoid (default) or sigmoid."""
@@ -20,6 +22,8 @@ def get_config(argument: str = "") -> ConfigDict:
                 "archive_dir": "",  # with the four idx files; "" to download
                 "data_dir": "",  # where TFDS keeps data sets; "" for its default
             },
+            "pipeline": "auto",  # "device" if the data fit its memory, else "stream"
+            "evaluators": common.EVALUATORS,
             "model": {"name": "gap_cnn"},
             "loss": words["loss"] or "pc_sigmoid",
             "optimizer": {

@@ -7,6 +7,8 @@ from ml_collections import ConfigDict
 
 from mi_classifier.config import parse_arguments
 
+from . import common
+
 
 def get_config(argument: str = "") -> ConfigDict:
     """Words: balanced (default) or unbalanced; softmax or pc_softmax.
@@ -29,6 +31,8 @@ def get_config(argument: str = "") -> ConfigDict:
                 "seed": 0,
                 "fresh": True,  # a million more examples to be evaluated on
             },
+            "pipeline": "auto",  # "device" if the data fit its memory, else "stream"
+            "evaluators": common.EVALUATORS,
             "model": {"name": "mlp", "hidden": (100, 100, 100)},
             "loss": words["loss"] or ("softmax" if balanced else "pc_softmax"),
             "optimizer": {

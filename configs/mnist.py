@@ -7,6 +7,8 @@ from ml_collections import ConfigDict
 
 from mi_classifier.config import parse_arguments
 
+from . import common
+
 
 def get_config(argument: str = "") -> ConfigDict:
     """Words: balanced (default) or unbalanced; softmax (default) or pc_softmax."""
@@ -24,6 +26,8 @@ def get_config(argument: str = "") -> ConfigDict:
                 "archive_dir": "",  # with the four idx files; "" to download
                 "data_dir": "",  # where TFDS keeps data sets; "" for its default
             },
+            "pipeline": "auto",  # "device" if the data fit its memory, else "stream"
+            "evaluators": common.EVALUATORS,
             "model": {"name": "mnist_cnn"},
             "loss": words["loss"] or "softmax",
             "optimizer": {

@@ -7,6 +7,8 @@ from ml_collections import ConfigDict
 
 from mi_classifier.config import parse_arguments
 
+from . import common
+
 
 def get_config(argument: str = "") -> ConfigDict:
     """Words: balanced (default), or unbalanced for a tenth of the even digits."""
@@ -22,6 +24,8 @@ def get_config(argument: str = "") -> ConfigDict:
                 "archive_dir": "",  # with the four idx files; "" to download
                 "data_dir": "",  # where TFDS keeps data sets; "" for its default
             },
+            "pipeline": "auto",  # "device" if the data fit its memory, else "stream"
+            "evaluators": common.EVALUATORS,
             "model": {"name": "mnist_cnn", "label_noise": True},
             "loss": "softmax",
             "optimizer": {

@@ -14,13 +14,34 @@ from . import common
 def get_config(argument: str = "") -> ConfigDict:
     """Words: adl, for attention-based dropout in training."""
     words = parse_arguments(argument, dropout=("adl",))
-    config = common.localization("resnet50", "cub200", bool(words["dropout"]))
-    config.data.archive_path = "rehearsal.tgz"
-    config.data.stored_side, config.data.side = 144, 128
-    config.model.width = 16
-    config.optimizer.learning_rate = 0.05
-    config.optimizer.backbone_rate = 1.0
-    config.optimizer.decay_epochs = 14
-    config.batch_size, config.num_epochs = 32, 20
-    config.localization.region = 3
-    return config
+    return ConfigDict(
+        {
+            **common.LARGE_IMAGES,
+            "data": {
+                **common.CUB_200,
+                "archive_path": "rehearsal.tgz",
+                "stored_side": 144,  # pixels, before the crop
+                "side": 128,
+            },
+            "model": {
+                **common.BACKBONE,
+                "name": "resnet50",
+                "width": 16,
+                "adl": words["dropout"] == "adl",
+            },
+            "pretrained": "",
+            "optimizer": {
+                **common.SGD,
+                "learning_rate": 0.05,
+                "decay_epochs": 14,
+                "full_rate": ("layer4", "head"),
+                "backbone_rate": 1.0,  # of it, for the others: all are new
+            },
+            "batch_size": 32,
+            "num_epochs": 20,
+            "localization": {
+                **common.LOCALIZATION,
+                "region": 3,  # R of infoCAM and infoCAM+
+            },
+        }
+    )

@@ -133,7 +133,7 @@ class Objective(NamedTuple):
         loss and the memory for the next batch.
       bounds: a function of critic, inputs, labels and key that returns estimates in
         nats; the last of them decides which epoch is kept.
-      memory: at the first batch; `()` if the loss needs none.
+      memory: at the first batch, for instance of a moving average; `()` for none.
     """
 
     loss: Callable[[Critic, Array, Array, Array, Any], tuple[Array, Any]]
@@ -253,7 +253,8 @@ def _mine_loss(
     moved = jnp.logaddexp(
         jnp.log1p(-_AVERAGE_RATE) + log_average, jnp.log(_AVERAGE_RATE) + log_mean
     )
-    moved = jnp.where(jnp.isneginf(log_average), log_mean, moved)  # in the first step
+    # In the first step, -inf stands for an average of nothing.
+    moved = jnp.where(jnp.isneginf(log_average), log_mean, moved)
     moved = jax.lax.stop_gradient(moved)
     # The gradient is that of log_mean, with the average for denominator.
     return jnp.exp(log_mean - moved) - critic(x, y).mean(), moved

@@ -13,7 +13,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict
 
 from mi_classifier import config as configs
-from mi_classifier import termination
+from mi_classifier import overrides, termination
 from mi_classifier.errors import DISK_ERRORS, UserError, nearest
 
 LOST = 3  # exit status when another process of the run is gone
@@ -75,7 +75,7 @@ def required(flag: flags.FlagHolder) -> str:
 def run(
     main: Callable[..., None],
     positional: bool = False,
-    known_options: configs.KnownOptions | None = None,
+    known_options: overrides.KnownOptions | None = None,
 ) -> None:
     """Parses the flags and calls `main`.
 
@@ -85,7 +85,7 @@ def run(
       main: takes the config if there are `known_options`, and the positional arguments
         as a list if there are any.
       positional: whether the command has arguments that are no flags.
-      known_options: see `configs.override`; None for a command without a config.
+      known_options: see `overrides.override`; None for a command without a config.
     """
     for stream in (sys.stdout, sys.stderr):  # file names are not always valid text
         stream.reconfigure(errors="replace")
@@ -114,7 +114,7 @@ def run(
 
 
 def _load_config(
-    argv: Sequence[str], known_options: configs.KnownOptions
+    argv: Sequence[str], known_options: overrides.KnownOptions
 ) -> tuple[ConfigDict | None, list[str]]:
     """Loads the file of `--config`, once; returns it and the other arguments."""
     reference, others, expected = None, [], False
@@ -133,7 +133,7 @@ def _load_config(
                 raise UserError(f"{field}: give the file too, --config=FILE")
         return None, list(argv)
     config = configs.load(reference)
-    config, rest = configs.override(config, others[1:], known_options)
+    config, rest = overrides.override(config, others[1:], known_options)
     return config, [argv[0], f"--config={reference}", *rest]
 
 

@@ -1,32 +1,25 @@
-"""Configs: loading, overriding, checking and comparing them, and their JSON form.
+"""Configs: loading, checking and comparing them, and their JSON form.
 
 A config is an `ml_collections.ConfigDict` that the `get_config` of a file in `configs/`
 makes. It holds data and nothing else.
 """
 
-import difflib
 import hashlib
-import importlib.util
 import json
-import re
+import runpy
 import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import flags
-from ml_collections import ConfigDict, config_dict, config_flags
+from ml_collections import ConfigDict
 
 from mi_classifier.errors import UserError, choose, nearest
 
 # Fields that the version before called by another name, or had and no longer has.
-_RENAMED = {"feed": "pipeline"}
+RENAMED = {"feed": "pipeline"}
 _REMOVED = ("paper",)
-_FIELD = re.compile(r"--?(?:no)?config\.([^=]+)(?:=(.*))?$", re.DOTALL)
-# From a config to the options of its groups: {"model": {"width": 64}}. The group ""
-# has the fields that a config may leave out.
-KnownOptions = Callable[[ConfigDict], Mapping[str, Mapping[str, Any]]]
 
 
 def load(reference: str) -> ConfigDict:
@@ -43,13 +36,13 @@ def load(reference: str) -> ConfigDict:
     if not path:
         raise UserError("--config: give a file in configs/")
     if not Path(path).is_file():
-        neighbors = [str(p) for p in sorted(Path(path).parent.glob("*.py"))]
+        neighbors = list(map(str, _config_files(Path(path).parent)))
         known = f"; there are {', '.join(neighbors)}" if neighbors else ""
         raise UserError(
             f"--config: no such file: {path}{nearest(path, neighbors)}{known}"
         )
     try:
-        get_config = getattr(_execute(Path(path)), "get_config", None)
+        get_config = _execute(Path(path)).get("get_config")
         if get_config is None:
             raise UserError(f"--config: {path} defines no get_config()")
         config = get_config(argument) if argument else get_config()
@@ -60,7 +53,7 @@ def load(reference: str) -> ConfigDict:
         raise UserError(f"--config: {path} cannot be loaded: {what}") from error
     if not isinstance(config, ConfigDict):
         raise UserError(f"--config: get_config() of {path} must return a ConfigDict")
-    return config
+    return upgrade(config)
 
 
 def get_config(reference: str) -> ConfigDict:
@@ -72,7 +65,7 @@ def get_config(reference: str) -> ConfigDict:
     Raises:
       UserError: there is no such config, or it refuses the words.
 
-    Example:
+    Examples:
       >>> get_config("gmm:unbalanced").loss
       'pc_softmax'
     """
@@ -80,99 +73,24 @@ def get_config(reference: str) -> ConfigDict:
     here = Path(__file__).parent
     installed, clone = here / "configs", here.parent / "configs"
     folder = installed if installed.is_dir() else clone
-    known = [p.stem for p in sorted(folder.glob("*.py")) if p.stem != "common"]
+    known = [path.stem for path in _config_files(folder)]
     return load(f"{folder / choose(name, known, 'config')}.py{colon}{words}")
 
 
-def _execute(path: Path) -> types.ModuleType:
-    """Executes a file as a module that can import the files beside it, by `from .`."""
+def _config_files(folder: Path) -> list[Path]:
+    """Returns the files that define a config, not those that configs only share."""
+    files = sorted(folder.glob("*.py"))
+    return [f for f in files if b"def get_config(" in f.read_bytes()]
+
+
+def _execute(path: Path) -> dict[str, Any]:
+    """Executes a file that may import its neighbors, `from . import common`."""
     folder = path.absolute().parent
-    package = f"configs_{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
+    package = f"configs_{hashlib.sha256(bytes(folder)).hexdigest()[:8]}"
     if package not in sys.modules:
         sys.modules[package] = types.ModuleType(package)
         sys.modules[package].__path__ = [str(folder)]
-    spec = importlib.util.spec_from_file_location(f"{package}.{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def override(
-    config: ConfigDict, arguments: Sequence[str], known_options: KnownOptions
-) -> tuple[ConfigDict, list[str]]:
-    """Applies `--config.FIELD=VALUE` arguments to a config.
-
-    Args:
-      config: left as it is.
-      arguments: of a command line; those that are not about the config are passed over.
-      known_options: knows the fields that may be set though the config lacks them.
-
-    Returns:
-      The changed config, and the other arguments.
-
-    Raises:
-      UserError: an unknown field, or a value of another type.
-    """
-    arguments = [_renamed(argument) for argument in arguments]
-    fields = {m[1]: m[2] for m in map(_FIELD.match, arguments) if m}
-    config = config.copy_and_resolve_references()
-    with config.unlocked():
-        for group in config:  # the name of a group decides what else it may hold
-            name = fields.get(f"{group}.name")
-            if name and isinstance(config[group], ConfigDict):
-                config[group].name = name
-        for field in fields:
-            _add(config, field, known_options)
-    values = flags.FlagValues()
-    command = ["", *arguments]
-    try:
-        config_flags.DEFINE_config_dict(
-            "config", config, flag_values=values, sys_argv=command
-        )
-        rest = values(command, known_only=True)
-    except (flags.Error, TypeError, ValueError) as error:
-        raise UserError(" ".join(str(error).split())) from error
-    return values.config, rest[1:]
-
-
-def _renamed(argument: str) -> str:
-    match = _FIELD.match(argument)
-    if match and match[1] in _RENAMED:
-        return argument.replace(match[1], _RENAMED[match[1]], 1)
-    return argument
-
-
-def _add(config: ConfigDict, field: str, known_options: KnownOptions) -> None:
-    """Adds the default of a field that a config may have, but does not name."""
-    known = flatten(config)
-    if field in known:
-        return
-    if inside := [name for name in known if name.startswith(f"{field}.")]:
-        raise UserError(f"--config.{field}: a group of fields; set {', '.join(inside)}")
-    group, _, leaf = field.rpartition(".")
-    groups = known_options(config)
-    if leaf not in groups.get(group, {}):
-        more = [f"{g}.{o}" if g else o for g in groups for o in groups[g]]
-        hint = _nearest_field(field, list(dict.fromkeys([*known, *more])))
-        raise UserError(f"--config.{field}: no such field{hint}")
-    default = groups[group][leaf]
-    if default is None:  # whatever is given takes its place
-        default = config_dict.placeholder(object)
-    if group and group not in config:
-        config[group] = ConfigDict()
-    (config[group] if group else config)[leaf] = default
-
-
-def _nearest_field(field: str, known: Sequence[str]) -> str:
-    """Suggests a field: of the same group, of the same last name, or like it."""
-    group, _, leaf = field.rpartition(".")
-    siblings = [name for name in known if group and name.startswith(f"{group}.")]
-    leaves = {name.rpartition(".")[2]: name for name in siblings or known}
-    if match := difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.7):
-        return f", did you mean {leaves[match[0]]!r}?"
-    if siblings:
-        return f"; there are {', '.join(siblings)}"
-    return nearest(field, known) or f"; there are {', '.join(known)}"
+    return runpy.run_path(str(path), run_name=f"{package}.{path.stem}")
 
 
 # The fields that a classifier's config must have. What is inside of a group is checked
@@ -323,7 +241,7 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 def upgrade(config: ConfigDict) -> ConfigDict:
     """Returns a config that the version before wrote, by today's names."""
     values = {
-        _RENAMED.get(field, field): value
+        RENAMED.get(field, field): value
         for field, value in config.items()
         if field not in _REMOVED
     }
@@ -335,7 +253,8 @@ def with_absolute_paths(config: ConfigDict) -> ConfigDict:
     config = config.copy_and_resolve_references()
     config.unlock()
     for field, value in flatten(config).items():
-        if field.endswith(("_dir", ".path", "_path")) and value:
+        is_path = field.endswith(("_dir", ".path", "_path"))
+        if is_path and value and isinstance(value, str):
             path = str(Path(value).expanduser().absolute())
             config.update_from_flattened_dict({field: path})
     return config.lock()

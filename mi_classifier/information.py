@@ -1,8 +1,8 @@
 """Pointwise mutual information, its variational bound, and entropies.
 
-Everything is in nats and in log-space, computed in float32 at least, whatever the
-dtype of the inputs. A class that the training set never shows has `log_prior` -inf;
-it takes no part in a normalizer, and values and gradients stay finite.
+All values are in nats and in log-space, computed in float32 or wider for any dtype of
+the inputs. A class without training examples has `log_prior` -inf: it is part of no
+normalizer, and values and gradients stay finite.
 """
 
 import operator
@@ -27,13 +27,17 @@ def log_label_prior(labels: np.ndarray, num_classes: int) -> np.ndarray:
       float32 `[M]`; -inf for a class without examples.
 
     Raises:
-      ValueError: no labels, or a label outside of [0, num_classes).
-      TypeError: `num_classes` is no integer.
+      ValueError: there is no label, or a label lies outside [0, num_classes).
+      TypeError: `num_classes` is not an integer.
+
+    Examples:
+      >>> np.exp(log_label_prior(np.array([0, 0, 1, 0]), 2)).tolist()
+      [0.75, 0.25]
     """
     labels = np.asarray(labels)
     num_classes = operator.index(num_classes)
     if labels.size == 0:
-        raise ValueError("labels: at least one example is needed for a prior")
+        raise ValueError("labels: a prior needs at least one example")
     if labels.min() < 0 or labels.max() >= num_classes:
         raise ValueError(
             f"labels must lie in [0, {num_classes}), "
@@ -45,13 +49,13 @@ def log_label_prior(labels: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def as_float(x: ArrayLike) -> Array:
-    """Returns `x` in float32, or in its own floating dtype where that is wider."""
+    """Returns `x` in float32, or in its own floating dtype if that is wider."""
     x = jnp.asarray(x)
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def select_label(values: Array, labels: Array) -> Array:
-    """Returns `values[..., labels]`; NaN, never a neighbor, for a label out of range.
+    """Returns `values[..., labels]`; NaN for a label out of range.
 
     Args:
       values: `[..., M]`.
@@ -63,15 +67,15 @@ def select_label(values: Array, labels: Array) -> Array:
 
 
 def label_indices(labels: Array, num_classes: int) -> Array:
-    """Returns int32 labels; one out of [0, M) is M, which a gather can fill.
+    """Returns int32 labels; a label outside [0, M) becomes M, which a gather can fill.
 
     Raises:
       TypeError: labels are not integers.
     """
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(f"labels must be integers, not {labels.dtype}")
-    # A number of classes that a narrow dtype cannot hold would wrap in the comparison,
-    # and a negative index would count from the end.
+    # In a narrow dtype the number of classes could wrap, and a negative index would
+    # count from the end.
     if labels.dtype.itemsize < 4:
         labels = labels.astype(jnp.int32)
     inside = (labels >= 0) & (labels <= num_classes - 1)
@@ -93,8 +97,8 @@ def _check_logits(logits: Array, log_prior: Array) -> None:
 def _center(logits: Array, log_prior: Array) -> Array:
     """Subtracts the largest logit of a class that has a prior.
 
-    A constant in x alone, which changes no ratio; but at 1e4 a float32 has no digits
-    left for the prior that is about to be added.
+    The constant depends on x alone and changes no ratio. Without it, logits near 1e4
+    leave a float32 no digits for the prior that is added next.
     """
     return logits - jnp.where(_seen(log_prior), logits, -jnp.inf).max(-1, keepdims=True)
 
@@ -105,11 +109,11 @@ def _seen(log_prior: Array) -> Array:
 
 @jax.jit
 def log_pc_softmax(logits: ArrayLike, log_prior: ArrayLike) -> Array:
-    """Log of the probability-corrected softmax, Eq. 10.
+    """Returns the log of the probability-corrected softmax, Eq. 10.
 
-    `n_y - log sum_y' P(y') exp(n_y')`: the pointwise mutual information between an
-    input and each class. It is a density ratio, not a probability: `exp` of it,
-    weighted by P(y), sums to one. Adding a constant to all logits changes nothing.
+    `n_y - log sum_y' P(y') exp(n_y')` is the pointwise mutual information between an
+    input and each class. Its `exp` is a density ratio, not a probability: weighted by
+    P(y) it sums to one. Adding a constant to all logits changes nothing.
 
     Args:
       logits: `[..., M]`, any floating dtype.
@@ -120,11 +124,16 @@ def log_pc_softmax(logits: ArrayLike, log_prior: ArrayLike) -> Array:
 
     Raises:
       ValueError: `log_prior` is not `[M]`.
+
+    Examples:
+      >>> ratios = np.exp(log_pc_softmax(np.array([0.0, 1.0]), np.log([0.75, 0.25])))
+      >>> print((ratios * [0.75, 0.25]).sum().round(4))
+      1.0
     """
     logits, log_prior = as_float(logits), as_float(log_prior)
     _check_logits(logits, log_prior)
     # Shift by the class that dominates the sum: every exponent is then at most 0, and
-    # under a uniform prior the arithmetic is that of log_softmax, to the last bit.
+    # under a uniform prior the result is that of log_softmax, to the last bit.
     seen = _seen(log_prior)
     z = jax.lax.stop_gradient(_center(logits, log_prior))
     top = jnp.argmax(jnp.where(seen, z + log_prior, -jnp.inf), -1, keepdims=True)
@@ -137,15 +146,15 @@ def log_pc_softmax(logits: ArrayLike, log_prior: ArrayLike) -> Array:
 def pointwise_mutual_information(
     logits: ArrayLike, labels: ArrayLike, log_prior: ArrayLike
 ) -> Array:
-    """Pointwise mutual information between inputs and their labels, in nats.
+    """Returns the pointwise mutual information of inputs and their labels, in nats.
 
-    The integrand of Eq. 5 with f = n: `log_pc_softmax` at the label. Under a uniform
-    prior it is Eq. 9's `log softmax + log M`. With log densities log p(x|y) in place
-    of logits it is exact, the summand of Eq. 11.
+    It is the integrand of Eq. 5 with f = n: `log_pc_softmax` at the label. Under a
+    uniform prior it is Eq. 9's `log softmax + log M`. For log densities log p(x|y)
+    instead of logits it is exact, the summand of Eq. 11.
 
     Args:
       logits: `[..., M]`.
-      labels: integers in [0, M), shape `[...]`; one out of range gives NaN.
+      labels: integers in [0, M), shape `[...]`; a label out of range gives NaN.
       log_prior: `[M]` log P(y).
 
     Returns:
@@ -154,6 +163,10 @@ def pointwise_mutual_information(
     Raises:
       ValueError: shapes do not fit.
       TypeError: labels are not integers.
+
+    Examples:
+      >>> print(pointwise_mutual_information([9.0, 0.0], 0, np.log([0.5] * 2)).round(3))
+      0.693
     """
     return select_label(log_pc_softmax(logits, log_prior), jnp.asarray(labels))
 
@@ -164,27 +177,32 @@ def variational_bound(
     log_prior: ArrayLike,
     mask: ArrayLike | None = None,
 ) -> Array:
-    """Lower bound on the mutual information I(X; Y), Eq. 5, as a sample mean.
+    """Returns the lower bound on I(X; Y) of Eq. 5, the mean PMI of a sample.
 
     Args:
       logits: `[..., M]`.
       labels: integers in [0, M), shape `[...]`.
       log_prior: `[M]` log P(y).
       mask: `[...]`, 1 for a real example and 0 for padding, whose logits and labels
-        are never looked at; None counts every example.
+        are ignored; None counts every example.
 
     Returns:
-      Scalar, nats; 0 when there is no example, or the mask leaves none.
+      Scalar, nats; 0 if there is no example, or the mask leaves none.
 
     Raises:
       ValueError: shapes do not fit.
       TypeError: labels are not integers.
+
+    Examples:
+      >>> logits, labels = np.array([[9.0, 0.0], [0.0, 9.0]]), np.array([0, 1])
+      >>> print(variational_bound(logits, labels, np.log([0.5, 0.5])).round(3))
+      0.693
     """
     logits, labels = as_float(logits), jnp.asarray(labels)
     mask = jnp.ones(labels.shape, bool) if mask is None else jnp.asarray(mask) > 0
     check_shape("labels", labels, logits.shape[:-1])
     check_shape("mask", mask, logits.shape[:-1])
-    # Padding is replaced before the logarithms, so that not even its gradient is NaN.
+    # Replace padding before the logarithms, so that its gradient is not NaN either.
     logits = jnp.where(mask[..., None], logits, 0)
     labels = jnp.where(mask, labels, 0)
     pmi = pointwise_mutual_information(logits, labels, log_prior)
@@ -192,13 +210,17 @@ def variational_bound(
 
 
 def label_entropy(log_prior: ArrayLike) -> Array:
-    """Entropy H(Y) of the labels in nats, the most that any input can tell of them.
+    """Returns the entropy H(Y) of the labels in nats, an upper bound on I(X; Y).
 
     Args:
       log_prior: `[M]` log P(y); a class at -inf contributes 0.
 
     Returns:
       Scalar in [0, log M].
+
+    Examples:
+      >>> print(label_entropy(np.log([0.5, 0.5])).round(3))
+      0.693
     """
     log_prior = as_float(log_prior)
     check_shape("log_prior", log_prior, (log_prior.size,))
@@ -206,45 +228,54 @@ def label_entropy(log_prior: ArrayLike) -> Array:
 
 
 def standard_error(
-    values: np.ndarray, draw: np.ndarray | None = None, means: int = 1
+    values: np.ndarray, group: np.ndarray | None = None, means: int = 1
 ) -> float:
-    """Standard error of the mean of examples, some of which may be of one draw.
+    """Returns the standard error of a mean over examples, which may form groups.
 
     Args:
-      values: `[N]`, with their mean (or means) subtracted or not.
-      draw: integers `[N]`, from 0 on; examples with the same one are as good as one.
-        None if all are independent.
-      means: how many were estimated from the values.
+      values: `[N]`, with or without their mean (or means) subtracted.
+      group: integers `[N]`, from 0 on; the examples of a group need not be independent
+        of each other. None if all examples are independent.
+      means: how many means were estimated from the values.
 
     Returns:
       The error, summed in float64 (cluster-robust, as Liang & Zeger 1986); NaN if
-      there are no more draws than means.
+      there are no more groups than means.
+
+    Examples:
+      >>> standard_error(np.array([1.0, 3.0])), standard_error(np.array([1.0]))
+      (1.0, nan)
     """
     values = np.asarray(values, np.float64)
     residuals = values - values.mean()
-    sums = residuals if draw is None else np.bincount(draw, residuals)
-    count = len(sums) if draw is None else len(np.unique(draw))
+    sums = residuals if group is None else np.bincount(group, residuals)
+    count = len(sums) if group is None else len(np.unique(group))
     if count <= means:
         return float("nan")
     return float(np.sqrt((sums**2).sum() * count / (count - means)) / len(values))
 
 
 def optimal_decision(logits: ArrayLike, log_prior: ArrayLike, rule: str) -> Array:
-    """The class to decide for, given PC-softmax logits.
+    """Returns the class to predict from PC-softmax logits.
 
     Args:
       logits: `[..., M]`, logits of a PC-softmax net (see `softmax_to_pc_logits`).
       log_prior: `[M]` log P(y).
-      rule: "prior" maximizes P(y|x), `argmax n + log P`, the fewest errors on data
-        with these class frequencies; "balanced" maximizes p(x|y), `argmax n`, the
-        best average recall over classes. Neither decides for a class at -inf, whose
-        logit no example has taught.
+      rule: "prior" maximizes P(y|x), `argmax n + log P`, for the fewest errors on data
+        with these class frequencies; "balanced" maximizes p(x|y), `argmax n`, for the
+        best average recall over classes. Neither predicts a class at -inf, because no
+        example has trained its logit.
 
     Returns:
       `[...]` int32 class indices.
 
     Raises:
-      ValueError: another rule, or `log_prior` is not `[M]`.
+      ValueError: the rule is unknown, or `log_prior` is not `[M]`.
+
+    Examples:
+      >>> logits, log_prior = np.array([0.0, 1.0]), np.log([0.9, 0.1])
+      >>> [int(optimal_decision(logits, log_prior, r)) for r in ("prior", "balanced")]
+      [0, 1]
     """
     logits, log_prior = as_float(logits), as_float(log_prior)
     _check_logits(logits, log_prior)
@@ -259,10 +290,10 @@ def optimal_decision(logits: ArrayLike, log_prior: ArrayLike, rule: str) -> Arra
 def softmax_to_pc_logits(logits: ArrayLike, log_prior: ArrayLike) -> Array:
     """Turns logits of an ordinary softmax net into those of a PC-softmax net.
 
-    An ordinary softmax net learns n = log P(y|x) + c(x), a PC-softmax net
+    An ordinary softmax net learns n = log P(y|x) + c(x), a PC-softmax net learns
     n = log p(x|y) + c(x); by Bayes' rule they differ by log P(y). The bound of the
-    result is E log softmax + H(Y), valid for any class frequencies, where Eq. 9's
-    `+ log M` holds for uniform ones only.
+    result is E log softmax + H(Y), valid for any class frequencies; Eq. 9's `+ log M`
+    is valid for uniform ones only.
 
     Args:
       logits: `[..., M]`.
@@ -270,11 +301,15 @@ def softmax_to_pc_logits(logits: ArrayLike, log_prior: ArrayLike) -> Array:
         subtracted for a class at -inf.
 
     Returns:
-      `[..., M]`, float32 or wider, shifted by a constant of each example that makes
-      room for the prior's digits and changes no ratio.
+      `[..., M]`, float32 or wider, minus a constant of each example that changes no
+      ratio and leaves digits for the prior.
 
     Raises:
       ValueError: `log_prior` is not `[M]`.
+
+    Examples:
+      >>> print(softmax_to_pc_logits(np.log([0.5, 0.5]), np.log([0.5, 0.5])))
+      [0.6931472 0.6931472]
     """
     logits, log_prior = as_float(logits), as_float(log_prior)
     _check_logits(logits, log_prior)
@@ -282,10 +317,14 @@ def softmax_to_pc_logits(logits: ArrayLike, log_prior: ArrayLike) -> Array:
 
 
 def log_odds(positive_prior: ArrayLike) -> Array:
-    """The log-odds log(p / (1 - p)) of a label's presence; 0 where p is 0 or 1.
+    """Returns the log-odds log(p / (1 - p)) of a label's presence; 0 if p is 0 or 1.
 
     Args:
       positive_prior: p in [0, 1], any shape.
+
+    Examples:
+      >>> print(log_odds([0.0, 0.5, 1.0]))
+      [0. 0. 0.]
     """
     prior = as_float(positive_prior)
     inside = (prior > 0) & (prior < 1)
@@ -302,7 +341,7 @@ def sigmoid_to_pc_logits(logits: ArrayLike, positive_prior: ArrayLike) -> Array:
     Args:
       logits: `[..., L]`.
       positive_prior: `[L]`, share of training examples that carry each label. Nothing
-        is subtracted for one that all carry, or none.
+        is subtracted for a label that all examples carry, or none.
 
     Returns:
       `[..., L]`, float32 or wider.

@@ -20,30 +20,14 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from mi_classifier import information
-from mi_classifier.boxes import Array, array_module, as_truth, best_iou, iou
-from mi_classifier.wsol_protocol import (
+from mi_classifier.boxes import Array, array_module, as_truth, best_iou, iou  # noqa: F401
+from mi_classifier.wsol_protocol import (  # noqa: F401, offered here too
     IOUS,
     THRESHOLDS,
     box_accuracy_curve,
     boxes_at_thresholds,
     protocol_accuracy,
 )
-
-__all__ = [
-    "IOUS",
-    "METHODS",
-    "THRESHOLDS",
-    "best_iou",
-    "box_accuracy_curve",
-    "boxes_at_thresholds",
-    "boxes_from_maps",
-    "iou",
-    "localization_accuracy",
-    "peaks_from_maps",
-    "pointing_accuracy",
-    "protocol_accuracy",
-    "score_maps",
-]
 
 METHODS = ("nearest", "linear", "cubic", "lanczos3", "lanczos5")
 _CHUNK = 64  # maps resized to the image at once, to bound memory
@@ -114,8 +98,8 @@ def peaks_from_maps(
       ValueError: shapes or method do not fit the above.
 
     Examples:
-      >>> peaks_from_maps(np.eye(2)[:1, None] * [[1], [0]], 4, "nearest").tolist()
-      [[0.5, 0.5]]
+      >>> peaks_from_maps(np.array([[[0, 1], [0, 0]]]), 4, "nearest").tolist()
+      [[2.5, 0.5]]
     """
     size = _check_maps(maps, image_size, method)
     find = functools.partial(_peaks, size=size, method=method)

@@ -20,7 +20,7 @@ class Progress:
       completed: how much of it is done already.
       keep: whether the bar stays on the terminal after the end.
 
-    Example:
+    Examples:
       >>> with Progress("counting", total=3) as progress:
       ...     for _ in range(3):
       ...         progress.advance()
@@ -81,7 +81,7 @@ def tracked(items: Iterable[T], what: str, total: int | None = None) -> Iterator
     Yields:
       The items.
 
-    Example:
+    Examples:
       >>> list(tracked("ab", "reading letters"))
       ['a', 'b']
     """

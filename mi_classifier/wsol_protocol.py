@@ -89,7 +89,7 @@ def box_accuracy_curve(
     Examples:
       >>> scores = np.zeros((1, 8, 8))
       >>> scores[0, 2:6, 2:6] = 1
-      >>> truth, count = np.array([[[2, 2, 5, 5]]]), np.array([1])
+      >>> truth, count = np.array([[[2, 2, 6, 6]]]), np.array([1])
       >>> box_accuracy_curve(scores, truth, count, [0.5, 1.0]).tolist()
       [[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]
     """

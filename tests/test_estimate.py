@@ -1,7 +1,7 @@
 """The estimate is near known truths, its error bar holds, and odd data are told.
 
-It must not depend on units, kinds of arrays, copies of rows, constant columns or outliers,
-and no net may have seen the labels that it scores.
+It must not depend on units, kinds of arrays, copies of rows, constant columns or
+outliers, and no net may have seen the labels that it scores.
 """
 
 import dataclasses
@@ -80,15 +80,15 @@ def test_exclusive_or_is_found_among_irrelevant_columns():
 def test_interval_contains_zero_if_inputs_are_irrelevant():
     for seed in range(3):
         generator = np.random.default_rng(seed)
-        x, y = generator.standard_normal((200, 4)), generator.integers(0, 3, 200)
+        x, y = generator.standard_normal((300, 2)), generator.integers(0, 5, 300)
         low, high = mi.estimate_mutual_information(x, y, seed=seed).confidence_interval
         assert low <= 0 <= high
 
 
 def test_copies_of_rows_share_a_fold_so_that_memorizing_them_does_not_help():
     generator = np.random.default_rng(0)
-    x = np.repeat(generator.standard_normal((150, 3)), 4, axis=0)
-    y = np.repeat(generator.integers(0, 2, 150), 4)
+    x = np.repeat(generator.standard_normal((75, 2)), 4, axis=0)
+    y = np.repeat(generator.integers(0, 5, 75), 4)
     found = mi.cross_fit(x, y)
     chex.assert_trees_all_equal(found.fold[::4], found.fold[1::4], found.fold[3::4])
     low, high = found.summary().confidence_interval
@@ -247,6 +247,7 @@ def test_training_on_one_block_at_a_time_is_as_good():
     assert abs(found.nats - truth.mean()) < 0.04
 
 
+@pytest.mark.slow
 def test_images_go_through_a_convolutional_net():
     generator = np.random.default_rng(0)
     y = generator.integers(0, 2, 100)
@@ -255,7 +256,7 @@ def test_images_go_through_a_convolutional_net():
     row, column = generator.integers(4, 12, 100), generator.integers(2, 6, 100)
     images[np.arange(100), row, column + 8 * y] = 255
     names = np.array(["left", "right"])[y]
-    plan = plan_of(images, 2, steps=5)
+    plan = plan_of(images, 2, rounds=10, batch_size=32, learning_rate=3e-3)
     found = mi.cross_fit(images, names, plan=plan).summary()
     assert found.nats > 0.5 and found.accuracy > 0.9
 
@@ -300,14 +301,14 @@ def test_data_without_an_estimate_are_refused(x, y, words):
         assert word in str(error.value)
 
 
-def test_hundreds_of_labels_and_narrow_floats():
+def test_many_labels_and_narrow_floats():
     generator = np.random.default_rng(0)
-    y = np.repeat(np.arange(300), 3)
-    x = jnp.asarray(np.stack([y % 20, y // 20], 1) + generator.random((900, 2)))
-    x = x.astype(jnp.bfloat16)
-    found = mi.cross_fit(x, y, plan=plan_of(x, 300, steps=20)).summary()
-    assert found.label_entropy == pytest.approx(np.log(300))
-    assert 1 < found.nats <= np.log(300)
+    y = np.repeat(np.arange(100), 3)
+    x = jnp.asarray(np.stack([y % 10, y // 10], 1) + generator.random((300, 2)))
+    plan = plan_of(x, 100, rounds=10, steps=20)
+    found = mi.cross_fit(x.astype(jnp.bfloat16), y, plan=plan).summary()
+    assert found.label_entropy == pytest.approx(np.log(100))
+    assert 1 < found.nats <= np.log(100)
 
 
 def test_a_negative_seed_is_refused():

@@ -84,8 +84,23 @@ def long_run(workdir):
         process.communicate()
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished run of three epochs: its config, workdir and state."""
+    config = small_config(epochs=3)
+    workdir = tmp_path_factory.mktemp("trained") / "run"
+    return config, workdir, commands.train(config, workdir)
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    config, workdir, state = trained
+    return config, shutil.copytree(workdir, tmp_path / "run"), state
+
+
 @pytest.mark.slow
-def test_sigterm_and_ctrl_c_save_the_last_epoch_and_the_run_resumes(tmp_path):
+def test_sigterm_and_ctrl_c_save_the_last_epoch_and_the_run_resumes(trained, tmp_path):
+    del trained  # has imported and compiled all, so that the refusal takes no time
     workdir = tmp_path / "run"
     with long_run(workdir) as process:
         with pytest.raises(UserError, match="another process trains in"):
@@ -104,14 +119,16 @@ def test_sigterm_and_ctrl_c_save_the_last_epoch_and_the_run_resumes(tmp_path):
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=60)
         assert process.returncode == 130, errors
-        assert f"goes on after epoch {reached} of 600" in output
+        assert f"resumes after epoch {reached} of 600" in output
         *others, left = errors.strip().splitlines()
         assert "saving the last epoch; once more to leave at once" in others
         assert left == "interrupted; what was saved stays, and the same command goes on"
     reached = len(rows_of(workdir))
     assert steps_saved(workdir)[-1] == STEPS * reached
 
-    state = commands.train(small_config(reached), tmp_path / "undisturbed")
+    config = small_config(reached)
+    config.checkpoint_seconds = 1000.0
+    state = commands.train(config, tmp_path / "undisturbed")
     assert rows_of(workdir) == rows_of(tmp_path / "undisturbed")
     with Checkpoints(workdir) as checkpoints:
         saved = checkpoints.restore(state=state)["state"]
@@ -164,20 +181,6 @@ def test_training_and_evaluation_use_no_network(run_script, tmp_path):
     assert done.returncode == 9, done.stderr  # a download would have been noticed
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A finished run of three epochs: its config, workdir and state."""
-    config = small_config(epochs=3)
-    workdir = tmp_path_factory.mktemp("trained") / "run"
-    return config, workdir, commands.train(config, workdir)
-
-
-@pytest.fixture
-def copied(trained, tmp_path):
-    config, workdir, state = trained
-    return config, shutil.copytree(workdir, tmp_path / "run"), state
-
-
 # No file may grow beyond so many bytes.
 LIMITED = """
 import resource, runpy, sys
@@ -217,13 +220,13 @@ def file_size_limit(size):
 
 @pytest.mark.parametrize("size", [100, 9_000])
 def test_a_run_resumes_exactly_after_a_full_disk(trained, tmp_path, capsys, size):
-    """The first file does not fit, or that of a later epoch."""
+    """The first file does not fit, or one of the evaluation."""
     config, workdir, state = trained
     with (
         file_size_limit(size),
         pytest.raises(UserError, match="cannot be written: File too large"),
     ):
-        commands.train(config, tmp_path / "run")
+        commands.train_and_evaluate(config, tmp_path / "run", quiet=True)
     resumed = commands.train(config, tmp_path / "run")
     chex.assert_trees_all_equal(resumed, state)
     assert rows_of(tmp_path / "run") == rows_of(workdir)

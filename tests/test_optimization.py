@@ -29,7 +29,7 @@ def test_descend_takes_the_steps_of_optax_and_passes_the_memory_on():
 
 
 def lasso_step(old, new, threshold, step=0):
-    """Applies the group lasso to a kernel that an optimizer moves from `old` to `new`."""
+    """Applies the group lasso to a kernel that is to move from `old` to `new`."""
     lasso = optimization.group_lasso("first", lambda step: threshold, num_steps=2)
     params = {"first": {"kernel": old, "bias": jnp.ones(2)}, "head": jnp.ones(3)}
     updates = {"first": {"kernel": new - old, "bias": jnp.ones(2)}, "head": jnp.ones(3)}
@@ -41,7 +41,7 @@ def lasso_step(old, new, threshold, step=0):
 
 
 def test_group_lasso_is_the_proximal_operator():
-    """It minimizes |w - new|^2 / 2 + threshold * sum of row norms: the gradient is 0."""
+    """It minimizes |w - new|^2 / 2 + threshold * sum of row norms."""
     new = jnp.array([[3.0, 4.0], [0.3, -0.4], [0.0, 0.0], [-2.0, 0.0]])
     shrunk = lasso_step(new + 1, new, 0.6)
     chex.assert_trees_all_close(shrunk[1:3], jnp.zeros((2, 2)))  # norms below 0.6

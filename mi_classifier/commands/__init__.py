@@ -38,7 +38,7 @@ def _experiment_in(workdir: Path) -> ModuleType:
 
 
 def known_options(config: ConfigDict) -> Mapping[str, Mapping[str, Any]]:
-    """Returns the fields that a config may have, see `config.override`."""
+    """Returns the fields that a config may have, see `overrides.override`."""
     return _experiment(config).known_options(config)
 
 

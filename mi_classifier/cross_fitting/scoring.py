@@ -1,4 +1,4 @@
-"""What trained nets say of rows: log P(y|x) / P(y)."""
+"""Scores of rows by trained nets: log P(y|x) / P(y)."""
 
 import dataclasses
 import functools
@@ -77,8 +77,8 @@ def stopping_bounds(
       params: `[nets, ...]`.
       stopping_sets: inputs, labels and mask, `[folds, chunks, chunk, ...]`.
       stopping: the stopping fold of each net, `[nets]`.
-      log_prior: `[nets, M]`.
-      log_doubt: as for `log_ratio`.
+      log_prior: as of `Nets`, `[nets, M]`.
+      log_doubt: log 1 / N.
 
     Returns:
       `[nets, len(SCALES)]` nats.
@@ -103,9 +103,7 @@ def stopping_bounds(
 def log_ratios(
     nets: Nets, inputs: Inputs, rows: np.ndarray, fold: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Score rows by the nets of a fold, a chunk at a time.
-
-    P(y|x) is the mean over the nets of the fold.
+    """Score rows by the nets of a fold, whose mean is P(y|x), a chunk at a time.
 
     Yields:
       Some of the rows `[B]` and their log P(y|x) / P(y), float64 `[B, M]` nats.

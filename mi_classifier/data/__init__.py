@@ -39,7 +39,7 @@ def load_dataset(config: Mapping[str, Any]) -> Dataset:
     Raises:
       UserError: the name or an argument is unknown, or data cannot be read.
 
-    Example:
+    Examples:
       >>> config = {"name": "gaussian_mixture", "dim": 2, "balanced": True, "seed": 0}
       >>> load_dataset(config).splits["train"]["image"].shape
       (48000, 2)

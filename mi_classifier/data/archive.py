@@ -51,10 +51,8 @@ def read_members(
     except UserError:
         raise
     except Exception as error:  # the readers raise ValueError, OverflowError, ...
-        reason = reason_of(error)
-        raise UserError(
-            f"{path}: truncated, damaged or no archive: {reason}"
-        ) from error
+        message = f"{path}: truncated, damaged or no archive: {reason_of(error)}"
+        raise UserError(message) from error
 
 
 def walk(folder: Path) -> list[tuple[str, Path]]:
@@ -88,12 +86,12 @@ def _read_tar(
         for member in archive:
             archive.members = []  # keep no list of all members
             total += member.size
-            _check_total(path, total)
+            _check_size(path, total, MOST_IN_ALL)
             name = _below(member.name, root)
             _check_name(path, member.name, member.isfile() or member.isdir())
             if not wanted(name) or member.isdir():
                 continue
-            _check_size(path, member.name, member.size)
+            _check_size(path, member.size, MOST_BYTES, member.name)
             with archive.extractfile(member) as file:
                 content = file.read()
             if len(content) != member.size:
@@ -101,7 +99,7 @@ def _read_tar(
             yield name, content
         while rest := len(stream.read(_MOST_HEADER)):  # the checksum comes last
             total += rest
-            _check_total(path, total)
+            _check_size(path, total, MOST_IN_ALL)
 
 
 def _decompressed(path: Path) -> BinaryIO:
@@ -150,9 +148,9 @@ def _read_zip(
                 with contextlib.suppress(RuntimeError):  # if it is encrypted
                     archive.open(member).close()
                 continue
-            _check_size(path, member.filename, member.file_size)
+            _check_size(path, member.file_size, MOST_BYTES, member.filename)
             total += member.file_size
-            _check_total(path, total)
+            _check_size(path, total, MOST_IN_ALL)
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise UserError(f"{path}: {member.filename}: not stored or deflated")
             with archive.open(member) as file:
@@ -188,11 +186,6 @@ def _check_name(path: Path, name: str, is_file: bool) -> None:
         raise UserError(f"{path}: refused, because {name!r} is a link or no file")
 
 
-def _check_total(path: Path, total: int) -> None:
-    if total > MOST_IN_ALL:
-        raise UserError(f"{path}: refused, because it inflates to {total} bytes")
-
-
-def _check_size(path: Path, name: str, size: int) -> None:
-    if size > MOST_BYTES:
-        raise UserError(f"{path}: refused, because {name!r} has {size} bytes")
+def _check_size(path: Path, size: int, most: int, name: str = "the archive") -> None:
+    if size > most:
+        raise UserError(f"{path}: refused, because {name} has {size} bytes or more")

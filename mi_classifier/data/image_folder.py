@@ -1,6 +1,7 @@
 """A user's own images: `root/train/CLASS/*`, `root/val/CLASS/*`, and `boxes.csv`."""
 
 import dataclasses
+import functools
 import hashlib
 import os
 from collections import defaultdict
@@ -16,6 +17,7 @@ from mi_classifier.data.image_cache import EncodedSplit
 from mi_classifier.data.images import check_sides, image_dataset
 from mi_classifier.errors import UserError, disk_errors_told
 
+TABLE = "boxes.csv"
 _COLUMNS = ["path", "x0", "y0", "x1", "y1"]
 Boxes = Mapping[str, Sequence[tuple[float, float, float, float]]]
 
@@ -54,6 +56,23 @@ def load(
     """
     check_sides(stored_side, side)
     root = Path(root_dir)
+    class_names, files = _find(root_dir)
+    identity = {
+        "root": str(root.absolute()),
+        "classes": class_names,
+        "files": _digest([p for paths in files.values() for p in paths], root / TABLE),
+        "seed": seed,
+    }
+    folder = tfds_store.root(data_dir) / "decoded"
+    make = functools.partial(_encode_splits, root, class_names, files, seed)
+    images = image_cache.load(folder, identity, stored_side, broken, make)
+    name = f"{root.name or root.absolute().name}, {side} px"
+    return image_dataset(name, images, side, normalization)
+
+
+def _find(root_dir: str) -> tuple[list[str], dict[str, list[Path]]]:
+    """Returns the class names, and the images of "train", "val" and "test", if any."""
+    root = Path(root_dir)
     if not root_dir or not root.is_dir():
         raise UserError(f"data.root_dir: no such folder: {root_dir or '(not set)'}")
     class_names = _folders(root / "train")
@@ -69,34 +88,7 @@ def load(
     }
     if "val" not in files:
         raise UserError(f"data.root_dir: {root / 'val'} is missing; create it")
-    table = root / "boxes.csv"
-    has_boxes = table.is_file()
-
-    def make() -> image_cache.Encoded:
-        boxes = _read_boxes(root, table, files) if has_boxes else None
-        encoded = {
-            name: _encode(root, paths, class_names, boxes)
-            for name, paths in files.items()
-        }
-        validation = encoded.pop("val")
-        if "test" not in encoded:
-            halves = splits.halve(
-                validation.names, validation.labels, class_names, seed
-            )
-            validation, encoded["test"] = map(validation.take, halves)
-        made = {"train": encoded["train"], "validation": validation}
-        return made | {"test": encoded["test"]}, class_names
-
-    identity = {
-        "root": str(root.absolute()),
-        "classes": class_names,
-        "files": _digest([path for paths in files.values() for path in paths], table),
-        "seed": seed,
-    }
-    folder = tfds_store.root(data_dir) / "decoded"
-    images = image_cache.load(folder, identity, stored_side, broken, make)
-    name = f"{root.name or root.absolute().name}, {side} px"
-    return image_dataset(name, images, side, normalization)
+    return class_names, files
 
 
 def _folders(path: Path) -> list[str]:
@@ -129,6 +121,21 @@ def _files(root: Path, split: str, class_names: Sequence[str]) -> list[Path]:
     return files
 
 
+def _encode_splits(
+    root: Path, class_names: Sequence[str], files: Mapping[str, list[Path]], seed: int
+) -> image_cache.Encoded:
+    boxes = _read_boxes(root, files) if (root / TABLE).is_file() else None
+    encoded = {
+        name: _encode(root, paths, class_names, boxes) for name, paths in files.items()
+    }
+    validation, test = encoded["val"], encoded.get("test")
+    if test is None:
+        halves = splits.halve(validation.names, validation.labels, class_names, seed)
+        validation, test = map(validation.take, halves)
+    made = {"train": encoded["train"], "validation": validation, "test": test}
+    return made, class_names
+
+
 def _encode(
     root: Path, files: Sequence[Path], class_names: Sequence[str], boxes: Boxes | None
 ) -> EncodedSplit:
@@ -157,7 +164,8 @@ def _encode(
     return dataclasses.replace(split, boxes=boxes)
 
 
-def _read_boxes(root: Path, table: Path, files: Mapping[str, list[Path]]) -> Boxes:
+def _read_boxes(root: Path, files: Mapping[str, list[Path]]) -> Boxes:
+    table = root / TABLE
     known = {p.relative_to(root).as_posix() for paths in files.values() for p in paths}
     boxes = defaultdict(list)
     rows = arrays.read_csv(table) or [(1, [])]

@@ -103,28 +103,37 @@ def _convolve_stride_1(
     return _convolve(x, kernel, (1, 1), padding)
 
 
-def _forward(
-    x: jax.Array, kernel: jax.Array, padding: Padding, block_bytes: int
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _convolve(x, kernel, (1, 1), padding), (x, kernel)
-
-
-def _backward(
+def _gradients(
     padding: Padding,
     block_bytes: int,
     residuals: tuple[jax.Array, jax.Array],
     gradient: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """Sums products of patches and gradient over blocks of rows of an image."""
     x, kernel = residuals
     if _is_product(kernel, padding):
         x_gradient = gradient @ kernel[0, 0].T
     else:
         _, vjp = jax.vjp(lambda x: _convolve(x, kernel, (1, 1), padding), x)
         (x_gradient,) = vjp(gradient)
-    kh, kw, channels, features = kernel.shape
-    batch, height, width, _ = gradient.shape
     padded = jnp.pad(x, [(0, 0), *padding, (0, 0)])
+    return x_gradient, _kernel_gradient(padded, gradient, kernel.shape, block_bytes)
+
+
+_convolve_stride_1.defvjp(
+    lambda x, kernel, padding, _: (
+        _convolve(x, kernel, (1, 1), padding),
+        (x, kernel),
+    ),
+    _gradients,
+)
+
+
+def _kernel_gradient(
+    x: jax.Array, gradient: jax.Array, shape: tuple[int, ...], block_bytes: int
+) -> jax.Array:
+    """Sums products of patches and gradient over blocks of rows of an image."""
+    kh, kw, channels, features = shape
+    batch, height, width, _ = gradient.shape
     numbers = kh * kw * channels
     fitting = max(block_bytes // (width * numbers * x.dtype.itemsize), 1)
     rows = max(r for r in range(1, height + 1) if height % r == 0 and r <= fitting)
@@ -133,7 +142,7 @@ def _backward(
     def add(block: jax.Array, total: jax.Array) -> jax.Array:
         image, row = block // blocks, block % blocks * rows
         pixels = jax.lax.dynamic_slice(
-            padded, (image, row, 0, 0), (1, rows + kh - 1, *padded.shape[2:])
+            x, (image, row, 0, 0), (1, rows + kh - 1, *x.shape[2:])
         )[0]
         patches = [
             pixels[i : i + rows, j : j + width] for i in range(kh) for j in range(kw)
@@ -147,10 +156,7 @@ def _backward(
 
     total = jnp.zeros((numbers, features), jnp.float32)
     total = jax.lax.fori_loop(0, batch * blocks, add, total)
-    return x_gradient, total.reshape(kernel.shape).astype(x.dtype)
-
-
-_convolve_stride_1.defvjp(_forward, _backward)
+    return total.reshape(shape).astype(x.dtype)
 
 
 def max_pool(x: jax.Array) -> jax.Array:

@@ -112,56 +112,39 @@ class _Mixed(nn.Module):
         return x
 
 
+def _chain(name: str, *convs: Sequence) -> Sequence:
+    """Returns a branch of (channels, size, stride), named `name`_1, `name`_2 ..."""
+    return tuple((f"{name}_{number}", *conv) for number, conv in enumerate(convs, 1))
+
+
 def _five(pooled: int) -> Sequence:
     return (
         (("branch1x1", 64, 1),),
-        (("branch5x5_1", 48, 1), ("branch5x5_2", 64, 5)),
-        (
-            ("branch3x3dbl_1", 64, 1),
-            ("branch3x3dbl_2", 96, 3),
-            ("branch3x3dbl_3", 96, 3),
-        ),
+        _chain("branch5x5", (48, 1), (64, 5)),
+        _chain("branch3x3dbl", (64, 1), (96, 3), (96, 3)),
         ("average", ("branch_pool", pooled, 1)),
     )
 
 
-def _six(width: int) -> Sequence:
+def _six(n: int) -> Sequence:
     row, column = (1, 7), (7, 1)
+    double = ((n, 1), (n, column), (n, row), (n, column), (192, row))
     return (
         (("branch1x1", 192, 1),),
-        (
-            ("branch7x7_1", width, 1),
-            ("branch7x7_2", width, row),
-            ("branch7x7_3", 192, column),
-        ),
-        (
-            ("branch7x7dbl_1", width, 1),
-            ("branch7x7dbl_2", width, column),
-            ("branch7x7dbl_3", width, row),
-            ("branch7x7dbl_4", width, column),
-            ("branch7x7dbl_5", 192, row),
-        ),
+        _chain("branch7x7", (n, 1), (n, row), (192, column)),
+        _chain("branch7x7dbl", *double),
         ("average", ("branch_pool", 192, 1)),
     )
 
 
 _SIX_A = (
     (("branch3x3", 384, 3, 2),),
-    (
-        ("branch3x3dbl_1", 64, 1),
-        ("branch3x3dbl_2", 96, 3),
-        ("branch3x3dbl_3", 96, 3, 2),
-    ),
+    _chain("branch3x3dbl", (64, 1), (96, 3), (96, 3, 2)),
     ("maximum",),
 )
 _SEVEN_A = (
-    (("branch3x3_1", 192, 1), ("branch3x3_2", 320, 3, 2)),
-    (
-        ("branch7x7x3_1", 192, 1),
-        ("branch7x7x3_2", 192, (1, 7)),
-        ("branch7x7x3_3", 192, (7, 1)),
-        ("branch7x7x3_4", 192, 3, 2),
-    ),
+    _chain("branch3x3", (192, 1), (320, 3, 2)),
+    _chain("branch7x7x3", (192, 1), (192, (1, 7)), (192, (7, 1)), (192, 3, 2)),
     ("maximum",),
 )
 _SEVEN = (
@@ -171,8 +154,7 @@ _SEVEN = (
         (("branch3x3_2a", 384, (1, 3)), ("branch3x3_2b", 384, (3, 1))),
     ),
     (
-        ("branch3x3dbl_1", 448, 1),
-        ("branch3x3dbl_2", 384, 3),
+        *_chain("branch3x3dbl", (448, 1), (384, 3)),
         (("branch3x3dbl_3a", 384, (1, 3)), ("branch3x3dbl_3b", 384, (3, 1))),
     ),
     ("average", ("branch_pool", 192, 1)),

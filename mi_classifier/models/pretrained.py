@@ -5,6 +5,7 @@ Our parameters have torchvision's names: ("layer1", "0", "conv1", "kernel") is
 """
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +14,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from mi_classifier.errors import UserError
 from mi_classifier.models import MODELS
@@ -160,14 +158,8 @@ def _print(
     kept: Mapping[str, int],
     unused: Mapping[str, int],
 ) -> None:
-    table = Table(title=title, box=box.SIMPLE_HEAD)
-    table.add_column("")
-    table.add_column("tensors", justify="right")
-    table.add_column("meaning")
     count = sum(value.size for value in loaded.values())
-    table.add_row("loaded", str(len(loaded)), f"{count:,} numbers of the backbone")
-    for part, tensors in kept.items():
-        table.add_row(f"{part} kept", str(tensors), "trained from its initialization")
-    for part, tensors in sorted(unused.items()):
-        table.add_row(f"{part} not used", str(tensors), "the file's own head")
-    Console(stderr=True).print(table)
+    lines = [f"loaded: {len(loaded)} tensors, {count:,} numbers of the backbone"]
+    lines += [f"{part}: {n} new tensors, not loaded" for part, n in kept.items()]
+    lines += [f"{part}: not used, {n} tensors" for part, n in sorted(unused.items())]
+    print(title, *lines, sep="\n  ", file=sys.stderr)

@@ -11,7 +11,7 @@ import numpy as np
 def to_csv(columns: Mapping[str, Sequence[Any]]) -> str:
     """Returns columns as CSV; numbers can be read back to float32's last bit.
 
-    Example:
+    Examples:
       >>> to_csv({"row": [0, 1], "pmi_nats": [0.5, None]})
       'row,pmi_nats\\n0,0.5\\n1,\\n'
     """

@@ -83,12 +83,9 @@ def check_data(
             )
         files.write_hashed(path, text)
         return
-    remedy = "restore it from a backup, or train in another --workdir"
-    noted = files.read_json(path, remedy)
-    is_new = "version" in noted
-    hashes = noted.get("splits") if is_new else noted
-    if not isinstance(hashes, dict):
-        raise UserError(f"{path}: lists no splits; {remedy}")
+    noted = files.read_json(path, "restore it, or train in another --workdir")
+    is_new = isinstance(noted.get("splits"), dict)
+    hashes = noted["splits"] if is_new else noted
 
     def differing(found: dict[str, str]) -> list[str]:
         return [name for name in found if hashes.get(name) != found[name]]

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from mi_classifier.activation_maps import MAPS
-from mi_classifier.reporting.table import Table, column, mean_deviation, seeds_note
-from mi_classifier.tables import reruns
+from mi_classifier.reporting.table import Table, mean_deviation, seeds_note
 from mi_classifier.tables.published import TABLE_5, TABLE_5_LOCALIZATION
+from mi_classifier.tables.reruns import Cell, Options, gather, numbers
 
 LOSSES = {"sigmoid": "sigmoid", "pc_sigmoid": "PC-sigmoid"}
 _RULES = {
@@ -19,52 +19,32 @@ _RULES = {
 }
 
 
-def table_5(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
+def table_5(options: Options) -> tuple[list[Table], dict[str, Any]]:
     """Accuracy by digit, sigmoid against PC-sigmoid, and localization of each digit."""
-    keys = {
-        options.root / loss / f"seed{seed}": loss
-        for seed in range(options.seeds)
-        for loss in LOSSES
-    }
-    configs_of = {
-        workdir: reruns.config(f"double_mnist:{loss}", reruns.seed_of(workdir), options)
-        for workdir, loss in keys.items()
-    }
+    wanted = {loss: Cell(f"double_mnist:{loss}") for loss in LOSSES}
     names = ("accuracy", "information", "localization")
-    runs = reruns.gather(configs_of, lambda config: config.loss, options)
     cells = {
-        loss: [{n: run.results["splits"]["test"][n] for n in names} for run in of_loss]
-        for loss, of_loss in runs.items()
+        loss: [{name: run.test[name] for name in names} for run in runs]
+        for loss, runs in gather(wanted, lambda config: config.loss, options).items()
     }
     return [_accuracy_table(cells), _localization_table(cells)], cells
 
 
 def _accuracy_table(cells: dict[str, Any]) -> Table:
-    def shares(loss: str, rule: str, kind: str = "per_class") -> np.ndarray:
-        """`[S]` of S seeds, of a digit each `[S, 10]`."""
-        shape = (0, len(TABLE_5[loss])) if kind == "per_class" else (0,)
-        runs = [run["accuracy"][rule][kind] for run in cells.get(loss, [])]
-        return 100 * np.array(runs) if runs else np.zeros(shape)
-
-    values = [
-        shares("sigmoid", "prior"),
-        shares("pc_sigmoid", "prior"),
-        shares("sigmoid", "balanced"),
-        shares("pc_sigmoid", "balanced"),
-    ]
+    nets = [(rule, loss) for rule in ("prior", "balanced") for loss in LOSSES]
+    by_digit, macro = [], []
+    for rule, loss in nets:
+        runs = [run["accuracy"][rule] for run in cells.get(loss, [])]
+        shares = [run["per_class"] for run in runs]
+        by_digit.append(100 * np.reshape(shares, (len(runs), len(TABLE_5[loss]))))
+        macro.append(mean_deviation(100 * numbers(runs, "macro"), ".2f"))
     rows = []
-    for digit, published in enumerate(zip(*TABLE_5.values(), strict=True)):
-        row = [str(digit), *(mean_deviation(v[:, digit], ".2f") for v in values)]
-        rows.append([*row, "/".join(f"{v:.0f}" for v in published)])
-    means = [mean_deviation(v.mean(1), ".2f") for v in values]
-    rows.append(["mean", *means, ""])
-    macro = [
-        mean_deviation(shares(loss, rule, "macro"), ".2f")
-        for rule in ("prior", "balanced")
-        for loss in LOSSES
-    ]
-    rows.append(["recall and specificity", *macro, ""])
-    columns = (
+    for digit, theirs in enumerate(zip(*TABLE_5.values(), strict=True)):
+        row = [str(digit), *(mean_deviation(v[:, digit], ".2f") for v in by_digit)]
+        rows.append([*row, "/".join(f"{v:.0f}" for v in theirs)])
+    means = [mean_deviation(v.mean(1), ".2f") for v in by_digit]
+    rows += [["mean", *means, ""], ["recall and specificity", *macro, ""]]
+    heads = (
         "digit",
         "sigmoid*",
         "PC-sigmoid",
@@ -73,34 +53,31 @@ def _accuracy_table(cells: dict[str, Any]) -> Table:
         "paper's",
     )
     note = (
-        f"{seeds_note(cells)}. Decided by the "
-        "prior rule, the fewest errors, then by the balanced rule, the best mean of "
-        "recall and specificity; * n > 0, the paper's decision."
+        f"{seeds_note(cells)}. First by the prior rule, which makes the fewest errors; "
+        "then by the balanced rule, which has the best mean of recall and specificity. "
+        "* n > 0, the paper's rule."
     )
-    return Table("Table 5: accuracy by digit, %", columns, rows, (note,))
+    return Table("Table 5: accuracy by digit, %", heads, rows, (note,))
 
 
 def _localization_table(cells: dict[str, Any]) -> Table:
     rows = []
     for loss, title in LOSSES.items():
+        runs = cells.get(loss, [])
         for name, entry in MAPS.items():
-            runs = [r["localization"]["maps"][name] for r in cells.get(loss, [])]
             row = [f"{entry.title}, {title}"]
-            row += [mean_deviation(100 * column(runs, rule), ".1f") for rule in _RULES]
-            published = TABLE_5_LOCALIZATION.get(name)
-            shown = loss == "pc_sigmoid" and published is not None
-            rows.append([*row, f"{published}" if shown else ""])
+            for rule in _RULES:
+                found = numbers(runs, f"localization.maps.{name}.{rule}")
+                row.append(mean_deviation(100 * found, ".1f"))
+            theirs = TABLE_5_LOCALIZATION.get(name, "")
+            rows.append([*row, str(theirs) if loss == "pc_sigmoid" else ""])
     threshold = next(iter(cells.values()))[0]["localization"]["threshold"]
     note = (
         f"'ink': the box at threshold {threshold:g} meets the digit's tight box at IoU "
-        "0.5; 'and label': its label is decided for, too; 'pointing': the map's peak "
+        "0.5; 'and label': the net also finds the label; 'pointing': the map's peak "
         "lies in that tight box; 'MaxBoxAcc': 'ink' by the public WSOL evaluation, at "
-        "each map's best threshold, and 'cell' the same for the digit's half of the "
+        "each map's best threshold; 'cell': the same for the digit's half of the "
         "image. The paper does not state its rule."
     )
-    return Table(
-        "Localization of every present digit, %",
-        ("map, net", *_RULES.values(), "paper's"),
-        rows,
-        (note,),
-    )
+    heads = ("map, net", *_RULES.values(), "paper's")
+    return Table("Localization of every present digit, %", heads, rows, (note,))

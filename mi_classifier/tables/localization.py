@@ -1,6 +1,7 @@
 """Tables 4, 6, 7 and 8: CAM, infoCAM and infoCAM+ on CUB-200-2011 and Tiny-ImageNet."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -8,109 +9,101 @@ from ml_collections import ConfigDict
 from mi_classifier.activation_maps import MAPS
 from mi_classifier.evaluation import load_net
 from mi_classifier.reporting import summary
-from mi_classifier.reporting.table import (
-    Table,
-    column,
-    mean_deviation,
-    p_value,
-    seeds_note,
-)
+from mi_classifier.reporting.table import Table, mean_deviation, p_value, seeds_note
 from mi_classifier.reporting.writing import evaluate_and_write
 from mi_classifier.storage.files import read_json
-from mi_classifier.tables import published, reruns
-from mi_classifier.tables.reruns import FinishedRun
+from mi_classifier.tables import published
+from mi_classifier.tables.reruns import (
+    Cell,
+    FinishedRun,
+    Options,
+    gather,
+    is_current,
+    numbers,
+)
 
 _DATA = {"cub200": "CUB-200-2011", "tiny_imagenet": "Tiny-ImageNet"}
 _NETS = {"vgg16_gap": "VGG16-GAP", "resnet50": "ResNet50"}
-_FILES = {
+_CONFIGS = {
     ("cub200", "vgg16_gap"): "cub_vgg",
     ("cub200", "resnet50"): "cub_resnet",
     ("tiny_imagenet", "vgg16_gap"): "tiny_imagenet_vgg",
     ("tiny_imagenet", "resnet50"): "tiny_imagenet_resnet",
 }
-_ADL = ("plain", "adl")
 # Table 8 has only these.
 _ABLATED = (("cub200", "vgg16_gap"), ("tiny_imagenet", "resnet50"))
+_NOTE = (
+    "p of the two-sided Mann-Whitney U test of GT-known against CAM's, * below 0.05. "
+    "The paper's: GT-known/Top-1 of localization, top-1/top-5 of classification."
+)
+Cells = Mapping[str, Sequence[FinishedRun]]
 
 
-def table_4(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
+def table_4(options: Options) -> tuple[list[Table], dict[str, Any]]:
     """Localization on both sets."""
-    cells = _gather(options, _FILES)
+    cells = _gather(options, _CONFIGS)
     tables = []
-    for data, data_title in _DATA.items():
+    for data, title in _DATA.items():
+        heads = ("net", "map", "GT-known", "Top-1", "paper's", "p")
         rows = [
-            [_title(net, adl), entry.title, *_map_cells(runs, name)]
-            for net in _NETS
-            for adl in _ADL
-            if (runs := cells.get(f"{data},{net},{adl}"))
-            for name, entry in MAPS.items()
+            [net, title, *_map_row(runs, name)]
+            for net, runs in _nets(cells, data)
+            for name, title in _map_titles()
         ]
-        title = f"Table 4: localization on {data_title} in percent"
-        columns = ("net", "map", "GT-known", "Top-1", "paper's", "p")
-        tables += [Table(title, columns, rows, _notes(cells))] if rows else []
+        if rows:
+            title = f"Table 4: localization on {title} in percent"
+            tables.append(Table(title, heads, rows, [f"{seeds_note(cells)}; {_NOTE}"]))
     return tables, _results(cells)
 
 
-def table_6(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
+def table_6(options: Options) -> tuple[list[Table], dict[str, Any]]:
     """Classification and localization on CUB-200-2011."""
     return _one_set(options, "6", "cub200")
 
 
-def table_7(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
+def table_7(options: Options) -> tuple[list[Table], dict[str, Any]]:
     """Classification and localization on Tiny-ImageNet."""
     return _one_set(options, "7", "tiny_imagenet")
 
 
-def table_8(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
-    """What the region and the subtraction bring, with and without ADL."""
+def table_8(options: Options) -> tuple[list[Table], dict[str, Any]]:
+    """What the region and the subtraction add, with and without ADL."""
     cells = _gather(options, _ABLATED)
-    rows, cells_of = [], {}
+    rows, found = [], {}
     for name, runs in cells.items():
-        data, net, adl = name.split(",")
-        ablations = [c for run in runs if (c := _ablation(run, options.collect))]
-        cells_of[name] = ablations
+        net = f"{_DATA[name.partition(',')[0]]}, {_net_title(name)}"
+        found[name] = [a for run in runs if (a := _ablation(run, options.collect))]
         theirs = _published(runs)
         for kind, (map_name, has_region) in summary.TABLE_8.items():
-            row = [f"{_DATA[data]}, {_title(net, adl)}"]
-            row += ["yes" if has_region else "no"]
-            row += ["no" if map_name == "cam" else "yes"]
-            for figure in ("gt_known", "top1"):
-                values = 100 * column([a[kind] for a in ablations], figure)
-                row.append(mean_deviation(values, ".2f"))
-            rows.append([*row, _pair(theirs.ablation.get(kind) if theirs else None)])
-    columns = ("", "R", "subtraction", "GT-known", "Top-1", "paper's")
+            row = [net, "yes" if has_region else "no"]
+            row.append("no" if map_name == "cam" else "yes")
+            row += _percent(found[name], f"{kind}.gt_known", f"{kind}.top1")
+            rows.append([*row, _pair(theirs and theirs.ablation.get(kind))])
+    heads = ("", "R", "subtraction", "GT-known", "Top-1", "paper's")
     notes = [
-        f"{seeds_note(cells)}. Ours are of the validation split, the paper's of test.",
+        f"{seeds_note(found)}. Ours are of the validation split, the paper's of test.",
         "The paper captions its second half, on Tiny-ImageNet, as CUB-200-2011.",
     ]
-    return [Table("Table 8: ablation, in percent", columns, rows, notes)], cells_of
+    return [Table("Table 8: ablation, in percent", heads, rows, notes)], found
 
 
 def _one_set(
-    options: reruns.Options, number: str, data: str
+    options: Options, number: str, data: str
 ) -> tuple[list[Table], dict[str, Any]]:
-    cells = _gather(options, [key for key in _FILES if key[0] == data])
+    cells = _gather(options, [key for key in _CONFIGS if key[0] == data])
     classification, localization = [], []
-    for name, runs in cells.items():
-        _, net, adl = name.split(",")
-        title = _title(net, adl)
-        of_test = [run.results["splits"]["test"] for run in runs]
-        shares = [t["localization"]["classification"] for t in of_test]
-        row = [title]
-        for top in ("top1", "top5"):
-            row.append(mean_deviation(100 * column(shares, top), ".2f"))
-        bounds = [t["information"]["mutual_information"] for t in of_test]
+    for net, runs in _nets(cells, data):
+        tests = [run.test for run in runs]
+        tops = (f"localization.classification.{top}" for top in ("top1", "top5"))
         theirs = _published(runs)
-        row += [_pair(theirs.classification if theirs else None)]
-        classification.append([*row, mean_deviation(column(bounds, "nats"), ".3f")])
-        for map_name, entry in MAPS.items():
-            maps = [t["localization"]["maps"][map_name] for t in of_test]
-            gentle = [
-                mean_deviation(100 * column(maps, rule), ".2f")
-                for rule in ("pointing", "max_box_accuracy")
-            ]
-            row = [title, entry.title, *_map_cells(runs, map_name), *gentle]
-            localization.append(row)
+        bound = numbers(tests, "information.mutual_information.nats")
+        row = [net, *_percent(tests, *tops), _pair(theirs and theirs.classification)]
+        classification.append([*row, mean_deviation(bound, ".3f")])
+        for name, title in _map_titles():
+            found = f"localization.maps.{name}"
+            gentle = _percent(tests, f"{found}.pointing", f"{found}.max_box_accuracy")
+            localization.append([net, title, *_map_row(runs, name), *gentle])
+    heads = ("net", "map", "GT-known", "Top-1", "paper's", "p", "pointing", "MaxBoxAcc")
     tables = [
         Table(
             f"Table {number}: classification of {_DATA[data]} in percent",
@@ -119,36 +112,23 @@ def _one_set(
         ),
         Table(
             f"Table {number}: localization on {_DATA[data]} in percent",
-            (
-                "net",
-                "map",
-                "GT-known",
-                "Top-1",
-                "paper's",
-                "p",
-                "pointing",
-                "MaxBoxAcc",
-            ),
+            heads,
             localization,
-            _notes(cells),
+            [f"{seeds_note(cells)}; {_NOTE}"],
         ),
     ]
     return tables, _results(cells)
 
 
-def _gather(
-    options: reruns.Options, pairs: Sequence[tuple[str, str]]
-) -> dict[str, list[FinishedRun]]:
-    """Runs are shared by the tables: they lie in a folder of their own."""
+def _gather(options: Options, nets: Sequence[tuple[str, str]]) -> Cells:
+    """Gathers runs; all tables share them, in a folder beside their own."""
+    wanted = {
+        f"{data}/{net}_{adl or 'plain'}": Cell(f"{_CONFIGS[data, net]}:{adl}")
+        for data, net in nets
+        for adl in ("", "adl")
+    }
     root = options.root.with_name("localization")
-    wanted = {}
-    for seed in range(options.seeds):
-        for data, net in pairs:
-            for adl in _ADL:
-                words = ":adl" if adl == "adl" else ""
-                config = reruns.config(f"{_FILES[data, net]}{words}", seed, options)
-                wanted[root / data / f"{net}_{adl}" / f"seed{seed}"] = config
-    return reruns.gather(wanted, _name_of, options)
+    return gather(wanted, _name_of, dataclasses.replace(options, root=root))
 
 
 def _name_of(config: ConfigDict) -> str:
@@ -156,22 +136,35 @@ def _name_of(config: ConfigDict) -> str:
     return f"{config.data.name},{config.model.name},{adl}"
 
 
-def _title(net: str, adl: str) -> str:
+def _net_title(name: str) -> str:
+    _, net, adl = name.split(",")
     return f"{_NETS[net]}{', ADL' if adl == 'adl' else ''}"
 
 
-def _map_cells(runs: Sequence[FinishedRun], name: str) -> list[str]:
-    """GT-known and Top-1 of a map, the paper's, and whether it differs from CAM."""
-    maps = [run.results["splits"]["test"]["localization"]["maps"] for run in runs]
-    values = {
-        rule: 100 * column([m[name] for m in maps], rule)
-        for rule in ("gt_known", "top1")
-    }
-    cells = [mean_deviation(value, ".2f") for value in values.values()]
+def _nets(cells: Cells, data: str) -> Iterator[tuple[str, Sequence[FinishedRun]]]:
+    """Yields the title and the runs of each net that was trained on a data set."""
+    for name, runs in cells.items():
+        if name.startswith(f"{data},"):
+            yield _net_title(name), runs
+
+
+def _map_titles() -> list[tuple[str, str]]:
+    return [(name, entry.title) for name, entry in MAPS.items()]
+
+
+def _map_row(runs: Sequence[FinishedRun], name: str) -> list[str]:
+    """Returns GT-known, Top-1, the paper's, and p of the difference from CAM."""
+    tests, found = [run.test for run in runs], f"localization.maps.{name}"
+    cells = _percent(tests, f"{found}.gt_known", f"{found}.top1")
     theirs = _published(runs)
-    cells.append(_pair(theirs.maps.get(name) if theirs else None))
-    cam = 100 * column([m["cam"] for m in maps], "gt_known")
-    return [*cells, "" if name == "cam" else p_value(values["gt_known"], cam)]
+    cells.append(_pair(theirs and theirs.maps.get(name)))
+    ours = numbers(tests, f"{found}.gt_known")
+    cam = numbers(tests, "localization.maps.cam.gt_known")
+    return [*cells, "" if name == "cam" else p_value(ours, cam)]
+
+
+def _percent(runs: Sequence[Mapping[str, Any]], *paths: str) -> list[str]:
+    return [mean_deviation(100 * numbers(runs, path), ".2f") for path in paths]
 
 
 def _published(runs: Sequence[FinishedRun]) -> summary.Published | None:
@@ -184,29 +177,23 @@ def _pair(values: Sequence[float] | None) -> str:
 
 
 def _ablation(run: FinishedRun, collect: bool) -> dict[str, Any] | None:
-    """Reads the ablation of a run, made if it is missing and may be."""
+    """Reads the ablation of a run; makes it first if it is missing and may be made."""
     path = run.workdir / "evaluation" / "ablation.json"
-    if not reruns.is_current(path, run.workdir):
-        if collect:
-            print(f"{run.workdir}: left out; run evaluate.py --ablation on it")
-            return None
-        net = load_net(run.workdir)
-        evaluate_and_write(net, published=None, quiet=True, ablation=True)
-    return read_json(path, "remove it, and it is made anew").get("table_8")
+    remedy = "remove it, and it is made again"
+    if is_current(path, run.workdir):
+        found = read_json(path, remedy).get("table_8")
+        if found:  # version 0.1 did not write it
+            return found
+    if collect:
+        print(f"{run.workdir}: left out; run evaluate.py --ablation on it")
+        return None
+    evaluate_and_write(load_net(run.workdir), published=None, quiet=True, ablation=True)
+    return read_json(path, remedy)["table_8"]
 
 
-def _notes(cells: dict[str, list[FinishedRun]]) -> list[str]:
-    note = (
-        f"{seeds_note(cells)}; p of the two-sided Mann-Whitney U test of GT-known "
-        "against CAM's, * below 0.05. The paper's: GT-known/Top-1 of localization, "
-        "top-1/top-5 of classification."
-    )
-    return [note]
-
-
-def _results(cells: dict[str, list[FinishedRun]]) -> dict[str, Any]:
+def _results(cells: Cells) -> dict[str, Any]:
     names = ("localization", "information", "accuracy")
     return {
-        name: [{n: run.results["splits"]["test"][n] for n in names} for run in runs]
+        name: [{n: run.test[n] for n in names} for run in runs]
         for name, runs in cells.items()
     }

@@ -1,4 +1,4 @@
-"""Where a training went wrong: the step, its learning rate, and the layer."""
+"""Find where a training diverged: the step, its learning rate, and the layer."""
 
 import contextlib
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from mi_classifier.training.step import Task, TrainSteps, copy
 
 @jax.jit
 def all_finite(tree: Any) -> jax.Array:
-    """Returns whether no number of a tree is NaN or infinite."""
+    """Returns whether all numbers of a tree are finite: no NaN and no infinity."""
     return jnp.all(jnp.array([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]))
 
 
@@ -32,28 +32,29 @@ def explain(
     """Repeats the steps of an epoch one by one, up to the first that goes wrong.
 
     Args:
-      state: before the epoch; donated.
-      order: of the epoch's examples, indices `[steps, B]`.
-      train_steps: of `make_train_steps`.
-      pipeline: of the run.
-      schedule: the learning rate by the step.
-      first_layer: `first_layer_of` a run.
+      state: before the epoch.
+      order: indices of the epoch's examples, `[steps, B]`.
+      train_steps: made by `make_train_steps`.
+      pipeline: brings the batches.
+      schedule: maps a step to its learning rate.
+      first_layer: made by `first_layer_of`.
 
     Returns:
-      What to tell the user.
+      The step, its loss, its learning rate and the layer, for an error message.
     """
     for batch in order:
-        before = copy(state)
         (batches,) = pipeline.batches(batch[None], 1)
-        state, values = train_steps(state, batches)
+        after, values = train_steps(copy(state), batches)
         loss = float(values[0])
-        if np.isfinite(loss) and all_finite(state.params):
+        if np.isfinite(loss) and all_finite(after.params):
+            state = after
             continue
-        step = int(before.step)
-        layer = first_layer(before, batch) or f"the update of {_broken(state.params)}"
+        step = int(state.step)
+        layer = first_layer(state, batch) or f"the update of {_broken(after.params)}"
         return (
             f"at step {step + 1}: the loss is {loss:g}, at a learning rate of "
-            f"{float(schedule(step)):g}; the first that is not finite is {layer}"
+            f"{float(schedule(step)):g}; the first value that is not finite is in "
+            f"{layer}"
         )
     return "in this epoch, but not when its steps were repeated one by one"
 
@@ -64,12 +65,12 @@ def first_layer_of(
     """Returns a function that finds the first layer whose output is not finite.
 
     Args:
-      task: what is trained.
-      key: of the run.
+      task: the model, the data and the loss.
+      key: the run's key, as given to `make_train_steps`.
 
     Returns:
-      A function from a state and the indices of a batch `[B]` to the layer, or None
-      where all outputs are finite.
+      A function from a state and the indices of a batch `[B]` to the layer, or to None
+      if all outputs are finite.
     """
 
     def find(state: TrainState, batch: np.ndarray) -> str | None:
@@ -90,7 +91,8 @@ def first_layer_of(
         images, _ = task.inputs(examples, (rows, jnp.asarray(batch)), step_key)
         if not all_finite(images):
             return "the input"
-        # Batch normalization over devices finds no devices here: no layer is named then.
+        # Outside pmap, batch normalization over devices raises a NameError. Then the
+        # message names no layer.
         with contextlib.suppress(NameError), nn.intercept_methods(watch):
             task.forward(state.variables, images, step_key)
         return f"the output of {found[0]}" if found else None
@@ -106,4 +108,4 @@ def _broken(params: Any) -> str:
         if not all_finite(leaf)
     ]
     more = f" and {len(names) - 1} others" if len(names) > 1 else ""
-    return f"{names[0]}{more}" if names else "nothing: the loss alone"
+    return f"{names[0]}{more}" if names else "nothing but the loss"

@@ -1,4 +1,4 @@
-"""The training loop, to be read from top to bottom: setup, epoch, save."""
+"""The training loop, from top to bottom: set up, train an epoch, save."""
 
 import dataclasses
 import time
@@ -31,7 +31,11 @@ from mi_classifier.training.optimizer import Optimizer, Span, create_optimizer
 from mi_classifier.training.state import TrainState, create_state
 from mi_classifier.training.step import Task, TrainSteps, copy, make_train_steps
 
-_CALLS_AHEAD = 4  # of the devices, with their arguments in memory
+_CALLS_AHEAD = 4  # of the steps, each with its arguments in device memory
+_DEAD = (
+    "every feature of every validation example is 0: the net is dead; lower "
+    "optimizer.learning_rate, or set another seed"
+)
 
 
 class Trained(NamedTuple):
@@ -79,7 +83,8 @@ def train(
             check_step(config, starts)
             with parallel.first_process_first():
                 dataset = load_dataset(config.data)
-        state = _train(_set_up(config, workdir, dataset), starts)
+        setup = _set_up(config, workdir, dataset)
+        state = _train(setup, _first_state(setup, starts))
     parallel.wait_for_all()  # every process finds what the first one has written
     return Trained(state, dataset)
 
@@ -89,13 +94,13 @@ class _Setup:
     """What a run is made of.
 
     Attributes:
-      config: it is trained by.
-      workdir: it writes to.
-      task: model, data and loss.
-      optimizer: with its schedule.
-      span: the length of the run, in steps.
-      init_key: of the parameters' initialization.
-      key: of all else.
+      config: its fields.
+      workdir: its folder.
+      task: its model, data and loss.
+      optimizer: with the learning-rate schedule.
+      span: its length in steps.
+      init_key: initializes the parameters.
+      key: is for all other random numbers.
     """
 
     config: ConfigDict
@@ -114,7 +119,7 @@ def _set_up(config: ConfigDict, workdir: Path, dataset: Dataset) -> _Setup:
     if not steps_per_epoch:
         raise UserError(
             f"batch_size: {config.batch_size} is more than the {num_examples} "
-            "training examples"
+            "training examples; choose a smaller one"
         )
     span = Span(config.num_epochs * steps_per_epoch, steps_per_epoch)
     model = create_model(num_classes=dataset.num_classes, **config.model)
@@ -122,91 +127,6 @@ def _set_up(config: ConfigDict, workdir: Path, dataset: Dataset) -> _Setup:
     optimizer = create_optimizer(config.optimizer, span)
     keys = jax.random.split(jax.random.key(config.seed))
     return _Setup(config, workdir, task, optimizer, span, *keys)
-
-
-def _train(setup: _Setup, starts: bool) -> TrainState:
-    config, workdir, dataset = setup.config, setup.workdir, setup.task.dataset
-    state = _first_state(setup, starts)
-    best = best_item(copy(state.variables))
-    workdirs.open_for(config, workdir)
-    workdirs.check_data(workdir, dataset.fingerprints(), dataset.hash_arrays)
-    parallel.wait_for_all()  # the workdir is there, and nobody has written to it since
-    with termination.postponed(), Checkpoints(workdir) as checkpoints:
-        rows: list[dict[str, float]] = []
-        if checkpoints.latest_step() is not None:
-            restored = checkpoints.restore(state=state, best=best)
-            state, best, rows = (restored[k] for k in ("state", "best", "rows"))
-        _check_same_step(int(state.step), workdir)
-        first_epoch = int(state.step) // setup.span.steps_per_epoch
-        if first_epoch == config.num_epochs:
-            write_rows(workdir, rows)  # the file may be gone, or cut
-            print(f"{workdir} is finished: {first_epoch} of {first_epoch} epochs")
-            return state
-        if first_epoch:
-            print(f"{workdir} goes on after epoch {first_epoch} of {config.num_epochs}")
-
-        pipeline = make_pipeline(
-            config.get("pipeline", "auto"), dataset.splits["train"]
-        )
-        train_steps = make_train_steps(
-            setup.task,
-            setup.optimizer.transformation,
-            setup.key,
-            config.microbatches,
-            pipeline.axis,
-        )
-        validate = _make_validation(setup)
-        progress = Progress("training", setup.span.num_steps, int(state.step), True)
-        with MetricsLog(workdir, rows) as log, progress:
-            warned = False
-            kept = copy(state)  # of the last epoch; steps donate the other
-            for epoch in range(first_epoch, config.num_epochs):
-                started = time.monotonic()
-                order = epoch_order(setup, epoch)
-                batches = pipeline.batches(order, config.steps_per_call)
-                state, losses = run_epoch(train_steps, state, batches, progress.advance)
-                train_loss = float(losses.mean(dtype=np.float64))
-                if not (
-                    np.isfinite(train_loss) and divergence.all_finite(state.params)
-                ):
-                    where = divergence.explain(
-                        copy(kept),
-                        order,
-                        train_steps,
-                        pipeline,
-                        setup.optimizer.schedule,
-                        divergence.first_layer_of(setup.task, setup.key),
-                    )
-                    kept_epoch = f" (epoch {epoch} is kept)" if epoch else ""
-                    raise UserError(
-                        f"training diverged in epoch {epoch + 1}, {where}; lower "
-                        f"optimizer.learning_rate{kept_epoch}"
-                    )
-                results = validate(state.variables)
-                row = {
-                    "epoch": epoch + 1,
-                    "step": int(state.step),
-                    "train_loss": train_loss,
-                    **_validation_row(results),
-                    "seconds": time.monotonic() - started,
-                }
-                if results["activity"].silent == 1 and not warned:
-                    progress.warn(
-                        f"epoch {epoch + 1}: every feature of every validation example "
-                        "is 0: the net is dead; lower optimizer.learning_rate, or take "
-                        "another seed"
-                    )
-                    warned = True
-                log.write(row)
-                progress.describe(_describe(row, config.num_epochs))
-                score = np.float32(row[f"validation_{config.best_by}"])
-                if score > best["score"]:
-                    best = best_item(copy(state.variables), epoch + 1, score)
-                kept = copy(state)
-                checkpoints.save_soon(
-                    int(state.step), kept, best, log.rows, config.checkpoint_seconds
-                )
-    return state
 
 
 def _first_state(setup: _Setup, starts: bool) -> TrainState:
@@ -224,23 +144,119 @@ def _first_state(setup: _Setup, starts: bool) -> TrainState:
     return state.replace(**parallel.replicate(variables))
 
 
+def _train(setup: _Setup, state: TrainState) -> TrainState:
+    config, workdir, dataset = setup.config, setup.workdir, setup.task.dataset
+    workdirs.open_for(config, workdir)
+    workdirs.check_data(workdir, dataset.fingerprints(), dataset.hash_arrays)
+    parallel.wait_for_all()  # the workdir is there, and nobody has written to it since
+    with termination.postponed(), Checkpoints(workdir) as checkpoints:
+        best, rows = best_item(state.variables), []
+        if checkpoints.latest_step() is not None:
+            restored = checkpoints.restore(state=state, best=best)
+            state, best, rows = (restored[k] for k in ("state", "best", "rows"))
+        _check_same_step(int(state.step), workdir)
+        first_epoch = int(state.step) // setup.span.steps_per_epoch
+        if first_epoch == config.num_epochs:
+            write_rows(workdir, rows)  # the file may be gone, or cut
+            print(f"{workdir} is finished: {first_epoch} of {first_epoch} epochs")
+            return state
+        if first_epoch:
+            print(f"{workdir} resumes after epoch {first_epoch} of {config.num_epochs}")
+
+        validate, warned = _make_validation(setup), False
+        progress = Progress("training", setup.span.num_steps, int(state.step), True)
+        train_epoch = _make_training(setup, progress.advance)
+        with MetricsLog(workdir, rows) as log, progress:
+            for epoch in range(first_epoch, config.num_epochs):
+                started = time.monotonic()
+                state, train_loss = train_epoch(state, epoch)
+                results = validate(state.variables)
+                row = {
+                    "epoch": epoch + 1,
+                    "step": int(state.step),
+                    "train_loss": train_loss,
+                    **_validation_row(results),
+                    "seconds": time.monotonic() - started,
+                }
+                log.write(row)
+                progress.describe(_describe(row, config.num_epochs))
+                if results["activity"].silent == 1 and not warned:
+                    progress.warn(f"epoch {epoch + 1}: {_DEAD}")
+                    warned = True
+                score = np.float32(row[f"validation_{config.best_by}"])
+                if score > best["score"]:
+                    best = best_item(state.variables, epoch + 1, score)
+                checkpoints.save_soon(
+                    int(state.step), state, best, log.rows, config.checkpoint_seconds
+                )
+    return state
+
+
 def _check_same_step(step: int, workdir: Path) -> None:
-    """Checks that all processes, each of which reads the checkpoint, read the same."""
+    """Checks that all processes have read the same checkpoint."""
     if not parallel.all_equal(step):
         raise UserError(
-            f"{workdir}: not all processes can read the same checkpoint (this one's: "
-            f"of step {step}); give a --workdir that all of them share"
+            f"{workdir}: not all processes can read the same checkpoint (this one "
+            f"read step {step}); give a --workdir that all of them share"
         )
 
 
-def epoch_order(setup: _Setup, epoch: int) -> np.ndarray:
-    """Returns the order of the training examples in an epoch, int32 `[steps, B]`."""
-    config = setup.config
-    num_examples = len(setup.task.dataset.splits["train"]["label"])
-    generator = np.random.default_rng([config.seed, epoch])
-    order = generator.permutation(num_examples).astype(np.int32)
-    shape = (setup.span.steps_per_epoch, config.batch_size)
-    return order[: shape[0] * shape[1]].reshape(shape)
+def _make_training(
+    setup: _Setup, advance: Callable[[int], object]
+) -> Callable[[TrainState, int], tuple[TrainState, float]]:
+    """Returns a function that trains one epoch: the new state and the mean loss."""
+    config, split = setup.config, setup.task.dataset.splits["train"]
+    pipeline = make_pipeline(config.get("pipeline", "auto"), split)
+    train_steps = make_train_steps(
+        setup.task,
+        setup.optimizer.transformation,
+        setup.key,
+        config.microbatches,
+        pipeline.axis,
+    )
+
+    def train_epoch(before: TrainState, epoch: int) -> tuple[TrainState, float]:
+        shape = setup.span.steps_per_epoch, config.batch_size
+        order = epoch_order(config.seed, epoch, len(split["label"]), shape)
+        batches = pipeline.batches(order, config.steps_per_call)
+        # A copy, because the steps donate their state: the one before stays usable.
+        state, losses = run_epoch(train_steps, copy(before), batches, advance)
+        train_loss = float(losses.mean(dtype=np.float64))
+        if np.isfinite(train_loss) and divergence.all_finite(state.params):
+            return state, train_loss
+        where = divergence.explain(
+            before,
+            order,
+            train_steps,
+            pipeline,
+            setup.optimizer.schedule,
+            divergence.first_layer_of(setup.task, setup.key),
+        )
+        kept = f" (epoch {epoch} is kept)" if epoch else ""
+        raise UserError(
+            f"training diverged in epoch {epoch + 1}, {where}; lower "
+            f"optimizer.learning_rate{kept}"
+        )
+
+    return train_epoch
+
+
+def epoch_order(
+    seed: int, epoch: int, num_examples: int, shape: tuple[int, int]
+) -> np.ndarray:
+    """Returns the order of the training examples in an epoch.
+
+    Args:
+      seed: of the run.
+      epoch: counted from 0.
+      num_examples: of the training split.
+      shape: (steps, B); the examples that do not fit are left out.
+
+    Returns:
+      int32 `[steps, B]`, indices into the training split.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(num_examples)
+    return order[: shape[0] * shape[1]].astype(np.int32).reshape(shape)
 
 
 def run_epoch(

@@ -1,5 +1,6 @@
-"""Optimizers and learning-rate schedules by config, in optax's terms."""
+"""Optimizers and learning-rate schedules from optax, created from a config."""
 
+import functools
 import inspect
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,12 +17,12 @@ def sgd(
     nesterov: bool = False,
     weight_decay: float = 0.0,
 ) -> optax.GradientTransformation:
-    """Stochastic gradient descent as PyTorch has it: weight decay joins the gradient.
+    """Stochastic gradient descent with weight decay in the gradient, as in PyTorch.
 
     Args:
       learning_rate: a number, or a function of the step.
       momentum: in [0, 1).
-      nesterov: whether to look ahead along the momentum.
+      nesterov: whether to use Nesterov momentum.
       weight_decay: this multiple of each parameter is added to its gradient, before
         momentum.
     """
@@ -31,29 +32,46 @@ def sgd(
     )
 
 
-def _of_optax() -> dict[str, Callable[..., optax.GradientTransformation]]:
-    """Returns optax's optimizers: its functions whose first argument is the rate."""
-    return {
-        name: function
-        for name, function in vars(optax).items()
-        if inspect.isfunction(function)
-        and next(iter(inspect.signature(function).parameters), "") == "learning_rate"
-        and name != "lbfgs"  # its line search calls the loss
-    }
-
-
+# Those of optax that train by plain gradients and follow a learning-rate schedule. The
+# others need more: lbfgs and polyak_sgd the loss, dpsgd the gradient of each example,
+# noisy_sgd a key; optimistic_adam, rprop and sm3 take no schedule.
+_OF_OPTAX = (
+    "adabelief",
+    "adadelta",
+    "adafactor",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamaxw",
+    "adamw",
+    "adan",
+    "amsgrad",
+    "fromage",
+    "lamb",
+    "lars",
+    "lion",
+    "novograd",
+    "optimistic_adam_v2",
+    "optimistic_gradient_descent",
+    "radam",
+    "rmsprop",
+    "sign_sgd",
+    "signum",
+    "yogi",
+)
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
-    **_of_optax(),
     "sgd": sgd,
+    # An older optax lacks the newest ones.
+    **{name: getattr(optax, name) for name in _OF_OPTAX if hasattr(optax, name)},
 }
 
 
 class Span(NamedTuple):
-    """How long a run is, for its schedule.
+    """The length of a run, which its schedule needs.
 
     Attributes:
-      num_steps: steps of the whole run.
-      steps_per_epoch: steps of an epoch.
+      num_steps: number of steps of the whole run.
+      steps_per_epoch: number of steps of an epoch.
     """
 
     num_steps: int
@@ -61,7 +79,7 @@ class Span(NamedTuple):
 
 
 def constant(rate: float, span: Span) -> optax.Schedule:
-    """Keeps the learning rate."""
+    """Keeps the learning rate constant."""
     del span
     return optax.constant_schedule(rate)
 
@@ -87,15 +105,16 @@ SCHEDULES: dict[str, Callable[..., optax.Schedule]] = {
     "cosine": cosine,
     "step": step,
 }
-_GROUPS = {"full_rate": (), "backbone_rate": 1.0}
+# The options that train some modules slower, and their defaults.
+BACKBONE_OPTIONS = {"full_rate": (), "backbone_rate": 1.0}
 
 
 class Optimizer(NamedTuple):
     """An optimizer, and the learning rate that it follows.
 
     Attributes:
-      transformation: of gradients to updates.
-      schedule: the learning rate by the step.
+      transformation: maps gradients to updates.
+      schedule: maps a step to its learning rate.
     """
 
     transformation: optax.GradientTransformation
@@ -107,20 +126,24 @@ def create_optimizer(config: Mapping[str, Any], span: Span) -> Optimizer:
 
     Args:
       config: "name", one of `OPTIMIZERS`, and any argument of it, such as "momentum";
-        "learning_rate"; "schedule", one of `SCHEDULES`, and its arguments; and, to
-        train some modules slower, "full_rate", the names of those that keep the
-        learning rate, and "backbone_rate", the share of it that the others have: 0
-        freezes them.
+        "learning_rate"; "schedule", one of `SCHEDULES`, and its options; and, to train
+        some modules slower, "full_rate", the names of those that keep the learning
+        rate, and "backbone_rate", the factor for all others: 0 freezes them.
       span: how long the run is.
 
     Raises:
       UserError: an unknown name or argument, or a number out of range.
+
+    Example:
+      >>> config = {"name": "adam", "learning_rate": 0.1, "schedule": "cosine"}
+      >>> float(create_optimizer(config, Span(num_steps=100)).schedule(100))
+      0.0
     """
     options = dict(config)
     make = OPTIMIZERS[choose(options.pop("name", None), OPTIMIZERS, "optimizer.name")]
-    schedule = _create_schedule(options, span, inspect.signature(make).parameters)
-    groups = {name: options.pop(name, None) for name in _GROUPS}
-    _check_values(make, options)
+    groups = {name: options.pop(name, None) for name in BACKBONE_OPTIONS}
+    schedule = _take_schedule(options, span, inspect.signature(make).parameters)
+    _check_numbers(make, options)
     options["learning_rate"] = schedule
     check_options(make, options, "optimizer")
     transformation = make(**options)
@@ -130,64 +153,49 @@ def create_optimizer(config: Mapping[str, Any], span: Span) -> Optimizer:
     return Optimizer(transformation, schedule)
 
 
-def known_options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what a config's "optimizer" may hold, with defaults; None where none.
-
-    Args:
-      config: its "name" and "schedule", if known, say which options there are.
-    """
-    functions = (
-        OPTIMIZERS.get(config.get("name")),
-        SCHEDULES.get(config.get("schedule")),
-    )
-    options: dict[str, Any] = {"schedule": "constant", **_GROUPS}
-    for function in filter(None, functions):
-        for parameter in inspect.signature(function).parameters.values():
-            missing = parameter.default is inspect.Parameter.empty
-            options[parameter.name] = None if missing else parameter.default
-    return {k: v for k, v in options.items() if k not in ("rate", "span")}
+def _schedule_options(name: str) -> list[str]:
+    return list(inspect.signature(SCHEDULES[name]).parameters)[2:]
 
 
-def _create_schedule(
+def _take_schedule(
     options: dict[str, Any], span: Span, of_optimizer: Container[str]
 ) -> optax.Schedule:
-    """Takes the schedule's own options out of an optimizer's, and makes it."""
+    """Takes the fields of a schedule out of an optimizer's, and creates it."""
     name = choose(options.pop("schedule", None), SCHEDULES, "optimizer.schedule")
     rate = options.pop("learning_rate", 0)
     check_number(rate, "optimizer.learning_rate")
     if not rate > 0:
         raise UserError(f"optimizer.learning_rate: must be positive, not {rate}")
-    taken = inspect.signature(SCHEDULES[name]).parameters
-    own = {p: options.pop(p) for p in taken if p in options}
-    for schedule in SCHEDULES.values():  # options of another one do not matter
-        for parameter in inspect.signature(schedule).parameters:
-            if parameter not in of_optimizer:
-                options.pop(parameter, None)
-    check_options(SCHEDULES[name], own | {"rate": rate, "span": span}, "optimizer")
-    return SCHEDULES[name](rate, span, **own)
+    own = {o: options.pop(o) for o in _schedule_options(name) if o in options}
+    for other in SCHEDULES:  # a config may keep the options of another schedule
+        for option in _schedule_options(other):
+            if option not in of_optimizer:
+                options.pop(option, None)
+    make = functools.partial(SCHEDULES[name], rate, span)
+    check_options(make, own, "optimizer")
+    return make(**own)
 
 
-def _check_values(function: Callable, options: Mapping[str, Any]) -> None:
-    """Checks that each value is of its default's kind, and no number is negative."""
-    parameters = inspect.signature(function).parameters
+def _check_numbers(make: Callable, options: Mapping[str, Any]) -> None:
+    """Checks that an option is a number if its default is, and that none is negative."""
+    parameters = inspect.signature(make).parameters
     for name, value in options.items():
         default = parameters[name].default if name in parameters else None
-        if isinstance(default, bool):
-            if not isinstance(value, bool):
-                raise UserError(f"optimizer.{name}: must be bool, not {value!r}")
-        elif isinstance(default, (int, float)) or isinstance(value, (int, float)):
+        if {type(value), type(default)} & {int, float}:
             check_number(value, f"optimizer.{name}")
-            if value < 0 and not (isinstance(default, (int, float)) and default < 0):
+            if value < 0:
                 raise UserError(f"optimizer.{name}: must not be negative, but {value}")
 
 
 def _check_groups(full_rate: Sequence[str] | None, backbone_rate: float | None) -> None:
     if full_rate is None or backbone_rate is None:
-        raise UserError("optimizer.full_rate and optimizer.backbone_rate: give both")
+        raise UserError(
+            "optimizer.full_rate, optimizer.backbone_rate: set both, or none"
+        )
     names = isinstance(full_rate, (tuple, list))
     if not names or not all(isinstance(name, str) for name in full_rate):
         raise UserError(
-            f"optimizer.full_rate: must be names of modules, not {full_rate!r}"
+            f"optimizer.full_rate: must be a tuple of names, not {full_rate!r}"
         )
     check_number(backbone_rate, "optimizer.backbone_rate")
     if not 0 <= backbone_rate <= 1:
@@ -199,7 +207,7 @@ def _check_groups(full_rate: Sequence[str] | None, backbone_rate: float | None) 
 def _scale_backbone(
     full_rate: Sequence[str], backbone_rate: float
 ) -> optax.GradientTransformation:
-    """Scales the updates of all modules but those named."""
+    """Scales the updates of all modules that `full_rate` does not name."""
 
     def scale(updates: optax.Updates, params: optax.Params | None) -> optax.Updates:
         del params

@@ -1,4 +1,4 @@
-"""The training step: many of them in one call, on every device."""
+"""The training step; one compiled call takes many steps, on every device."""
 
 import dataclasses
 import functools
@@ -18,7 +18,7 @@ from mi_classifier.models import ModelOutput
 from mi_classifier.training.state import TrainState
 
 TrainSteps = Callable[[TrainState, Batches], tuple[TrainState, jax.Array]]
-Examples = tuple[jax.Array, jax.Array]  # rows of a split, and their indices in training
+Examples = tuple[jax.Array, jax.Array]  # `rows` and `indices` of `Batches`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Task:
 
     Attributes:
       model: the module.
-      dataset: how training examples are augmented and become the model's input.
+      dataset: augments training examples and makes them the model's input.
       loss: of each example.
     """
 
@@ -40,7 +40,7 @@ class Task:
     ) -> tuple[jax.Array, jax.Array]:
         """Returns the augmented inputs and the labels of some training examples."""
         rows, indices = examples
-        # The key of an example is its own, on any device and in any part of the batch.
+        # Each example gets its own key, on any device and in any part of the batch.
         keys = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(indices)
         batch = jax.vmap(self.dataset.augment, (0, None, 0))(keys, split, rows)
         return self.dataset.preprocess(batch["image"]), batch["label"]
@@ -48,7 +48,7 @@ class Task:
     def forward(
         self, variables: Any, images: jax.Array, step_key: jax.Array
     ) -> tuple[ModelOutput, Any]:
-        """Applies the model in training; returns also its new batch statistics."""
+        """Applies the model in training mode; also returns its new batch statistics."""
         output, updated = self.model.apply(
             variables,
             images,
@@ -69,22 +69,49 @@ def make_train_steps(
     """Compiles the training of several batches in one call.
 
     Args:
-      task: what is trained.
-      optimizer: of the state's parameters.
-      key: of the run; a step's own is `fold_in(key, step)`.
-      microbatches: parts of a batch whose gradients are computed apart and added in a
-        fixed order, whatever the number of devices.
-      split_axis: of the batches' splits, `Pipeline.axis`.
+      task: the model, the data and the loss.
+      optimizer: maps gradients to updates of the parameters.
+      key: the run's key; a step's key is `fold_in(key, step)`.
+      microbatches: number of parts of a batch. Their gradients are computed one after
+        the other and added in a fixed order, on any number of devices.
+      split_axis: `Pipeline.axis` of the pipeline that brings the batches.
 
     Returns:
       A function from the state (donated) and the batches of S steps to the state after
       them and the mean loss of each batch, `[S]`.
     """
+    step = _make_step(task, optimizer, microbatches)
+
+    def steps(
+        key: jax.Array, state: TrainState, batches: Batches
+    ) -> tuple[TrainState, jax.Array]:
+        split, rows, indices = batches
+        if len(rows) == 1:  # XLA's CPU convolutions are ten times slower in a loop
+            state, value = step(key, state, split, (rows[0], indices[0]))
+            return state, value[None]
+        return jax.lax.scan(
+            lambda s, examples: step(key, s, split, examples), state, (rows, indices)
+        )
+
+    compiled = parallel.on_devices(
+        steps,
+        in_axes=(None, None, Batches(split_axis, 0, 0)),
+        out_axes=(None, None),
+        donate_argnums=(1,),
+    )
+    # The key is an argument, so that runs that differ in their seed share one program.
+    return functools.partial(compiled, parallel.replicate(key))
+
+
+def _make_step(
+    task: Task, optimizer: optax.GradientTransformation, microbatches: int
+) -> Callable[..., tuple[TrainState, jax.Array]]:
+    """Returns one training step, as a device runs it on its share of the batch."""
 
     def step(
-        state: TrainState, split: Split, examples: Examples, key: jax.Array
+        key: jax.Array, state: TrainState, split: Split, examples: Examples
     ) -> tuple[TrainState, jax.Array]:
-        # The same on every device and for every part of the batch.
+        # The same key on every device and for every part of the batch.
         step_key = jax.random.fold_in(key, state.step)
 
         def mean_loss(
@@ -101,7 +128,7 @@ def make_train_steps(
         params, results = state.params, []
         for part in zip(*(x.reshape(count, -1) for x in examples), strict=True):
             results.append(gradient(params, part))
-            # One after the other: the activations of one part in memory, not of all.
+            # One part after the other, so that memory holds the activations of one.
             params, results[-1] = jax.lax.optimization_barrier((params, results[-1]))
         (value, batch_stats), gradients = parallel.mean(results)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
@@ -112,25 +139,7 @@ def make_train_steps(
             opt_state=opt_state,
         ), value
 
-    def steps(
-        key: jax.Array, state: TrainState, batches: Batches
-    ) -> tuple[TrainState, jax.Array]:
-        split, rows, indices = batches
-        if len(rows) == 1:  # XLA's CPU convolutions are ten times slower in a loop
-            state, value = step(state, split, (rows[0], indices[0]), key)
-            return state, value[None]
-        return jax.lax.scan(
-            lambda s, examples: step(s, split, examples, key), state, (rows, indices)
-        )
-
-    compiled = parallel.on_devices(
-        steps,
-        in_axes=(None, None, Batches(split_axis, 0, 0)),
-        out_axes=(None, None),
-        donate_argnums=(1,),
-    )
-    # An argument, not a constant: runs that differ in their seed share one program.
-    return functools.partial(compiled, parallel.replicate(key))
+    return step
 
 
 def copy(tree: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Attention-based dropout against the authors' branches, and when it acts."""
+"""Attention-based dropout: its branches equal the authors', and it acts in training."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def reference(request):
         return dict(file)
 
 
-def test_both_branches_are_the_authors(reference):
+def test_both_branches_equal_those_of_the_authors(reference):
     dropped, weighted = attention_branches(
         reference["features"], reference["threshold"]
     )
@@ -28,7 +28,7 @@ def test_both_branches_are_the_authors(reference):
     chex.assert_trees_all_close(weighted, reference["importance_branch"], atol=1e-6)
 
 
-def test_one_draw_decides_for_the_batch(reference):
+def test_one_random_number_decides_for_the_batch(reference):
     features = reference["features"]
     branches = attention_branches(features, reference["threshold"])
     layer = AttentionDropout(float(reference["threshold"]))
@@ -64,8 +64,8 @@ def test_gradients_flow_through_the_importance_map():
 
 
 @pytest.mark.parametrize("name", ["vgg16_gap", "resnet50"])
-def test_evaluation_is_as_without(name):
-    """Bit for bit the same program, with the same parameters; training is another."""
+def test_it_changes_training_but_not_evaluation(name):
+    """Compare programs: evaluation is the same, training is not; parameters are equal."""
     images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     plain, with_adl = create_model(name, 3), create_model(name, 3, adl=True)
     shapes = [

@@ -1,3 +1,5 @@
+"""The small nets: their shapes and gradients, and values computed another way."""
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -35,7 +37,7 @@ class ModelContractTest(chex.TestCase):
     def test_contract(self, name):
         model = create_model(name, 7)
         images = jax.random.normal(jax.random.key(0), INPUTS[name])
-        variables = model.init(jax.random.key(1), images)
+        variables = jax.jit(model.init)(jax.random.key(1), images)
         output = self.variant(model.apply)(variables, images)
         assert isinstance(output, ModelOutput)
         chex.assert_shape(output.logits, (3, 7))
@@ -59,16 +61,16 @@ def test_gradients_reach_every_parameter(name):
     model = create_model(name, 7)
     images = jax.random.normal(jax.random.key(0), (16, *INPUTS[name][1:]))
     variables = jax.jit(model.init)(jax.random.key(1), images)
-    loss = jax.jit(lambda v: (model.apply(v, images).logits ** 2).sum())
-    gradients = jax.grad(loss)(variables)
+    loss = jax.grad(lambda v: (model.apply(v, images).logits ** 2).sum())
+    gradients = jax.jit(loss)(variables)
     chex.assert_tree_all_finite(gradients)
     assert all(np.any(x != 0) for x in jax.tree.leaves(gradients))
 
 
-def test_cnn_equals_one_written_with_scipy():
+def test_the_cnn_equals_one_written_with_scipy():
     model = create_model("mnist_cnn", 10)
-    images = np.random.default_rng(0).standard_normal((2, 28, 28, 1))
-    variables = model.init(jax.random.key(1), jnp.asarray(images))
+    images = np.random.default_rng(0).standard_normal((2, 16, 16, 1))
+    variables = jax.jit(model.init)(jax.random.key(1), images)
     params = jax.tree.map(np.float64, variables["params"])
     x = images
     for name in ("conv0", "conv1"):
@@ -89,26 +91,13 @@ def test_cnn_equals_one_written_with_scipy():
     x = x.reshape(len(x), -1)
     x = np.maximum(x @ params["hidden"]["kernel"] + params["hidden"]["bias"], 0)
     logits = x @ params["head"]["kernel"] + params["head"]["bias"]
-    output = model.apply(variables, jnp.asarray(images))
+    output = jax.jit(model.apply)(variables, images)
     np.testing.assert_allclose(output.features, x, atol=1e-4)
     np.testing.assert_allclose(output.logits, logits, atol=1e-4)
 
 
-def test_cnn_is_the_same_by_xla_convolutions(monkeypatch):
-    model = create_model("mnist_cnn", 10)
-    images = jax.random.normal(jax.random.key(0), (2, 28, 28, 1))
-    variables = model.init(jax.random.key(1), images)
-
-    def gradient():
-        return jax.grad(lambda v: (model.apply(v, images).logits ** 2).sum())(variables)
-
-    ours = gradient()
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    chex.assert_trees_all_close(ours, gradient(), rtol=1e-4, atol=1e-4)
-
-
 def published_weights(reference):
-    """The authors' nets where they are at hand, else generated ones of their shapes."""
+    """Returns the authors' nets if they are here, else generated ones of their shapes."""
     path = reference and reference / "reference" / "published_mlp.npz"
     if path and path.is_file():
         tensors = dict(np.load(path))
@@ -134,7 +123,7 @@ def published_weights(reference):
     return generate
 
 
-# RECIPES' figures for the authors' weights, in nats, by dimension.
+# The bounds of the authors' weights, in nats, by dimension (RECIPES.md).
 PUBLISHED = {
     "balanced_softmax": {1: 0.989, 2: 1.285, 5: 1.482, 10: 1.539},
     "unbalanced_pc_softmax": {1: 0.942, 2: 1.208, 5: 1.318, 10: 1.339},
@@ -142,9 +131,11 @@ PUBLISHED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [1, 2, 5, 10])
 @pytest.mark.parametrize("setting", PUBLISHED)
-def test_published_weights_through_our_net_and_bound(setting, dim, reference):
+def test_published_weights_give_the_published_bound(setting, dim, reference):
+    """Compare with float64 on some examples, and with the paper's program on many."""
     weights = published_weights(reference)(setting, dim)
     names = ("hidden0", "hidden1", "hidden2", "head")
     params = {
@@ -156,65 +147,78 @@ def test_published_weights_through_our_net_and_bound(setting, dim, reference):
         if setting.startswith("balanced")
         else gaussian_mixture.UNBALANCED
     )
+    published = reference and (reference / "reference" / "published_mlp.npz").is_file()
     generator = np.random.default_rng(0)
-    labels = generator.choice(5, 500_000, p=counts / counts.sum())
+    count = 500_000 if published else 20_000
+    labels = generator.choice(5, count, p=counts / counts.sum())
     split = gaussian_mixture.sample(labels, dim, generator)
-    # The paper's softmax column adds log M whatever the prior.
+    # The paper's softmax column adds log M for any prior.
     uses_prior = setting == "unbalanced_pc_softmax"
     prior = counts / counts.sum() if uses_prior else np.full(5, 0.2)
     model = create_model("mlp", 5)
-    logits = model.apply({"params": params}, jnp.asarray(split["image"])).logits
-    ours = float(information.variational_bound(logits, labels, np.log(prior)))
+    logits = jax.jit(model.apply)({"params": params}, split["image"]).logits
+    pmi = information.pointwise_mutual_information(logits, labels, np.log(prior))
 
-    x = split["image"].astype(np.float64)
+    x, labels = split["image"][:20_000].astype(np.float64), labels[:20_000]
     for name in names:
         x = x @ params[name]["kernel"] + params[name]["bias"]
         x = np.maximum(x, 0) if name != "head" else x
-    pmi = x[np.arange(len(x)), labels] - logsumexp(x, axis=-1, b=prior)
-    assert abs(ours - pmi.mean()) < 1e-4
-    if reference and (reference / "reference" / "published_mlp.npz").is_file():
-        assert abs(ours - PUBLISHED[setting][dim]) < 0.005
+    expected = x[np.arange(len(x)), labels] - logsumexp(x, axis=-1, b=prior)
+    np.testing.assert_allclose(pmi[:20_000], expected, atol=2e-3)
+    assert abs(pmi[:20_000].mean() - expected.mean()) < 1e-4
+    if published:
+        assert abs(pmi.mean() - PUBLISHED[setting][dim]) < 0.005
 
 
-def test_mistakes_are_named():
+def test_wrong_names_and_options_are_named():
     with pytest.raises(UserError, match=r"model\.name: unknown value 'mpl'.*'mlp'"):
         create_model("mpl", 5)
     with pytest.raises(UserError, match=r"model\.hiden: .*did you mean 'hidden'"):
         create_model("mlp", 5, hiden=(3,))
     with pytest.raises(UserError, match="num_classes: must be at least 1"):
         create_model("mlp", 0)
+    for hidden in ((100, 0), (100.0,), 100, (True,)):
+        with pytest.raises(UserError, match=r"model\.hidden: must be positive whole"):
+            create_model("mlp", 5, hidden=hidden)
 
 
 def test_label_noise_is_a_channel_after_the_true_class():
-    """Whatever the image, the labels' distribution is a mixture of the channel's."""
+    """For any image, the labels' distribution is a mixture of the channel's rows."""
     model = create_model("mnist_cnn", 4, label_noise=True)
     images = np.random.default_rng(0).standard_normal((6, 16, 16, 1), np.float32)
-    params = model.init(jax.random.key(0), images)["params"]
+    params = jax.jit(model.init)(jax.random.key(0), images)["params"]
     plain = {k: v for k, v in params.items() if k != "confusion"}
-    logits = create_model("mnist_cnn", 4).apply({"params": plain}, images).logits
+    cnn = create_model("mnist_cnn", 4)
+    logits = jax.jit(cnn.apply)({"params": plain}, images).logits
     channel = special.softmax(10 * np.asarray(params["confusion"]["kernel"]), axis=1)
     expected = special.softmax(np.asarray(logits), axis=1) @ channel
-    noisy = model.apply({"params": params}, images).logits
+
+    @jax.jit
+    def evaluate(params):
+        def logit(params):
+            output = model.apply({"params": params}, images)
+            return output.logits[:, 1].sum(), output.logits
+
+        return jax.grad(logit, has_aux=True)(params)
+
+    _, noisy = evaluate(params)
     np.testing.assert_allclose(np.exp(noisy), expected, rtol=1e-5)
-    # However sure of the class, no surer of the label.
+    # Certainty about the class does not make the label more certain.
     params["head"] = params["head"] | {"bias": jnp.array([1e4, 0, 0, 0])}
-    sure = model.apply({"params": params}, images).logits
+    gradient, sure = evaluate(params)
     np.testing.assert_allclose(np.exp(sure), np.tile(channel[0], (6, 1)), rtol=1e-4)
-    gradient = jax.grad(
-        lambda p: model.apply({"params": p}, images).logits[:, 1].sum()
-    )(params)
     chex.assert_tree_all_finite(gradient)
 
 
 def test_a_cell_of_the_gap_cnn_sees_a_whole_digit():
     model = create_model("gap_cnn", 10)
     images = jax.random.uniform(jax.random.key(0), (1, 80, 80, 1))
-    variables = model.init(jax.random.key(1), images)
+    variables = jax.jit(model.init)(jax.random.key(1), images)
 
     def cell(images):
         return model.apply(variables, images).features[0, 10, 10].sum()
 
-    seen = np.asarray(jax.grad(cell)(images))[0, ..., 0] != 0
+    seen = np.asarray(jax.jit(jax.grad(cell))(images))[0, ..., 0] != 0
     rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
     for line in (rows, columns):
         assert 28 <= line[-1] - line[0] + 1 <= 36

@@ -1,4 +1,4 @@
-"""Pretrained weights: what fits is placed, and what does not is named."""
+"""Pretrained weights: tensors that fit are loaded, and errors name all others."""
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ def shapes():
 
 @pytest.fixture(scope="module")
 def tensors(shapes):
-    """Weights of a ResNet50 by PyTorch's names, all 0.5 but for the first."""
+    """Weights of a ResNet50 with PyTorch's names, all 0.5 except for the first."""
     named = {"fc.weight": np.ones((1000, 2048), np.float32)}
     leaves = {"kernel": "weight", "scale": "weight", "mean": "running_mean"}
     leaves |= {"var": "running_var", "bias": "bias"}
@@ -45,18 +45,20 @@ def save(tensors, tmp_path):
     return str(path)
 
 
-def test_what_fits_is_placed_and_the_rest_is_told(shapes, tensors, tmp_path, capsys):
+def test_tensors_that_fit_are_loaded_and_the_others_are_listed(
+    shapes, tensors, tmp_path, capsys
+):
     path = save(tensors, tmp_path)
     variables = load_pretrained("resnet50", path, shapes)
     kernel = variables["params"]["conv1"]["kernel"]
     np.testing.assert_array_equal(kernel, tensors["conv1.weight"].transpose(2, 3, 1, 0))
     assert variables["params"]["head"] == shapes["params"]["head"]
     printed = capsys.readouterr().err
-    for word in ("loaded", "265", "head left", "fc not used"):
+    for word in ("loaded: 265 tensors", "head: 2 new tensors", "fc: not used"):
         assert word in printed
 
 
-def test_a_prefix_of_several_gpus_is_taken_off(shapes, tensors, tmp_path):
+def test_the_prefix_of_training_on_several_gpus_is_removed(shapes, tensors, tmp_path):
     path = save({f"module.{n}": t for n, t in tensors.items()}, tmp_path)
     load_pretrained("resnet50", path, shapes)
 
@@ -86,7 +88,7 @@ def test_half_precision_is_widened(shapes, tensors, tmp_path):
         ),
     ],
 )
-def test_what_does_not_fit_is_named(shapes, tensors, tmp_path, change, words):
+def test_tensors_that_do_not_fit_are_named(shapes, tensors, tmp_path, change, words):
     changed = {n: t for n, t in (tensors | change).items() if t is not None}
     with pytest.raises(UserError, match=words):
         load_pretrained("resnet50", save(changed, tmp_path), shapes)
@@ -100,7 +102,7 @@ def test_another_architecture_is_refused(tensors, tmp_path):
         load_pretrained("vgg16_gap", save(tensors, tmp_path), shapes)
 
 
-def test_files_that_cannot_be_read(shapes, tensors, tmp_path, monkeypatch):
+def test_files_that_cannot_be_read_are_refused(shapes, tensors, tmp_path, monkeypatch):
     path = save(tensors, tmp_path)
     with open(path, "r+b") as file:
         file.truncate(1_000_000)
@@ -117,9 +119,7 @@ def test_files_that_cannot_be_read(shapes, tensors, tmp_path, monkeypatch):
     assert not made.exists()
 
 
-def test_a_repository_is_not_fetched_where_offline_is_asked_for(
-    shapes, tmp_path, monkeypatch
-):
+def test_offline_mode_downloads_no_repository(shapes, tmp_path, monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

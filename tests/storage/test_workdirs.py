@@ -62,7 +62,7 @@ def test_other_data_are_refused_naming_the_splits(tmp_path):
     workdirs.check_data(tmp_path, {"train": "a", "test": "b"})
     assert path.exists()
     files.write_hashed(path, json.dumps({"version": "0.2.0"}))
-    with pytest.raises(UserError, match=r"data\.json: lists no splits; restore it"):
+    with pytest.raises(UserError, match=r"with other data \(train\)"):
         workdirs.check_data(tmp_path, {"train": "a"})
 
 

@@ -1,0 +1,112 @@
+"""Changes of a config by command-line arguments: `--config.FIELD=VALUE`."""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_dict, config_flags
+
+from mi_classifier.config import RENAMED, flatten
+from mi_classifier.errors import UserError, nearest
+
+# Given a config, returns what each of its groups may hold, with the defaults:
+# {"model": {"width": 64}}. The group "" is the top of the config.
+KnownOptions = Callable[[ConfigDict], Mapping[str, Mapping[str, Any]]]
+_FIELD = re.compile(r"--?(?:no)?config\.([^=]+)(?:=(.*))?$", re.DOTALL)
+
+
+def override(
+    config: ConfigDict, arguments: Sequence[str], known_options: KnownOptions
+) -> tuple[ConfigDict, list[str]]:
+    """Applies `--config.FIELD=VALUE` arguments to a config.
+
+    Args:
+      config: stays unchanged.
+      arguments: of a command line; those that do not change the config are passed over.
+      known_options: tells the fields that may be set although the config lacks them.
+
+    Returns:
+      The changed config, and the other arguments.
+
+    Raises:
+      UserError: a field is unknown, or a value has the wrong type.
+    """
+    arguments = [_renamed(argument) for argument in arguments]
+    texts = _texts(arguments)
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        for field, value in flatten(config).items():
+            if isinstance(value, str) and texts.get(field) is not None:
+                # Names, such as that of the model, decide which options there are.
+                config.update_from_flattened_dict({field: texts[field]})
+        for field in texts:
+            _add(config, field, known_options)
+    values = flags.FlagValues()
+    command = ["", *arguments]
+    try:
+        config_flags.DEFINE_config_dict(
+            "config", config, flag_values=values, sys_argv=command
+        )
+        rest = values(command, known_only=True)
+    except flags.IllegalFlagValueError as error:
+        for field, text in texts.items():
+            if str(error).startswith(f"flag --config.{field}="):
+                kind = type(flatten(config)[field]).__name__
+                message = f"--config.{field}: must be {kind}, not {text!r}"
+                raise UserError(message) from error
+        raise UserError(" ".join(str(error).split())) from error
+    except (flags.Error, TypeError, ValueError) as error:
+        raise UserError(" ".join(str(error).split())) from error
+    return values.config, rest[1:]
+
+
+def _renamed(argument: str) -> str:
+    match = _FIELD.match(argument)
+    if match and match[1] in RENAMED:
+        return argument.replace(match[1], RENAMED[match[1]], 1)
+    return argument
+
+
+def _texts(arguments: Sequence[str]) -> dict[str, str | None]:
+    """Returns the text given for each field; it may be an argument of its own."""
+    following = [*arguments[1:], None]
+    return {
+        match[1]: after if match[2] is None else match[2]
+        for argument, after in zip(arguments, following, strict=True)
+        if (match := _FIELD.match(argument))
+    }
+
+
+def _add(config: ConfigDict, field: str, known_options: KnownOptions) -> None:
+    """Adds a field that a config may have but lacks, with its default."""
+    known = flatten(config)
+    if field in known:
+        return
+    if inside := [name for name in known if name.startswith(f"{field}.")]:
+        raise UserError(f"--config.{field}: a group of fields; set {', '.join(inside)}")
+    group, _, leaf = field.rpartition(".")
+    groups = known_options(config)
+    if leaf not in groups.get(group, {}):
+        more = [f"{g}.{o}" if g else o for g in groups for o in groups[g]]
+        hint = _nearest_field(field, list(dict.fromkeys([*known, *more])))
+        raise UserError(f"--config.{field}: no such field{hint}")
+    default = groups[group][leaf]
+    if default is None:  # of no known type: takes a value of any
+        default = config_dict.placeholder(object)
+    if group and group not in config:
+        config[group] = ConfigDict()
+    (config[group] if group else config)[leaf] = default
+
+
+def _nearest_field(field: str, known: Sequence[str]) -> str:
+    """Suggests a field: of the same group, of the same last name, or like it."""
+    group, _, leaf = field.rpartition(".")
+    siblings = [name for name in known if group and name.startswith(f"{group}.")]
+    leaves = {name.rpartition(".")[2]: name for name in siblings or known}
+    if match := difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.7):
+        return f", did you mean {leaves[match[0]]!r}?"
+    if siblings:
+        return f"; there are {', '.join(siblings)}"
+    return nearest(field, known) or f"; there are {', '.join(known)}"

@@ -1,0 +1,72 @@
+"""Convolutions and pooling on CPUs equal XLA's and Flax's, and so do their gradients."""
+
+import chex
+import flax.linen as nn
+import jax
+import pytest
+
+from mi_classifier.models import create_model
+from mi_classifier.models.cpu_kernels import convolve, convolve_in_scan, max_pool
+
+NAMES = ("NHWC", "HWIO", "NHWC")
+
+
+def xla(x, kernel, strides, padding):
+    return jax.lax.conv_general_dilated(
+        x, kernel, strides, padding, dimension_numbers=NAMES
+    )
+
+
+@pytest.mark.parametrize("size", [(5, 5), (4, 3), (3, 3), (1, 1), (2, 5)])
+def test_matrix_products_equal_convolutions(size):
+    x = jax.random.normal(jax.random.key(0), (2, 9, 11, 3))
+    kernel = jax.random.normal(jax.random.key(1), (*size, 3, 4))
+    for padding in ("SAME", "VALID"):
+        expected = xla(x, kernel, (1, 1), padding)
+        ours = convolve_in_scan(x, kernel, (1, 1), padding)
+        chex.assert_trees_all_close(ours, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
+@pytest.mark.parametrize("size", [(3, 3), (1, 1), (7, 7), (1, 7), (5, 2)])
+@pytest.mark.parametrize("padding", ["SAME", "VALID", [(1, 2), (0, 1)]])
+def test_convolutions_and_their_gradients_equal_those_of_xla(strides, size, padding):
+    x = jax.random.normal(jax.random.key(0), (2, 12, 10, 3))
+    kernel = jax.random.normal(jax.random.key(1), (*size, 3, 4))
+    # A block holds four rows of the image, so that there are several blocks.
+    block_bytes = 4 * 12 * 3 * size[0] * size[1] * 4
+
+    @jax.jit
+    def results(x, kernel):
+        expected, theirs = jax.vjp(lambda *a: xla(*a, strides, padding), x, kernel)
+        gradient = jax.random.normal(jax.random.key(2), expected.shape)
+        result, ours = jax.vjp(
+            lambda *a: convolve(*a, strides, padding, block_bytes), x, kernel
+        )
+        return (result, *ours(gradient)), (expected, *theirs(gradient))
+
+    chex.assert_trees_all_close(*results(x, kernel), atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 8, 3), (1, 7, 5, 2)])
+def test_max_pooling_and_its_gradient_equal_those_of_flax(shape):
+    x = jax.random.normal(jax.random.key(0), shape)
+    expected, theirs = jax.vjp(lambda x: nn.max_pool(x, (2, 2), (2, 2)), x)
+    result, ours = jax.vjp(max_pool, x)
+    chex.assert_trees_all_equal(result, expected)
+    gradient = jax.random.normal(jax.random.key(1), result.shape)
+    chex.assert_trees_all_close(ours(gradient), theirs(gradient))
+
+
+def test_a_net_has_the_gradients_that_xla_convolutions_give(monkeypatch):
+    model = create_model("mnist_cnn", 10)
+    images = jax.random.normal(jax.random.key(0), (2, 16, 16, 1))
+    variables = jax.jit(model.init)(jax.random.key(1), images)
+
+    def gradient():
+        loss = jax.grad(lambda v: (model.apply(v, images).logits ** 2).sum())
+        return jax.jit(loss)(variables)
+
+    ours = gradient()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    chex.assert_trees_all_close(ours, gradient(), rtol=1e-4, atol=1e-4)
