@@ -9,7 +9,7 @@ DataLoader is timed beside "crop, flip, normalize": it decodes, resizes, crops, 
 and normalizes image files on as many workers as there are cores.
 
 "prepare" streams the archive into TFDS's records and decodes them into the cache. The
-other stages read the cache. Each stage runs in a process of its own, so that its memory
+other stages read the cache; "open again" checks its hashes. Each stage runs in a process of its own, so that its memory
 can be measured. "peak GiB" counts pages mapped from disk while the system keeps them;
 "own" is the memory that the process itself holds at the end of the stage.
 """
@@ -40,12 +40,6 @@ def prepare(config: dict) -> int:
 
 def open_again(config: dict) -> int:
     return count(load_dataset(config))
-
-
-def hash_all(config: dict) -> int:
-    dataset = load_dataset(config)
-    dataset.fingerprints()
-    return count(dataset)
 
 
 def stream(config: dict) -> int:
@@ -173,7 +167,6 @@ def evaluate(config: dict) -> int:
 STAGES = {
     "prepare": prepare,
     "open again": open_again,
-    "hash": hash_all,
     "stream an epoch": stream,
     "crop, flip, normalize": train_input,
     "PyTorch's DataLoader": torch_input,

@@ -1,10 +1,10 @@
 """Class activation maps: CAM, infoCAM and infoCAM+ (Section 5).
 
-Under a global-average-pooled head a logit is the mean over cells of what each cell adds
-to it, up to the bias. CAM is that addition; infoCAM is what a cell adds to the
-difference between a label's pointwise mutual information and its rivals'; and a region
-of cells adds what its cells do. All are linear in the features, so that no map needs
-more than one weight vector a class.
+If global average pooling precedes the head, a logit is the mean of the cells'
+contributions, up to the bias. CAM shows each cell's contribution to a label's logit.
+infoCAM shows its contribution to the difference between the pointwise mutual
+information (PMI) of a label and of other labels. A region contributes the sum of its
+cells. All maps are linear in the features, so one weight vector per class is enough.
 """
 
 import dataclasses
@@ -20,13 +20,11 @@ from jax.typing import ArrayLike
 from mi_classifier import information
 
 Array = jax.Array
-# Accelerators would round the factors to fewer digits.
+# By default, accelerators round the factors to fewer digits.
 _einsum = functools.partial(jnp.einsum, precision="highest")
 PADDINGS = ("full", "same")
 RIVALS = ("region", "image")
-
-_CLASS_BYTES = 2**21  # of the maps of some classes: they stay in a CPU's cache
-
+_CLASS_BYTES = 2**21  # size of the maps computed at once, which fit in a CPU's cache
 _jit = functools.partial(jax.jit, static_argnames=("region", "padding"))
 
 
@@ -38,25 +36,30 @@ def class_activation_map(
     region: int = 1,
     padding: str = "full",
 ) -> Array:
-    """Class activation map, Eq. 12: what each cell adds to the label's logit.
+    """Compute CAM, Eq. 12: each cell's contribution to a label's logit.
 
     Args:
       features: g `[B, h, w, K]`, after the last ReLU, any floating dtype.
       head_kernel: W `[K, M]` of the head, without its bias.
       labels: integers in [0, M), `[B]`, or `[B, G]` for G maps of each image; one out
         of range gives a map of NaN.
-      region: R, cells on a side of the square region that a value is the sum of.
-      padding: "full" for every region that meets the map, "same" for one a cell. Cells
-        outside the map count as 0. An even region has no middle: its "same" value
-        stands at the cell above and left of it.
+      region: R, the side in cells of the square region that each value is a sum over.
+      padding: "full" gives a value for every region that overlaps the map, "same" one
+        value per cell. Cells outside the map count as 0. An even region has no middle:
+        "same" puts its value at the cell above and left of the center.
 
     Returns:
-      float32 or wider; `[B, h + R - 1, w + R - 1]` if "full", `[B, h, w]` if "same";
-      after B the G of `labels`, if any.
+      float32 or wider; `[B, h + R - 1, w + R - 1]` if "full", `[B, h, w]` if "same".
+      With labels `[B, G]`, the axis G follows B.
 
     Raises:
-      ValueError: shapes do not fit, a region below 1, an unknown padding.
+      ValueError: shapes do not fit, `region` is below 1, or `padding` is unknown.
       TypeError: labels are not integers.
+
+    Examples:
+      >>> features = jnp.array([[[[1.0, 0.0], [0.0, 2.0]]]])  # [B, h, w, K]
+      >>> class_activation_map(features, jnp.eye(2), jnp.array([1])).tolist()
+      [[[0.0, 2.0]]]
     """
     features, head_kernel, labels = _check(features, head_kernel, labels)
     return _sum_regions(_project(features, _rows(head_kernel, labels)), region, padding)
@@ -70,26 +73,19 @@ def info_cam(
     region: int = 1,
     padding: str = "full",
 ) -> Array:
-    """Informative class activation map (infoCAM), Eq. 14.
+    """Compute infoCAM, the informative class activation map, Eq. 14.
 
-    What each region adds to PMI(x, y) less the mean of PMI(x, y') over y' != y. The
-    normalizer of the PMI cancels, and the weights `w_y - mean_{y' != y} w_y'` do the
-    rest. Without another class there is nothing to subtract, as for the one logit of a
-    sigmoid, and the map is CAM.
+    It shows each region's contribution to PMI(x, y) minus the mean of PMI(x, y') over
+    y' != y. The normalizer of the PMI cancels, so it is CAM with the weights
+    `w_y - mean_{y' != y} w_y'`. If there is only one class, as for the one logit of a
+    sigmoid, nothing is subtracted, and the map is CAM.
 
-    Args:
-      features: as in `class_activation_map`.
-      head_kernel: as there.
-      labels: as there.
-      region: as there.
-      padding: as there.
+    The arguments, the result and the errors are those of `class_activation_map`.
 
-    Returns:
-      As there.
-
-    Raises:
-      ValueError: as there.
-      TypeError: as there.
+    Examples:
+      >>> features = jnp.array([[[[1.0, 0.0], [0.0, 2.0]]]])  # [B, h, w, K]
+      >>> info_cam(features, jnp.eye(2), jnp.array([1])).tolist()
+      [[[-1.0, 2.0]]]
     """
     features, head_kernel, labels = _check(features, head_kernel, labels)
     weights, classes = _rows(head_kernel, labels), head_kernel.shape[-1]
@@ -109,7 +105,9 @@ def info_cam_plus(
     rival: str = "region",
     logits: ArrayLike | None = None,
 ) -> Array:
-    """infoCAM+, Eq. 15: the label against its most unlikely rival.
+    """Compute infoCAM+, Eq. 15: the label minus its least likely rival.
+
+    The result and the errors are those of `class_activation_map`.
 
     Args:
       features: as in `class_activation_map`.
@@ -117,27 +115,27 @@ def info_cam_plus(
       labels: as there.
       region: as there.
       padding: as there.
-      rival: "region" subtracts in each region the class that it adds least to, as the
-        paper's text has it (the map is then nowhere negative); "image" subtracts the
-        class of the image's lowest logit, as the authors' program does.
-      logits: `[B, M]`, for `rival="image"`; by default those of the features and the
-        kernel, without the head's bias.
-
-    Returns:
-      As there.
+      rival: "region" subtracts in each region the class with the smallest contribution
+        there, as in the paper's text (so no value is negative); "image" subtracts the
+        class of the image's lowest logit, as in the authors' program.
+      logits: `[B, M]`, for `rival="image"`; by default computed from the features and
+        the kernel, without the head's bias.
 
     Raises:
-      ValueError: as there, or an unknown rival.
-      TypeError: as there.
+      ValueError: as there, or `rival` is unknown.
+
+    Examples:
+      >>> features = jnp.array([[[[1.0, 0.0], [0.0, 2.0]]]])  # [B, h, w, K]
+      >>> info_cam_plus(features, jnp.eye(2), jnp.array([1])).tolist()
+      [[[0.0, 2.0]]]
     """
     features, head_kernel, labels = _check(features, head_kernel, labels)
     if rival not in RIVALS:
         raise ValueError(f"rival must be one of {RIVALS}, not {rival!r}")
-    # One vector for all classes changes no difference; less it, fewer digits cancel.
+    # Subtracting the classes' mean changes no difference, but it saves precision.
     if rival == "image":
-        mean = head_kernel.mean(-1)
         if logits is None:
-            centered = head_kernel - mean[:, None]
+            centered = head_kernel - head_kernel.mean(-1, keepdims=True)
             logits = _einsum("bk,km->bm", features.mean((1, 2)), centered)
         logits = information.as_float(logits)
         shape = (len(features), head_kernel.shape[-1])
@@ -145,18 +143,18 @@ def info_cam_plus(
         lowest = jnp.argmin(logits, -1).reshape(-1, *(1,) * (labels.ndim - 1))
         weights = _rows(head_kernel, labels) - _rows(head_kernel, lowest)
         return _sum_regions(_project(features, weights), region, padding)
-    return _against_least(features, head_kernel, labels, region, padding)
+    return _minus_least(features, head_kernel, labels, region, padding)
 
 
-def _against_least(
+def _minus_least(
     features: Array, head_kernel: Array, labels: Array, region: int, padding: str
 ) -> Array:
-    """What each region adds to the label less what it adds to the least of all."""
+    """Return each region's contribution to the label minus the smallest to any."""
     batch, height, width, _ = features.shape
     classes = head_kernel.shape[-1]
     indices = information.label_indices(labels, classes)
     indices = indices if labels.ndim == 2 else indices[:, None]
-    # Some classes at a time: their maps fit in a cache, all of them not in memory.
+    # Take some classes at a time, because the maps of all may not fit in memory.
     cells = batch * (height + region - 1) * (width + region - 1)
     count = min(max(_CLASS_BYTES // (4 * max(cells, 1)), 32), classes)
     mean = head_kernel.mean(-1, keepdims=True)
@@ -191,9 +189,9 @@ class Map:
     """A map that evaluations show.
 
     Attributes:
-      function: `(features, head_kernel, labels, **options)` to maps, as `info_cam`.
+      function: takes `(features, head_kernel, labels, **options)`, as `info_cam` does.
       title: its name in tables and pictures.
-      fixed: options that no setting changes.
+      fixed: options that a config cannot change.
     """
 
     function: Callable[..., Array]
@@ -201,12 +199,13 @@ class Map:
     fixed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def options(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns those of the settings that the function takes, as it gets them."""
+        """Return the options for `function`: its part of the settings, and `fixed`."""
         names = list(inspect.signature(self.function).parameters)[3:]
         return {n: settings[n] for n in names if n in settings} | dict(self.fixed)
 
 
-# The maps that evaluations show, in their order. The paper's CAM has no regions.
+# The maps that evaluations show, in the order of the tables. The paper's CAM has no
+# regions.
 MAPS: dict[str, Map] = {
     "cam": Map(class_activation_map, "CAM", fixed={"region": 1}),
     "info_cam": Map(info_cam, "infoCAM"),
@@ -235,7 +234,7 @@ def _check(
 
 
 def _rows(head_kernel: Array, labels: Array) -> Array:
-    """Returns the labels' weights, `[B, K]` or `[B, G, K]`."""
+    """Return the labels' weights, `[B, K]` or `[B, G, K]`."""
     indices = information.label_indices(labels, head_kernel.shape[-1])
     return head_kernel.T.at[indices].get(mode="fill", fill_value=jnp.nan)
 
@@ -247,7 +246,7 @@ def _project(features: Array, weights: Array) -> Array:
 def _sum_regions(
     maps: Array, region: int, padding: str, axes: tuple[int, int] = (-2, -1)
 ) -> Array:
-    """Sums over every square of `region` cells on a side of the axes h and w."""
+    """Sum over every square region with sides of `region` cells."""
     if region < 1:
         raise ValueError(f"region must be at least 1, not {region}")
     if padding not in PADDINGS:
@@ -255,7 +254,7 @@ def _sum_regions(
     before, after = (
         (region - 1,) * 2 if padding == "full" else ((region - 1) // 2, region // 2)
     )
-    for axis in axes:  # a square is a column of rows
+    for axis in axes:  # the sum over a square is a sum of sums over rows
         size = maps.shape[axis] + before + after - region + 1
         pad = [(0, 0)] * maps.ndim
         pad[axis] = (before, after)

@@ -16,8 +16,9 @@ import optax
 from jax.typing import ArrayLike
 from scipy import spatial, special
 
-from mi_classifier import information, optimization
+from mi_classifier import information
 from mi_classifier.models import create_model
+from mi_classifier.optimization import State, descend
 
 Array = jax.Array
 Samples = tuple[ArrayLike, ArrayLike]  # inputs [N, D] and labels [N]
@@ -108,7 +109,7 @@ _NEIGHBORS_EXAMPLES = 20_000  # of the test split, at most, in tables
 
 @flax.struct.dataclass
 class Critic:
-    """A net T(x, y) of an input and a one-hot label, with `num_classes` labels."""
+    """A net T(x, y) of an input and a label, one of `num_classes`."""
 
     params: optax.Params
     num_classes: int = flax.struct.field(pytree_node=False)
@@ -128,12 +129,9 @@ class Critic:
 class Objective(NamedTuple):
     """What a critic is trained to maximize.
 
-    Attributes:
-      loss: a function of critic, inputs, labels, key and memory that returns a batch's
-        loss and the memory for the next batch.
-      bounds: a function of critic, inputs, labels and key that returns estimates in
-        nats; the last of them decides which epoch is kept.
-      memory: at the first batch, for instance of a moving average; `()` for none.
+    `loss(critic, x, y, key, memory)` returns a batch's loss and the memory for the next
+    batch, and `bounds(critic, x, y, key)` estimates in nats, of which the last chooses
+    the epoch. `memory` is for the first batch, for instance of a moving average.
     """
 
     loss: Callable[[Critic, Array, Array, Array, Any], tuple[Array, Any]]
@@ -144,24 +142,11 @@ class Objective(NamedTuple):
 def train_critic(
     objective: Objective, train: Samples, validation: Samples, test: Samples, seed: int
 ) -> list[float]:
-    """Train a critic, and estimate mutual information with it.
+    """Train a critic, and return the objective's bounds on the test samples, in nats.
 
-    The net has the hidden layers of our classifier (three of 100), and batches, epochs
-    and learning rates are ours too. The epoch with the best bound on validation samples
-    is scored on the test samples.
-
-    Args:
-      objective: what to maximize.
-      train: inputs `[N, D]`, finite, and labels, integers in [0, M), `[N]`.
-      validation: the same of other examples, by which the epoch is chosen.
-      test: the same of others again, on which the bounds are taken.
-      seed: decides initial weights, batches and shuffles.
-
-    Returns:
-      The objective's bounds on the test samples, in nats.
-
-    Raises:
-      ValueError: shapes do not fit.
+    Samples are finite inputs `[N, D]` and labels, integers in [0, M), `[N]`. The net,
+    batch size, epochs and learning rate are those of our classifier. The validation
+    samples choose the epoch that is scored.
     """
     for x, y in (train, validation, test):
         if np.ndim(x) != 2 or np.shape(y) != np.shape(x)[:1]:
@@ -192,13 +177,10 @@ def _optimizer(num_steps: int) -> optax.GradientTransformation:
     return optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, num_steps))
 
 
-@functools.partial(jax.jit, static_argnames="objective_loss")
+@functools.partial(jax.jit, static_argnames="objective")
 def _train_epoch(
-    objective_loss: Callable[..., tuple[Array, Any]],
-    state: optimization.State,
-    samples: tuple[Array, Array],
-    key: Array,
-) -> optimization.State:
+    objective: Callable[..., Any], state: State, samples: Samples, key: Array
+) -> State:
     x, y = samples
     batch_size = min(_BATCH, len(y))
     steps = len(y) // batch_size
@@ -208,9 +190,9 @@ def _train_epoch(
 
     def loss(critic: Critic, memory: Any, batch: tuple[Array, Array]) -> Any:
         rows, key = batch
-        return objective_loss(critic, x[rows], y[rows], key, memory)
+        return objective(critic, x[rows], y[rows], key, memory)
 
-    return optimization.descend(loss, _optimizer(_EPOCHS * steps), state, batches)[0]
+    return descend(loss, _optimizer(_EPOCHS * steps), state, batches)[0]
 
 
 class DonskerVaradhan(NamedTuple):
@@ -231,18 +213,27 @@ def mine(
 ) -> DonskerVaradhan:
     """Estimate mutual information by MINE, the mutual information neural estimator.
 
-    A critic T(x, y) maximizes the Donsker-Varadhan bound
-    `E_p(x,y) T - log E_p(x)p(y) e^T`; pairs of the product come from shuffled labels.
-    The denominator of the second term's gradient is an exponential moving average over
-    steps, which corrects the bias of small batches (Section 3.2). The bound over all
-    pairs chooses the epoch. Arguments and errors are those of `train_critic`.
+    A critic T(x, y) maximizes `E_p(x,y) T - log E_p(x)p(y) e^T`, the Donsker-Varadhan
+    bound; pairs of the product come from shuffled labels. The denominator of the second
+    term's gradient is an exponential moving average over steps, which corrects the bias
+    of small batches (Section 3.2). The bound over all pairs chooses the epoch. The net
+    and its training are those of our classifier.
 
     Belghazi et al., "Mutual Information Neural Estimation", ICML 2018.
 
+    Args:
+      train: inputs `[N, D]`, finite, and labels, integers in [0, M), `[N]`.
+      validation: the same of other examples, by which the epoch is chosen.
+      test: the same of others again, on which the bound is taken.
+      seed: decides initial weights, batches and shuffles.
+
     Returns:
       The bound on the test samples, in nats.
+
+    Raises:
+      ValueError: shapes do not fit.
     """
-    objective = Objective(_mine_loss, _donsker_varadhan, np.float32(-np.inf))
+    objective = Objective(_mine_loss, _mine_bounds, np.float32(-np.inf))
     return DonskerVaradhan(*train_critic(objective, train, validation, test, seed))
 
 
@@ -253,16 +244,14 @@ def _mine_loss(
     moved = jnp.logaddexp(
         jnp.log1p(-_AVERAGE_RATE) + log_average, jnp.log(_AVERAGE_RATE) + log_mean
     )
-    # In the first step, -inf stands for an average of nothing.
-    moved = jnp.where(jnp.isneginf(log_average), log_mean, moved)
-    moved = jax.lax.stop_gradient(moved)
+    # At the first step there is no average yet, which -inf stands for.
+    started = ~jnp.isneginf(log_average)
+    moved = jax.lax.stop_gradient(jnp.where(started, moved, log_mean))
     # The gradient is that of log_mean, with the average for denominator.
     return jnp.exp(log_mean - moved) - critic(x, y).mean(), moved
 
 
-def _donsker_varadhan(
-    critic: Critic, x: Array, y: Array, key: Array
-) -> tuple[Array, Array]:
+def _mine_bounds(critic: Critic, x: Array, y: Array, key: Array) -> tuple[Array, Array]:
     joint = critic(x, y).mean()
     shuffled = _log_mean_exp(critic(x, jax.random.permutation(key, y)))
     log_means = jax.vmap(_log_mean_exp)(critic.of_each_label(x))
@@ -290,16 +279,12 @@ class Baseline(NamedTuple):
 
 
 def _test_neighbors(*samples: Samples, seed: int) -> list[float]:
-    del seed
     x, y = samples[2]
     return [nearest_neighbors(x[:_NEIGHBORS_EXAMPLES], y[:_NEIGHBORS_EXAMPLES])]
 
 
 BASELINES = {
-    "mine": Baseline(
-        {"mine": "MINE", "mine_all_pairs": "MINE, all pairs"},
-        lambda *samples, seed: mine(*samples, seed=seed),
-    ),
+    "mine": Baseline({"mine": "MINE", "mine_all_pairs": "MINE, all pairs"}, mine),
     "nearest_neighbors": Baseline(
         {"nearest_neighbors": "nearest neighbors"}, _test_neighbors, trains=False
     ),

@@ -15,7 +15,7 @@ Array = jax.Array | np.ndarray
 
 
 def iou(boxes_a: ArrayLike, boxes_b: ArrayLike) -> Array:
-    """Returns the intersection over union of boxes.
+    """Return the intersection over union of boxes.
 
     Args:
       boxes_a: `[..., 4]`.
@@ -32,10 +32,7 @@ def iou(boxes_a: ArrayLike, boxes_b: ArrayLike) -> Array:
       0.333
     """
     xp = array_module(boxes_a, boxes_b)
-    a, b = (
-        as_boxes(name, boxes, xp)
-        for name, boxes in (("boxes_a", boxes_a), ("boxes_b", boxes_b))
-    )
+    a, b = as_boxes("boxes_a", boxes_a, xp), as_boxes("boxes_b", boxes_b, xp)
     top = xp.maximum(a[..., :2], b[..., :2])
     bottom = xp.minimum(a[..., 2:], b[..., 2:])
     common = _area(xp.concatenate([top, bottom], -1))
@@ -46,7 +43,7 @@ def iou(boxes_a: ArrayLike, boxes_b: ArrayLike) -> Array:
 
 
 def best_iou(boxes: ArrayLike, gt_boxes: ArrayLike, num_boxes: ArrayLike) -> Array:
-    """Returns each box's largest IoU with a true box of its image.
+    """Return each box's largest IoU with a true box of its image.
 
     Args:
       boxes: `[B, ..., 4]`.
@@ -75,12 +72,12 @@ def best_iou(boxes: ArrayLike, gt_boxes: ArrayLike, num_boxes: ArrayLike) -> Arr
 
 
 def array_module(*arrays: ArrayLike) -> ModuleType:
-    """Returns `jax.numpy` if any array is JAX's, else NumPy."""
+    """Return `jax.numpy` if any array is JAX's, else NumPy."""
     return jnp if any(isinstance(a, jax.Array) for a in arrays) else np
 
 
 def as_boxes(name: str, boxes: ArrayLike, xp: ModuleType) -> Array:
-    """Returns boxes `[..., 4]` in float32 or wider; another shape is a ValueError."""
+    """Return boxes `[..., 4]` in float32 or wider; another shape is a ValueError."""
     boxes = xp.asarray(boxes)
     if not boxes.ndim or boxes.shape[-1] != 4:
         raise ValueError(f"{name} must be [..., 4], not {boxes.shape}")
@@ -90,7 +87,7 @@ def as_boxes(name: str, boxes: ArrayLike, xp: ModuleType) -> Array:
 def as_truth(
     gt_boxes: ArrayLike, num_boxes: ArrayLike, batch: int, xp: ModuleType
 ) -> tuple[Array, Array]:
-    """Returns true boxes `[batch, G, 4]` and their counts `[batch]`, checked."""
+    """Return true boxes `[batch, G, 4]` and their counts `[batch]`, checked."""
     gt_boxes = as_boxes("gt_boxes", gt_boxes, xp)
     num_boxes = xp.asarray(num_boxes)
     if gt_boxes.ndim != 3 or len(gt_boxes) != batch:

@@ -24,7 +24,7 @@ _CONFIG = re.compile(r"--?config(?:=(.*))?$", re.DOTALL)
 
 
 def define_config() -> flags.FlagHolder:
-    """Defines `--config`; `run` loads the file and passes the config to `main`."""
+    """Define `--config`; `run` loads the file and passes the config to `main`."""
     return flags.DEFINE_string(
         "config",
         None,
@@ -35,13 +35,13 @@ def define_config() -> flags.FlagHolder:
 
 
 def default_workdir() -> str:
-    """Returns runs/X for --config=configs/X.py."""
+    """Return runs/X for --config=configs/X.py."""
     path = flags.FLAGS["config"].value.partition(":")[0]
     return str(Path("runs") / Path(path).stem)
 
 
 def define_distributed() -> flags.FlagHolder:
-    """Defines `--distributed`, for one of several processes that share a run."""
+    """Define `--distributed`, for one of several processes that share a run."""
     return flags.DEFINE_string(
         "distributed",
         "",
@@ -51,7 +51,7 @@ def define_distributed() -> flags.FlagHolder:
 
 
 def join(cluster: flags.FlagHolder) -> None:
-    """Joins the other processes, if there are any; only the first one prints."""
+    """Join the other processes, if there are any; only the first one prints."""
     if not cluster.value:
         return
     from mi_classifier import parallel
@@ -62,7 +62,7 @@ def join(cluster: flags.FlagHolder) -> None:
 
 
 def required(flag: flags.FlagHolder) -> str:
-    """Returns the value of a flag.
+    """Return the value of a flag.
 
     Raises:
       UserError: it is not given.
@@ -77,7 +77,7 @@ def run(
     positional: bool = False,
     known_options: overrides.KnownOptions | None = None,
 ) -> None:
-    """Parses the flags and calls `main`.
+    """Parse the flags and call `main`.
 
     A `UserError` becomes one line and exit status 2.
 
@@ -116,7 +116,7 @@ def run(
 def _load_config(
     argv: Sequence[str], known_options: overrides.KnownOptions
 ) -> tuple[ConfigDict | None, list[str]]:
-    """Loads the file of `--config`, once; returns it and the other arguments."""
+    """Load the file of `--config` once; return it and the other arguments."""
     reference, others, expected = None, [], False
     for argument in argv:
         match = _CONFIG.match(argument)
@@ -150,7 +150,7 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _share_compiled_programs() -> None:
-    """Lets JAX keep compiled programs in the user's cache folder by default."""
+    """Let JAX keep compiled programs in the user's cache folder by default."""
     defaults = {
         "JAX_COMPILATION_CACHE_DIR": str(
             platformdirs.user_cache_path("mi_classifier") / "compiled"
@@ -164,7 +164,7 @@ def _share_compiled_programs() -> None:
 
 
 def _print_unraisable(unraisable: Any) -> None:
-    """Ignores what Orbax prints, at length, when a checkpoint fails."""
+    """Ignore what Orbax prints, at length, when a checkpoint fails."""
     if str(unraisable.exc_value) != "Event loop is closed":
         sys.__unraisablehook__(unraisable)
 

@@ -4,7 +4,6 @@ A config is an `ml_collections.ConfigDict` that the `get_config` of a file in `c
 makes. It holds data and nothing else.
 """
 
-import hashlib
 import json
 import runpy
 import sys
@@ -23,7 +22,7 @@ _REMOVED = ("paper",)
 
 
 def load(reference: str) -> ConfigDict:
-    """Loads a config file, which executes it once.
+    """Load a config file, which executes it once.
 
     Args:
       reference: "configs/X.py", or "configs/X.py:a,b" to pass "a,b" to `get_config`.
@@ -57,7 +56,7 @@ def load(reference: str) -> ConfigDict:
 
 
 def get_config(reference: str) -> ConfigDict:
-    """Returns the config of an experiment of the paper, from an installed package too.
+    """Return the config of an experiment of the paper, from an installed package too.
 
     Args:
       reference: the name of a file in configs/, and words for it: "cub_vgg:adl".
@@ -78,15 +77,15 @@ def get_config(reference: str) -> ConfigDict:
 
 
 def _config_files(folder: Path) -> list[Path]:
-    """Returns the files that define a config, not those that configs only share."""
+    """Return the files that define a config, not those that configs only share."""
     files = sorted(folder.glob("*.py"))
     return [f for f in files if b"def get_config(" in f.read_bytes()]
 
 
 def _execute(path: Path) -> dict[str, Any]:
-    """Executes a file that may import its neighbors, `from . import common`."""
+    """Execute a file that may import its neighbors, `from . import common`."""
     folder = path.absolute().parent
-    package = f"configs_{hashlib.sha256(bytes(folder)).hexdigest()[:8]}"
+    package = f"configs_{bytes(folder).hex()}"
     if package not in sys.modules:
         sys.modules[package] = types.ModuleType(package)
         sys.modules[package].__path__ = [str(folder)]
@@ -133,7 +132,7 @@ EVALUATION_FIELDS = (
 
 
 def check(config: ConfigDict) -> None:
-    """Checks the fields that every classifier's config has.
+    """Check the fields that every classifier's config has.
 
     Raises:
       UserError: one that is missing, of another type, or out of range.
@@ -161,7 +160,7 @@ def check(config: ConfigDict) -> None:
 
 
 def check_seed(seed: int) -> None:
-    """Checks that a seed is in [0, 2**32).
+    """Check that a seed is in [0, 2**32).
 
     Raises:
       UserError: it is not.
@@ -185,7 +184,7 @@ def _check_localization(config: ConfigDict) -> None:
 def check_types(
     config: ConfigDict, fields: Mapping[str, type], prefix: str = ""
 ) -> None:
-    """Checks that a config has some fields, each of its type.
+    """Check that a config has some fields, each of its type.
 
     Args:
       config: or a group of one.
@@ -204,7 +203,7 @@ def check_types(
 
 
 def parse_arguments(argument: str, **groups: Sequence[str]) -> dict[str, str | None]:
-    """Reads the comma-separated words after "configs/X.py:".
+    """Read the comma-separated words after "configs/X.py:".
 
     Args:
       argument: the words, in any order.
@@ -229,7 +228,7 @@ def parse_arguments(argument: str, **groups: Sequence[str]) -> dict[str, str | N
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Returns the dotted fields of a nested config: {"data.dim": 10, ...}."""
+    """Return the dotted fields of a nested config: {"data.dim": 10, ...}."""
     if not isinstance(config, (dict, ConfigDict)):
         return {prefix: config}
     flat: dict[str, Any] = {}
@@ -239,7 +238,7 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def upgrade(config: ConfigDict) -> ConfigDict:
-    """Returns a config that the version before wrote, by today's names."""
+    """Return a config that the version before wrote, by today's names."""
     values = {
         RENAMED.get(field, field): value
         for field, value in config.items()
@@ -249,7 +248,7 @@ def upgrade(config: ConfigDict) -> ConfigDict:
 
 
 def with_absolute_paths(config: ConfigDict) -> ConfigDict:
-    """Returns a copy whose paths mean the same from any folder."""
+    """Return a copy whose paths mean the same from any folder."""
     config = config.copy_and_resolve_references()
     config.unlock()
     for field, value in flatten(config).items():
@@ -261,7 +260,7 @@ def with_absolute_paths(config: ConfigDict) -> ConfigDict:
 
 
 def differences(ours: ConfigDict, theirs: ConfigDict) -> list[str]:
-    """Names the fields in which two configs differ, with both values."""
+    """Name the fields in which two configs differ, with both values."""
     a, b = flatten(ours), flatten(theirs)
     fields = sorted(a.keys() | b.keys())
     pairs = [(field, *(_shown(flat, field) for flat in (b, a))) for field in fields]
@@ -269,7 +268,7 @@ def differences(ours: ConfigDict, theirs: ConfigDict) -> list[str]:
 
 
 def training_differences(ours: ConfigDict, theirs: ConfigDict) -> list[str]:
-    """Returns `differences` in the fields that training depends on."""
+    """Return `differences` in the fields that training depends on."""
     return differences(_for_training(ours), _for_training(theirs))
 
 
@@ -283,12 +282,12 @@ def _shown(flat: dict[str, Any], field: str) -> str:
 
 
 def to_json(config: ConfigDict) -> str:
-    """Returns the config as indented JSON; `from_json` undoes it."""
+    """Return the config as indented JSON; `from_json` undoes it."""
     return json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
 
 
 def from_json(text: str) -> ConfigDict:
-    """Reads a config written by `to_json`; lists become the tuples they were.
+    """Read a config written by `to_json`; lists become the tuples they were.
 
     Raises:
       ValueError: not JSON.

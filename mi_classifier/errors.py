@@ -2,24 +2,16 @@
 
 import contextlib
 import difflib
-import errno
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from errno import EACCES, EDQUOT, EFBIG, EIO, ENOSPC, EPERM, EROFS
 from pathlib import Path
 from typing import Any
 
 # The disk is full, over quota, read-only, not ours or broken. A traceback explains none
 # of these.
-DISK_ERRORS = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EIO,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-)
+DISK_ERRORS = (ENOSPC, EDQUOT, EFBIG, EIO, EROFS, EACCES, EPERM)
 
 
 class UserError(ValueError):
@@ -35,21 +27,13 @@ class UserError(ValueError):
 
 
 def reason_of(error: BaseException) -> str:
-    """Returns the message of an exception in one line, or else the name of its type."""
+    """Return the message of an exception in one line, or else the name of its type."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 @contextlib.contextmanager
 def disk_errors_told(path: Path | str, action: str) -> Iterator[None]:
-    """Turns an `OSError` into a `UserError` of one line.
-
-    Args:
-      path: the file or folder in use; it starts the message.
-      action: "read" or "written".
-
-    Raises:
-      UserError: the body raised an `OSError`.
-    """
+    """Turn an `OSError` into a `UserError`; `action` is "read" or "written"."""
     try:
         yield
     except OSError as error:
@@ -58,52 +42,30 @@ def disk_errors_told(path: Path | str, action: str) -> Iterator[None]:
 
 
 def choose(name: str, choices: Iterable[str], what: str) -> str:
-    """Returns `name` if it is among `choices`.
-
-    Args:
-      name: the user's word.
-      choices: all allowed words.
-      what: the field or flag that the word is for, such as "data.name"; it starts the
-        message.
-
-    Raises:
-      UserError: the word is unknown; the message names the nearest one and all of them.
-    """
+    """Return `name` if it is a choice; `what` is the field or flag that it is for."""
     choices = list(choices)
     if name in choices:
         return name
-    raise UserError(
-        f"{what}: unknown value {name!r}{nearest(name, choices)}; "
-        f"choose from {', '.join(choices)}"
-    )
+    hint, known = nearest(name, choices), ", ".join(choices)
+    raise UserError(f"{what}: unknown value {name!r}{hint}; choose from {known}")
 
 
 def choose_nearest(name: str, choices: Sequence[str], what: str) -> int:
-    """Returns the index of a class among many class names.
-
-    Args:
-      name: the user's word.
-      choices: all class names.
-      what: the flag that the word is for, such as "--label"; it starts the message.
-
-    Raises:
-      UserError: the class is unknown; the message names up to five that contain the
-        word, or else the nearest ones.
-    """
+    """Return the index of a class; the error for an unknown one names similar ones."""
     if name in choices:
-        return list(choices).index(name)
+        return choices.index(name)
     folded = {choice.casefold(): choice for choice in choices}
     word = name.casefold()
-    matches = [choice for key, choice in folded.items() if word in key]
-    close = difflib.get_close_matches(word, folded, n=5, cutoff=0.4)
-    if matches := matches[:5] or [folded[key] for key in close]:
-        raise UserError(f"{what}: no class {name!r}; the nearest: {', '.join(matches)}")
-    some = ", ".join(list(choices)[:5])
-    raise UserError(f"{what}: no class {name!r} among {len(choices)}, such as {some}")
+    similar = [key for key in folded if word in key][:5]
+    similar = similar or difflib.get_close_matches(word, folded, n=5, cutoff=0.4)
+    hint = f"; the nearest: {', '.join(folded[key] for key in similar)}"
+    if not similar:
+        hint = f" among {len(choices)}, such as {', '.join(choices[:5])}"
+    raise UserError(f"{what}: no class {name!r}{hint}")
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """Returns ", did you mean 'x'?" for the nearest choice, or nothing."""
+    """Return ", did you mean 'x'?" for the nearest choice, or nothing."""
     matches = difflib.get_close_matches(str(name), list(choices), n=1, cutoff=0.5)
     return f", did you mean {matches[0]!r}?" if matches else ""
 
@@ -111,41 +73,29 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 def check_options(
     function: Callable[..., Any], options: Mapping[str, Any], where: str
 ) -> None:
-    """Checks that `function(**options)` is a valid call.
+    """Check that `function(**options)` is a valid call: all names, and simple types.
 
-    Args:
-      function: takes the options.
-      options: values by parameter name.
-      where: the config group of the options, such as "data"; it starts the message.
-
-    Raises:
-      UserError: an option is unknown, missing, or not of the type of its annotation
-        (checked for bool, int, str and float).
+    `where` is the config group of the options, such as "data". Simple types are bool,
+    int, str and float.
     """
     parameters = inspect.signature(function).parameters
     for name, value in options.items():
         if name not in parameters:
-            known = f"; there are {', '.join(parameters)}"
-            hint = nearest(name, parameters) or known
+            hint = nearest(name, parameters) or f"; there are {', '.join(parameters)}"
             raise UserError(f"{where}.{name}: no such option here{hint}")
         wanted = parameters[name].annotation
-        if wanted in (bool, int, str) and type(value) is not wanted:
-            raise UserError(f"{where}.{name}: must be {wanted.__name__}, not {value!r}")
         if wanted is float:
             check_number(value, f"{where}.{name}")
+        elif wanted in (bool, int, str) and type(value) is not wanted:
+            raise UserError(f"{where}.{name}: must be {wanted.__name__}, not {value!r}")
     for name, parameter in parameters.items():
-        required = parameter.default is inspect.Parameter.empty
-        named = parameter.kind is not inspect.Parameter.VAR_KEYWORD
-        if required and named and name not in options:
+        optional = parameter.kind is parameter.VAR_KEYWORD or name in options
+        if parameter.default is parameter.empty and not optional:
             raise UserError(f"{where}.{name}: missing")
 
 
 def check_number(value: object, what: str) -> None:
-    """Checks that a value is a finite number.
-
-    Raises:
-      UserError: it is not.
-    """
+    """Check that a value is a finite number."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not math.isfinite(value):
         raise UserError(f"{what}: must be a number, not {value!r}")

@@ -1,4 +1,4 @@
-"""Arrays in, nats out: how much inputs say about labels, by cross-fitting.
+"""Estimate how many nats inputs carry about labels, by cross-fitting.
 
 The rows are split into folds, and nets that never saw a fold score it. So every row
 counts, and the bound of Eq. 5 holds for every net on the rows that it scores. Each net
@@ -6,26 +6,16 @@ stops where it does best on another fold, which it neither trains on nor scores.
 """
 
 import dataclasses
+import functools
 
 import flax.linen as nn
+import jax
 import numpy as np
 from jax.typing import ArrayLike
 from scipy import stats
 
 from mi_classifier import information
-from mi_classifier.cross_fitting.inputs import (
-    FOLDS,
-    Inputs,
-    as_arrays,
-    check_finite,
-    copies,
-    deal,
-    encode,
-    make_inputs,
-)
-from mi_classifier.cross_fitting.plan import Plan, check_model, default_model, make_plan
-from mi_classifier.cross_fitting.scoring import Nets, log_ratios
-from mi_classifier.cross_fitting.training import train
+from mi_classifier.cross_fitting import inputs, nets
 from mi_classifier.errors import UserError
 
 MIN_ROWS = 50
@@ -33,7 +23,7 @@ MIN_ROWS = 50
 
 @dataclasses.dataclass(frozen=True)
 class MutualInformation:
-    """What the inputs say about the labels.
+    """An estimate of the mutual information between inputs and labels.
 
     Attributes:
       nats: the cross-fitted lower bound on I(X; Y), Eq. 5.
@@ -75,7 +65,7 @@ class MutualInformation:
 
 @dataclasses.dataclass(frozen=True)
 class CrossFit:
-    """The nets of a cross-fit, and what they say of the rows that they never saw.
+    """The nets of a cross-fit, and their scores of the rows that they never saw.
 
     Attributes:
       pmi: pointwise mutual information of each row and its label, nats `[N]`.
@@ -94,8 +84,8 @@ class CrossFit:
     fold: np.ndarray
     group: np.ndarray
     mean_ratio: np.ndarray
-    _inputs: Inputs
-    _nets: Nets | None  # None where there is nothing to learn
+    _inputs: inputs.Inputs
+    _nets: nets.Nets | None  # None if there is nothing to learn
 
     def score(self, x: ArrayLike, y: ArrayLike) -> np.ndarray:
         """Compute the pointwise mutual information of rows that no net has seen.
@@ -111,21 +101,21 @@ class CrossFit:
         Raises:
           UserError: inputs of another shape or not finite, or an unknown label.
         """
-        x, y = as_arrays(x, y)
-        inputs = dataclasses.replace(self._inputs, x=x)
+        x, y = inputs.as_arrays(x, y)
         if x.shape[1:] != self._inputs.x.shape[1:]:
             shape = ", ".join(map(str, self._inputs.x.shape[1:]))
             raise UserError(f"x: must be [N, {shape}], as in the fit, not {x.shape}")
-        check_finite(x)
+        inputs.check_finite(x)
         label = np.searchsorted(self.labels, y).clip(max=len(self.labels) - 1)
         if (unknown := self.labels[label] != y).any():
             raise UserError(f"y: label {y[unknown][0]} is not among those of the fit")
-        scores = np.zeros((FOLDS, len(y)))
-        for fold in range(FOLDS) if self._nets else ():
-            rows = np.arange(len(y))
-            for part, ratios in log_ratios(self._nets, inputs, rows, fold):
-                scores[fold, part] = ratios[np.arange(len(part)), label[part]]
-        return scores
+        given = dataclasses.replace(self._inputs, x=x)
+        if not self._nets:
+            return np.zeros((inputs.FOLDS, len(y)))
+        folds = np.repeat(np.arange(inputs.FOLDS)[:, None], len(y), axis=1)
+        return np.stack(
+            [nets.score(self._nets, given, label, fold)[0] for fold in folds]
+        )
 
     def summary(self) -> MutualInformation:
         """Compute the estimate and its error bar.
@@ -137,9 +127,8 @@ class CrossFit:
         """
         influence = self.pmi - self.mean_ratio[self.label]
         means = np.bincount(self.fold, influence) / np.bincount(self.fold)
-        error = information.standard_error(
-            influence - means[self.fold], self.group, len(means)
-        )
+        residual = influence - means[self.fold]
+        error = information.standard_error(residual, self.group, len(means))
         freedom = self.group.max() + 1 - len(means)
         nats = float(self.pmi.mean())
         margin = float(stats.t.ppf(0.975, freedom)) * error
@@ -189,8 +178,8 @@ def pointwise_mutual_information_of(
 ) -> np.ndarray:
     """Compute the pointwise mutual information of each row, by nets that never saw it.
 
-    Its mean is `estimate_mutual_information`, whose arguments and errors it shares. A
-    row far below 0 has a label that its inputs speak against; it may be mislabeled.
+    Its mean is `estimate_mutual_information`, whose arguments and errors it shares. If
+    a value is far below 0, the inputs contradict the label, which may be wrong.
 
     Returns:
       float64 `[N]` nats, at most -log P(label).
@@ -204,11 +193,11 @@ def cross_fit(
     *,
     seed: int = 0,
     model: nn.Module | None = None,
-    plan: Plan | None = None,
+    plan: nets.Plan | None = None,
 ) -> CrossFit:
     """Train and score the nets behind `estimate_mutual_information`.
 
-    * Columns are scaled by median and quartiles, and arcsinh draws long tails in. A
+    * Columns are scaled by median and quartiles, and arcsinh shortens long tails. A
       constant column is left out. If no other is left, or if there is a single label,
       the mutual information is 0, exactly.
     * Up to 10 equal rows are taken for copies: they share a fold, and count as one in
@@ -224,24 +213,24 @@ def cross_fit(
     """
     if not 0 <= seed < 2**32:
         raise UserError(f"seed: must be in [0, 2**32), not {seed}")
-    x, y = as_arrays(x, y)
-    labels, label = encode(y)
+    x, y = inputs.as_arrays(x, y)
+    labels, label = inputs.encode(y)
     if len(y) < MIN_ROWS:
         raise UserError(f"x: {len(y)} rows are too few; at least {MIN_ROWS} are needed")
-    check_finite(x)
-    inputs, fitted = make_inputs(x), None
-    if len(labels) == 1 or not inputs.varies:
+    inputs.check_finite(x)
+    given, fitted = inputs.make_inputs(x), None
+    if len(labels) == 1 or not len(given.columns):
         group, fold = np.arange(len(y)), np.zeros(len(y), np.int64)
         pmi, mean_ratio = np.zeros(len(y)), np.ones(len(labels))
         decided = np.full(len(y), np.bincount(label).argmax())
     else:
-        plan = plan or make_plan(inputs, len(labels), selects=model is None)
-        model = model or default_model(inputs, len(labels))
-        check_model(model, inputs, len(labels))
-        group = copies(inputs)
-        fold = deal(group, label, np.random.default_rng([seed, 0]))
-        fitted = train(inputs, label, fold, model, plan, seed)
-        pmi, decided, mean_ratio = _score_folds(fitted, inputs, label, fold)
+        plan = plan or nets.make_plan(given, len(labels), selects=model is None)
+        model = model or nets.default_model(given, len(labels))
+        _check_model(model, given, len(labels), plan)
+        group = inputs.copies(given)
+        fold = inputs.deal(group, label, np.random.default_rng([seed, 0]))
+        fitted = nets.train(given, label, fold, model, plan, seed)
+        pmi, decided, mean_ratio = nets.score(fitted, given, label, fold)
     return CrossFit(
         pmi=pmi,
         predictions=labels[decided],
@@ -250,21 +239,28 @@ def cross_fit(
         fold=fold,
         group=group,
         mean_ratio=mean_ratio,
-        _inputs=inputs,
+        _inputs=given,
         _nets=fitted,
     )
 
 
-def _score_folds(
-    fitted: Nets, inputs: Inputs, label: np.ndarray, fold: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns PMI `[N]`, predicted label `[N]` and mean ratio `[M]`."""
-    log_prior = information.log_label_prior(label, label.max() + 1)
-    pmi, decided = np.zeros(len(label)), np.zeros(len(label), np.int64)
-    ratio_sum = np.zeros(len(log_prior))
-    for k in range(FOLDS):
-        for rows, ratios in log_ratios(fitted, inputs, np.flatnonzero(fold == k), k):
-            pmi[rows] = ratios[np.arange(len(rows)), label[rows]]
-            decided[rows] = (ratios + log_prior).argmax(1)
-            ratio_sum += np.exp(ratios).sum(0)
-    return pmi, decided, ratio_sum / len(label)
+def _check_model(
+    model: nn.Module, given: inputs.Inputs, num_classes: int, plan: nets.Plan
+) -> None:
+    """Check that a model fits the data, the plan and the contract of `create_model`."""
+    init = functools.partial(model.init_with_output, train=False)
+    output, variables = jax.eval_shape(init, jax.random.key(0), given[np.arange(1)])
+    if (shape := output.logits.shape) != (1, num_classes):
+        raise UserError(
+            f"model: gives {shape[-1]} logits, but y has {num_classes} labels"
+        )
+    if set(variables) != {"params"} or "head" not in variables["params"]:
+        raise UserError(
+            "model: must have parameters only, the last layer's named 'head'"
+        )
+    kernel = variables["params"].get("hidden0", {}).get("kernel")
+    if plan.lasso and getattr(kernel, "ndim", 0) != 2:
+        raise UserError(
+            "plan.lasso: the model has no dense layer 'hidden0' that can leave out "
+            "inputs; name its first layer so, or set lasso=0"
+        )

@@ -17,7 +17,7 @@ NATS_PER_BIT = float(np.log(2.0))
 
 
 def log_label_prior(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Returns the log of the labels' empirical distribution, P(y) of Eq. 10.
+    """Return the log of the labels' empirical distribution, P(y) of Eq. 10.
 
     Args:
       labels: integer class indices in [0, num_classes), shape [N], N >= 1.
@@ -49,56 +49,46 @@ def log_label_prior(labels: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def as_float(x: ArrayLike) -> Array:
-    """Returns `x` in float32, or in its own floating dtype if that is wider."""
+    """Return `x` in float32, or in its own floating dtype if that is wider."""
     x = jnp.asarray(x)
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def select_label(values: Array, labels: Array) -> Array:
-    """Returns `values[..., labels]`; NaN for a label out of range.
-
-    Args:
-      values: `[..., M]`.
-      labels: integers in [0, M), shape `[...]`.
-    """
+    """Return `values[..., labels]`; NaN for a label out of [0, M)."""
     check_shape("labels", labels, values.shape[:-1])
     indices = label_indices(labels, values.shape[-1])[..., None]
     return jnp.take_along_axis(values, indices, axis=-1, mode="fill")[..., 0]
 
 
 def label_indices(labels: Array, num_classes: int) -> Array:
-    """Returns int32 labels; a label outside [0, M) becomes M, which a gather can fill.
-
-    Raises:
-      TypeError: labels are not integers.
-    """
+    """Return int32 labels; one outside [0, M) becomes M, which a gather can fill."""
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(f"labels must be integers, not {labels.dtype}")
-    # In a narrow dtype the number of classes could wrap, and a negative index would
-    # count from the end.
-    if labels.dtype.itemsize < 4:
+    if labels.dtype.itemsize < 4:  # else the number of classes could wrap
         labels = labels.astype(jnp.int32)
     inside = (labels >= 0) & (labels <= num_classes - 1)
     return jnp.where(inside, labels.astype(jnp.int32), num_classes)
 
 
 def check_shape(name: str, x: Array, shape: tuple[int, ...]) -> None:
-    """Raises a ValueError that names the array whose shape is not `shape`."""
+    """Raise a ValueError that names the array whose shape is not `shape`."""
     if x.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, not {x.shape}")
 
 
-def _check_logits(logits: Array, log_prior: Array) -> None:
+def _checked(logits: ArrayLike, log_prior: ArrayLike) -> tuple[Array, Array]:
+    logits, log_prior = as_float(logits), as_float(log_prior)
     if logits.ndim == 0:
         raise ValueError("logits must have shape [..., M], not ()")
     check_shape("log_prior", log_prior, logits.shape[-1:])
+    return logits, log_prior
 
 
 def _center(logits: Array, log_prior: Array) -> Array:
-    """Subtracts the largest logit of a class that has a prior.
+    """Subtract the largest logit of a class that has a prior, which changes no ratio.
 
-    The constant depends on x alone and changes no ratio. Without it, logits near 1e4
-    leave a float32 no digits for the prior that is added next.
+    Logits near 1e4 would leave a float32 no digits for the prior that is added next.
     """
     return logits - jnp.where(_seen(log_prior), logits, -jnp.inf).max(-1, keepdims=True)
 
@@ -109,7 +99,7 @@ def _seen(log_prior: Array) -> Array:
 
 @jax.jit
 def log_pc_softmax(logits: ArrayLike, log_prior: ArrayLike) -> Array:
-    """Returns the log of the probability-corrected softmax, Eq. 10.
+    """Return the log of the probability-corrected softmax, Eq. 10.
 
     `n_y - log sum_y' P(y') exp(n_y')` is the pointwise mutual information between an
     input and each class. Its `exp` is a density ratio, not a probability: weighted by
@@ -130,8 +120,7 @@ def log_pc_softmax(logits: ArrayLike, log_prior: ArrayLike) -> Array:
       >>> print((ratios * [0.75, 0.25]).sum().round(4))
       1.0
     """
-    logits, log_prior = as_float(logits), as_float(log_prior)
-    _check_logits(logits, log_prior)
+    logits, log_prior = _checked(logits, log_prior)
     # Shift by the class that dominates the sum: every exponent is then at most 0, and
     # under a uniform prior the result is that of log_softmax, to the last bit.
     seen = _seen(log_prior)
@@ -146,7 +135,7 @@ def log_pc_softmax(logits: ArrayLike, log_prior: ArrayLike) -> Array:
 def pointwise_mutual_information(
     logits: ArrayLike, labels: ArrayLike, log_prior: ArrayLike
 ) -> Array:
-    """Returns the pointwise mutual information of inputs and their labels, in nats.
+    """Return the pointwise mutual information of inputs and their labels, in nats.
 
     It is the integrand of Eq. 5 with f = n: `log_pc_softmax` at the label. Under a
     uniform prior it is Eq. 9's `log softmax + log M`. For log densities log p(x|y)
@@ -177,14 +166,13 @@ def variational_bound(
     log_prior: ArrayLike,
     mask: ArrayLike | None = None,
 ) -> Array:
-    """Returns the lower bound on I(X; Y) of Eq. 5, the mean PMI of a sample.
+    """Return the lower bound on I(X; Y) of Eq. 5, the mean PMI of a sample.
 
     Args:
       logits: `[..., M]`.
       labels: integers in [0, M), shape `[...]`.
       log_prior: `[M]` log P(y).
-      mask: `[...]`, 1 for a real example and 0 for padding, whose logits and labels
-        are ignored; None counts every example.
+      mask: `[...]`, 0 for padding, which is ignored; None counts every example.
 
     Returns:
       Scalar, nats; 0 if there is no example, or the mask leaves none.
@@ -210,7 +198,7 @@ def variational_bound(
 
 
 def label_entropy(log_prior: ArrayLike) -> Array:
-    """Returns the entropy H(Y) of the labels in nats, an upper bound on I(X; Y).
+    """Return the entropy H(Y) of the labels in nats, an upper bound on I(X; Y).
 
     Args:
       log_prior: `[M]` log P(y); a class at -inf contributes 0.
@@ -230,7 +218,7 @@ def label_entropy(log_prior: ArrayLike) -> Array:
 def standard_error(
     values: np.ndarray, group: np.ndarray | None = None, means: int = 1
 ) -> float:
-    """Returns the standard error of a mean over examples, which may form groups.
+    """Return the standard error of a mean over examples, which may form groups.
 
     Args:
       values: `[N]`, with or without their mean (or means) subtracted.
@@ -256,7 +244,7 @@ def standard_error(
 
 
 def optimal_decision(logits: ArrayLike, log_prior: ArrayLike, rule: str) -> Array:
-    """Returns the class to predict from PC-softmax logits.
+    """Return the class to predict from PC-softmax logits.
 
     Args:
       logits: `[..., M]`, logits of a PC-softmax net (see `softmax_to_pc_logits`).
@@ -277,8 +265,7 @@ def optimal_decision(logits: ArrayLike, log_prior: ArrayLike, rule: str) -> Arra
       >>> [int(optimal_decision(logits, log_prior, r)) for r in ("prior", "balanced")]
       [0, 1]
     """
-    logits, log_prior = as_float(logits), as_float(log_prior)
-    _check_logits(logits, log_prior)
+    logits, log_prior = _checked(logits, log_prior)
     if rule not in ("prior", "balanced"):
         raise ValueError(f"rule must be 'prior' or 'balanced', not {rule!r}")
     if rule == "prior":
@@ -288,7 +275,7 @@ def optimal_decision(logits: ArrayLike, log_prior: ArrayLike, rule: str) -> Arra
 
 
 def softmax_to_pc_logits(logits: ArrayLike, log_prior: ArrayLike) -> Array:
-    """Turns logits of an ordinary softmax net into those of a PC-softmax net.
+    """Turn logits of an ordinary softmax net into those of a PC-softmax net.
 
     An ordinary softmax net learns n = log P(y|x) + c(x), a PC-softmax net learns
     n = log p(x|y) + c(x); by Bayes' rule they differ by log P(y). The bound of the
@@ -311,13 +298,12 @@ def softmax_to_pc_logits(logits: ArrayLike, log_prior: ArrayLike) -> Array:
       >>> print(softmax_to_pc_logits(np.log([0.5, 0.5]), np.log([0.5, 0.5])))
       [0.6931472 0.6931472]
     """
-    logits, log_prior = as_float(logits), as_float(log_prior)
-    _check_logits(logits, log_prior)
+    logits, log_prior = _checked(logits, log_prior)
     return _center(logits, log_prior) - jnp.where(_seen(log_prior), log_prior, 0)
 
 
 def log_odds(positive_prior: ArrayLike) -> Array:
-    """Returns the log-odds log(p / (1 - p)) of a label's presence; 0 if p is 0 or 1.
+    """Return the log-odds log(p / (1 - p)) of a label's presence; 0 if p is 0 or 1.
 
     Args:
       positive_prior: p in [0, 1], any shape.
@@ -333,7 +319,7 @@ def log_odds(positive_prior: ArrayLike) -> Array:
 
 
 def sigmoid_to_pc_logits(logits: ArrayLike, positive_prior: ArrayLike) -> Array:
-    """Turns logits of an ordinary sigmoid net into those of a PC-sigmoid net.
+    """Turn logits of an ordinary sigmoid net into those of a PC-sigmoid net.
 
     An ordinary sigmoid net learns the log-odds of presence given the input, a
     PC-sigmoid net the log-likelihood ratio; they differ by the prior's log-odds.

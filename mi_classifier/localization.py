@@ -11,7 +11,6 @@ True boxes count as given, even beyond the image; an image without a true box is
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from types import ModuleType
 
 import cv2
 import jax
@@ -39,7 +38,7 @@ def boxes_from_maps(
     threshold: float | Sequence[float] = 0.2,
     method: str = "cubic",
 ) -> np.ndarray:
-    """Returns the bounding box of each map's high values (Sections 5.2 and 6.1).
+    """Return the bounding box of each map's high values (Sections 5.2 and 6.1).
 
     A map is resized to the image and scaled to [0, 1] by its minimum and maximum. The
     box bounds the largest 8-connected component of the pixels above `threshold`; among
@@ -67,71 +66,49 @@ def boxes_from_maps(
     thresholds = np.asarray(threshold, np.float32)
     if thresholds.ndim > 1 or not ((thresholds >= 0) & (thresholds < 1)).all():
         raise ValueError(f"threshold must be in [0, 1), not {threshold}")
-    size = _check_maps(maps, image_size, method)
-    shape = (len(maps), *thresholds.shape, 4)
-    thresholds = thresholds.reshape(-1)
-    cut = functools.partial(_masks, thresholds=thresholds, size=size, method=method)
+    cut = functools.partial(_masks, thresholds=thresholds.reshape(-1))
     boxes = [
         _largest_component(mask)
-        for chunk in _in_chunks(cut, maps, len(thresholds))
-        for masks in chunk
-        for mask in masks
+        for masks in _in_chunks(cut, maps, image_size, method, thresholds.size)
+        for mask in masks.reshape(-1, *masks.shape[2:])
     ]
-    return np.array(boxes, np.float32).reshape(shape)
+    return np.array(boxes, np.float32).reshape(len(maps), *thresholds.shape, 4)
 
 
 def peaks_from_maps(
     maps: ArrayLike, image_size: int | tuple[int, int], method: str = "cubic"
 ) -> np.ndarray:
-    """Returns the point where each map, resized to the image, is highest.
+    """Return the point where each map, resized to the image, is highest.
 
-    Args:
-      maps: `[B, h, w]`, real.
-      image_size: (height, width) of the image in pixels, or the side of a square one.
-      method: how to resize, one of `METHODS`.
+    See `boxes_from_maps` for the arguments and errors.
 
     Returns:
       float32 `[B, 2]`, the middle (x, y) of the highest pixel, the first if several are
       equal: the middle of the image for a flat map, NaN for a map that is not finite.
 
-    Raises:
-      ValueError: shapes or method do not fit the above.
-
     Examples:
       >>> peaks_from_maps(np.array([[[0, 1], [0, 0]]]), 4, "nearest").tolist()
       [[2.5, 0.5]]
     """
-    size = _check_maps(maps, image_size, method)
-    find = functools.partial(_peaks, size=size, method=method)
-    peaks = list(_in_chunks(find, maps))
-    return np.concatenate(peaks) if peaks else np.zeros((0, 2), np.float32)
+    return np.concatenate(list(_in_chunks(_peaks, maps, image_size, method)))
 
 
 def score_maps(
     maps: ArrayLike, image_size: int | tuple[int, int], method: str = "cubic"
 ) -> np.ndarray:
-    """Resizes maps to the image and scales them to [0, 1], for `box_accuracy_curve`.
+    """Resize maps to the image and scale them to [0, 1], for `box_accuracy_curve`.
 
-    Args:
-      maps: `[B, h, w]`, real.
-      image_size: (height, width) of the image in pixels, or the side of a square one.
-      method: how to resize, one of `METHODS`.
+    See `boxes_from_maps` for the arguments and errors.
 
     Returns:
       float32 `[B, H, W]`; zeros, as in the public WSOL evaluation, for a map that is
       flat or not finite.
 
-    Raises:
-      ValueError: shapes or method do not fit the above.
-
     Examples:
       >>> score_maps(np.array([[[1, 3], [2, 5]]]), 2).tolist()
       [[[0.0, 0.5], [0.25, 1.0]]]
     """
-    size = _check_maps(maps, image_size, method)
-    scale = functools.partial(_scores, size=size, method=method)
-    scores = list(_in_chunks(scale, maps))
-    return np.concatenate(scores) if scores else np.zeros((0, *size), np.float32)
+    return np.concatenate(list(_in_chunks(_scores, maps, image_size, method)))
 
 
 def localization_accuracy(
@@ -141,7 +118,7 @@ def localization_accuracy(
     correct: ArrayLike | None = None,
     iou_threshold: float = 0.5,
 ) -> Array:
-    """Returns the share of images whose box meets a true box: GT-known, Top-1 or Top-5.
+    """Return the share of images whose box meets a true box: GT-known, Top-1 or Top-5.
 
     Args:
       boxes: `[B, 4]`, the box of the image's label.
@@ -166,13 +143,19 @@ def localization_accuracy(
     """
     xp = array_module(boxes, gt_boxes, num_boxes)
     hits = best_iou(boxes, gt_boxes, num_boxes) >= iou_threshold
-    return _share(hits, num_boxes, correct, xp)
+    hits = hits & (xp.asarray(num_boxes) > 0)
+    if correct is not None:
+        correct = xp.asarray(correct)
+        if correct.shape != hits.shape:
+            raise ValueError(f"correct must be {hits.shape}, not {correct.shape}")
+        hits = hits & (correct > 0)
+    return hits.mean() if len(hits) else xp.asarray(xp.nan)
 
 
 def pointing_accuracy(
     points: ArrayLike, gt_boxes: ArrayLike, num_boxes: ArrayLike
 ) -> Array:
-    """Returns the share of images whose peak lies in a true box, the pointing game.
+    """Return the share of images whose peak lies in a true box, the pointing game.
 
     Args:
       points: `[B, 2]` of (x, y), see `peaks_from_maps`.
@@ -195,44 +178,37 @@ def pointing_accuracy(
         raise ValueError(f"points must be [B, 2], not {points.shape}")
     gt_boxes, counts = as_truth(gt_boxes, num_boxes, len(points), xp)
     real = xp.arange(gt_boxes.shape[1]) < counts[:, None]
-    inside = (gt_boxes[..., :2] <= points[:, None]) & (
-        points[:, None] < gt_boxes[..., 2:]
-    )
+    at = points[:, None]
+    inside = (gt_boxes[..., :2] <= at) & (at < gt_boxes[..., 2:])
     hits = (inside.all(-1) & real).any(-1)
-    return _share(hits, num_boxes, None, xp)
+    return hits.mean() if len(hits) else xp.asarray(xp.nan)
 
 
-def _check_maps(
-    maps: ArrayLike, image_size: int | tuple[int, int], method: str
-) -> tuple[int, int]:
-    """Returns the image's (height, width)."""
-    shape = np.shape(maps)
-    if len(shape) != 3 or 0 in shape[1:]:
-        raise ValueError(f"maps must be [B, h, w], not {shape}")
+def _in_chunks(
+    function: Callable[..., jax.Array],
+    maps: ArrayLike,
+    image_size: int | tuple[int, int],
+    method: str,
+    copies: int = 1,
+) -> Iterator[np.ndarray]:
+    """Check the arguments, and yield a compiled function's results for some maps each.
+
+    The function holds `copies` of each map at once, at the size of the image.
+    """
+    maps = np.asarray(maps)
+    if maps.ndim != 3 or 0 in maps.shape[1:]:
+        raise ValueError(f"maps must be [B, h, w], not {maps.shape}")
     if method not in METHODS:
         raise ValueError(f"method must be one of {METHODS}, not {method!r}")
     size = (image_size,) * 2 if np.ndim(image_size) == 0 else tuple(image_size)
     if len(size) != 2 or min(size) < 1:
         raise ValueError(f"image_size must be (height, width), not {image_size}")
-    return int(size[0]), int(size[1])
-
-
-def _in_chunks(
-    function: Callable[[np.ndarray], jax.Array], maps: ArrayLike, copies: int = 1
-) -> Iterator[np.ndarray]:
-    """Applies a compiled function to some maps at a time, and yields its results.
-
-    Args:
-      function: compiled, from `[b, h, w]` to `[b, ...]`.
-      maps: `[B, h, w]`.
-      copies: of each map, at the image's size, that the function holds at once.
-    """
-    maps = np.asarray(maps)
+    function = functools.partial(function, size=tuple(map(int, size)), method=method)
     step = max(_CHUNK // max(copies, 1), 1)
-    for start in range(0, len(maps), step):
+    for start in range(0, max(len(maps), 1), step):
         chunk = maps[start : start + step]
         # The last chunk grows to a power of two, so that few sizes are compiled.
-        room = min(1 << (len(chunk) - 1).bit_length(), step)
+        room = min(1 << max(len(chunk) - 1, 0).bit_length(), step)
         padded = np.concatenate([chunk, np.repeat(chunk[-1:], room - len(chunk), 0)])
         yield np.asarray(function(padded))[: len(chunk)]
 
@@ -244,7 +220,7 @@ _jit = functools.partial(jax.jit, static_argnames=("size", "method"))
 def _masks(
     maps: jax.Array, thresholds: jax.Array, size: tuple[int, int], method: str
 ) -> jax.Array:
-    """Returns which pixels exceed each of T thresholds, uint8 `[B, T, H, W]`."""
+    """Return which pixels exceed each of T thresholds, uint8 `[B, T, H, W]`."""
     scaled, flat, finite = (x[:, None] for x in _resize(maps, size, method))
     kept = scaled > thresholds[:, None, None]
     return ((kept | flat) & finite).astype(jnp.uint8)
@@ -269,7 +245,7 @@ def _scores(maps: jax.Array, size: tuple[int, int], method: str) -> jax.Array:
 def _resize(
     maps: jax.Array, size: tuple[int, int], method: str
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns scaled maps `[B, H, W]`, and which are flat and finite, `[B, 1, 1]`."""
+    """Return scaled maps `[B, H, W]`, and which are flat and finite, `[B, 1, 1]`."""
     maps = information.as_float(maps)
     largest = jnp.abs(maps).max((1, 2), keepdims=True)
     maps = maps / jnp.where(largest > 0, largest, 1)  # no difference overflows
@@ -284,7 +260,7 @@ def _resize(
 
 
 def _largest_component(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """Returns the box of the largest 8-connected component; zeros if there is none."""
+    """Return the box of the largest 8-connected component; zeros if there is none."""
     contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
     if not contours:
         return 0, 0, 0, 0
@@ -295,15 +271,3 @@ def _largest_component(mask: np.ndarray) -> tuple[int, int, int, int]:
         largest = 1 + rows[1:, cv2.CC_STAT_AREA].argmax()  # row 0 is the background
         x, y, width, height, _ = rows[largest].tolist()
     return x, y, x + width, y + height
-
-
-def _share(
-    hits: Array, num_boxes: ArrayLike, correct: ArrayLike | None, xp: ModuleType
-) -> Array:
-    hits = hits & (xp.asarray(num_boxes) > 0)
-    if correct is not None:
-        correct = xp.asarray(correct)
-        if correct.shape != hits.shape:
-            raise ValueError(f"correct must be {hits.shape}, not {correct.shape}")
-        hits = hits & (correct > 0)
-    return hits.mean() if len(hits) else xp.asarray(xp.nan)

@@ -1,7 +1,7 @@
-"""Cross-entropies, and how the logits of a net trained with each are to be read.
+"""Cross-entropies, and what the logits of a net that is trained with each mean.
 
-Every loss is per example (or per label), in nats, in float32 or wider, and never
-averaged: the caller decides what to average over, and with which mask.
+Every loss is per example (or per label), in nats, in float32 or wider. The caller
+decides what to average over, and with which mask.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ Array = jax.Array
 
 
 def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
-    """Cross-entropy of the ordinary softmax, Eqs. 6 and 7.
+    """Compute the cross-entropy of the ordinary softmax, Eqs. 6 and 7.
 
     Args:
       logits: `[..., M]`, any floating dtype.
@@ -41,10 +41,10 @@ def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
 def pc_softmax_cross_entropy(
     logits: ArrayLike, labels: ArrayLike, log_prior: ArrayLike
 ) -> Array:
-    """Cross-entropy of the probability-corrected softmax, Eq. 10 (Theorem 2).
+    """Compute the cross-entropy of the PC-softmax, Eq. 10 (Theorem 2).
 
-    It is minus the pointwise mutual information, so its mean is minus the bound on
-    I(X; Y); unlike other cross-entropies it can be, and usually is, negative.
+    PC stands for probability-corrected. The loss is minus the pointwise mutual
+    information, so its mean is minus the bound on I(X; Y), and usually negative.
 
     Args:
       logits: `[..., M]`, any floating dtype.
@@ -57,12 +57,18 @@ def pc_softmax_cross_entropy(
     Raises:
       ValueError: shapes do not fit.
       TypeError: labels are not integers.
+
+    Examples:
+      >>> prior = jnp.array([0.9, 0.1])
+      >>> n = jnp.array([-9.0, 9.0])  # almost sure of the rare class: log 0.1
+      >>> round(float(pc_softmax_cross_entropy(n, 1, jnp.log(prior))), 4)
+      -2.3026
     """
     return -information.pointwise_mutual_information(logits, labels, log_prior)
 
 
 def sigmoid_cross_entropy(logits: ArrayLike, targets: ArrayLike) -> Array:
-    """Binary cross-entropy of independent labels.
+    """Compute the binary cross-entropy of independent labels.
 
     Args:
       logits: `[..., L]`, one logit a label, any floating dtype.
@@ -82,19 +88,19 @@ def sigmoid_cross_entropy(logits: ArrayLike, targets: ArrayLike) -> Array:
 def pc_sigmoid_cross_entropy(
     logits: ArrayLike, targets: ArrayLike, positive_prior: ArrayLike
 ) -> Array:
-    """Probability-corrected binary cross-entropy, Section 6.3.
+    """Compute the probability-corrected binary cross-entropy, Section 6.3.
 
-    For each label the two-class PC-softmax over logits (n, 0) with priors (p, 1 - p):
-    minus the pointwise mutual information between the input and that label.
+    For each label it is the two-class PC-softmax loss of the logits (n, 0) with priors
+    (p, 1 - p): minus the pointwise mutual information between the input and that label.
 
     Args:
       logits: `[..., L]`, one logit a label, any floating dtype.
       targets: `[..., L]` in [0, 1].
-      positive_prior: `[L]`, or a scalar, share of training examples that carry the
-        label, in [0, 1], both ends included.
+      positive_prior: share of the training examples with the label, in [0, 1], `[L]`
+        or a scalar.
 
     Returns:
-      `[..., L]` nats, at least log p where the label is present, log(1 - p) where not.
+      `[..., L]` nats, at least log p if the label is present, else log(1 - p).
 
     Raises:
       ValueError: shapes do not fit.
@@ -105,7 +111,7 @@ def pc_sigmoid_cross_entropy(
     if positive_prior.ndim:
         information.check_shape("positive_prior", positive_prior, logits.shape[-1:])
     log_present, log_absent = jnp.log(positive_prior), jnp.log1p(-positive_prior)
-    # log(p e^n + 1 - p), with and without e^n taken out: neither cancels at huge n.
+    # log(p e^n + 1 - p), with and without e^n factored out: no digits cancel at huge n.
     present = jnp.logaddexp(log_present, log_absent - logits)
     absent = jnp.logaddexp(log_present + logits, log_absent)
     return targets * present + (1 - targets) * absent
@@ -113,14 +119,14 @@ def pc_sigmoid_cross_entropy(
 
 @dataclasses.dataclass(frozen=True)
 class Loss:
-    """A loss that a config can name, and the meaning of the logits it trains.
+    """A loss that a config can name, and what the logits of its nets mean.
 
     Attributes:
-      function: `(logits, labels, log_prior, **options)` to the loss of each example,
-        in nats. `log_prior` `[M]` is log P(y) of the training labels; with several
-        labels an example, the log share of the examples that carry each.
-      prior_corrected: whether the loss accounts for the prior, so that it teaches
-        n = log p(x|y) + c(x), as PC-softmax does. Otherwise n = log P(y|x) + c(x).
+      function: maps `(logits, labels, log_prior, **options)` to the loss of each
+        example, in nats. `log_prior` `[M]` is log P(y) of the training labels; for
+        multi-hot labels, it is the log share of the examples with each label.
+      prior_corrected: whether the net learns n = log p(x|y) + c(x), as with PC-softmax,
+        instead of n = log P(y|x) + c(x).
       multi_label: whether an example has any number of labels, as multi-hot `[L]`.
     """
 
@@ -130,15 +136,15 @@ class Loss:
 
     @property
     def rule(self) -> str:
-        """The decision rule that the paper's argmax n(x) amounts to for this loss."""
+        """The decision rule that the paper's argmax n(x) equals for this loss."""
         return "balanced" if self.prior_corrected else "prior"
 
     def pc_logits(self, logits: ArrayLike, log_prior: ArrayLike) -> Array:
-        """Returns prior-corrected logits, by whichever loss the net was trained.
+        """Return prior-corrected logits `[..., M]`, whatever the training loss is.
 
         Args:
-          logits: `[..., M]` of a net trained with this loss.
-          log_prior: `[M]` log P(y) of the data that the net was trained on.
+          logits: `[..., M]` of a net that was trained with this loss.
+          log_prior: `[M]`, log P(y) of the data that the net was trained on.
         """
         if self.prior_corrected:
             return information.as_float(logits)
@@ -172,14 +178,14 @@ LOSSES: dict[str, Loss] = {
 
 
 def create_loss(name: str, options: Mapping[str, Any] | None = None) -> Loss:
-    """Creates a loss by its name in `LOSSES`.
+    """Create a loss by its name in `LOSSES`.
 
     Args:
       name: a key of `LOSSES`.
-      options: values of the loss's own hyper-parameters, by name.
+      options: the values of the loss's own hyper-parameters, by name.
 
     Raises:
-      UserError: an unknown name or option.
+      UserError: the name or an option is unknown.
     """
     loss = LOSSES[choose(name, LOSSES, "loss")]
     options = dict(options or {})

@@ -8,25 +8,18 @@ import jax.numpy as jnp
 import optax
 
 Array = jax.Array
-State = tuple[optax.Params, optax.OptState, Any]
+State = tuple[optax.Params, optax.OptState, Any]  # the last is the memory of the loss
 Loss = Callable[[optax.Params, Any, Any], tuple[Array, Any]]
 
 
 def descend(
     loss: Loss, optimizer: optax.GradientTransformation, state: State, batches: Any
 ) -> tuple[State, Array]:
-    """Take one step of an optimizer on each batch, in one scan.
+    """Take one step on each row of `batches`, a pytree of arrays `[S, ...]`.
 
-    Args:
-      loss: a function of parameters, memory and a batch that returns the batch's loss
-        and the memory for the next batch.
-      optimizer: of the parameters.
-      state: parameters, optimizer state, and the memory of the loss: any pytree, such
-        as a moving average, or `()`.
-      batches: a pytree of arrays `[S, ...]`, one row a step.
-
-    Returns:
-      The state after S steps, and the loss of each batch before its step, `[S]`.
+    `loss(params, memory, batch)` returns the loss and the memory for the next batch:
+    any pytree, such as a moving average. Return the state after S steps, and the loss
+    of each batch before its step, `[S]`.
     """
 
     def step(state: State, batch: Any) -> tuple[State, Array]:
@@ -50,11 +43,6 @@ def group_lasso(
 
     Yuan & Lin, "Model Selection and Estimation in Regression with Grouped Variables",
     Journal of the Royal Statistical Society B 68(1), 2006.
-
-    Args:
-      layer: name of a layer with a kernel `[D, units]`.
-      threshold: a function of the step; positive.
-      num_steps: steps during which norms fall.
     """
 
     def update(

@@ -20,7 +20,7 @@ _FIELD = re.compile(r"--?(?:no)?config\.([^=]+)(?:=(.*))?$", re.DOTALL)
 def override(
     config: ConfigDict, arguments: Sequence[str], known_options: KnownOptions
 ) -> tuple[ConfigDict, list[str]]:
-    """Applies `--config.FIELD=VALUE` arguments to a config.
+    """Apply `--config.FIELD=VALUE` arguments to a config.
 
     Args:
       config: stays unchanged.
@@ -70,17 +70,17 @@ def _renamed(argument: str) -> str:
 
 
 def _texts(arguments: Sequence[str]) -> dict[str, str | None]:
-    """Returns the text given for each field; it may be an argument of its own."""
+    """Return the text given for each field; it may be an argument of its own."""
     following = [*arguments[1:], None]
     return {
         match[1]: after if match[2] is None else match[2]
-        for argument, after in zip(arguments, following, strict=True)
+        for argument, after in zip(arguments, following, strict=False)
         if (match := _FIELD.match(argument))
     }
 
 
 def _add(config: ConfigDict, field: str, known_options: KnownOptions) -> None:
-    """Adds a field that a config may have but lacks, with its default."""
+    """Add a field that a config may have but lacks, with its default."""
     known = flatten(config)
     if field in known:
         return
@@ -89,7 +89,9 @@ def _add(config: ConfigDict, field: str, known_options: KnownOptions) -> None:
     group, _, leaf = field.rpartition(".")
     groups = known_options(config)
     if leaf not in groups.get(group, {}):
-        more = [f"{g}.{o}" if g else o for g in groups for o in groups[g]]
+        more = [
+            f"{g}.{o}" if g else o for g in groups for o in groups[g] if o not in groups
+        ]
         hint = _nearest_field(field, list(dict.fromkeys([*known, *more])))
         raise UserError(f"--config.{field}: no such field{hint}")
     default = groups[group][leaf]
@@ -101,7 +103,7 @@ def _add(config: ConfigDict, field: str, known_options: KnownOptions) -> None:
 
 
 def _nearest_field(field: str, known: Sequence[str]) -> str:
-    """Suggests a field: of the same group, of the same last name, or like it."""
+    """Suggest a field: of the same group, of the same last name, or like it."""
     group, _, leaf = field.rpartition(".")
     siblings = [name for name in known if group and name.startswith(f"{group}.")]
     leaves = {name.rpartition(".")[2]: name for name in siblings or known}

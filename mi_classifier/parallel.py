@@ -19,59 +19,53 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from mi_classifier.errors import UserError
+from mi_classifier.errors import UserError, reason_of
 
 T = TypeVar("T")
 AXIS = "batch"
 
 
 def join(cluster: str) -> None:
-    """Makes this process one of several that share every batch.
+    """Make this process one of several that share every batch, before JAX is used.
 
-    Call it before any other use of JAX.
-
-    Args:
-      cluster: "auto" where JAX finds the processes by itself, as under SLURM, Open MPI,
-        Kubernetes or on TPUs; else "HOST:PORT,PROCESSES,INDEX": the first process's
-        address, the number of processes, and the index of this one, from 0.
-
-    Raises:
-      UserError: the text has another form, or the others cannot be reached.
+    `cluster` is "auto" where JAX finds the processes by itself, as under SLURM, Open
+    MPI, Kubernetes or on TPUs; else "HOST:PORT,PROCESSES,INDEX": the first process's
+    address, the number of processes, and the index of this one, from 0.
     """
-    options: dict[str, Any] = {}
+    arguments: tuple[Any, ...] = ()
     if cluster != "auto":
         try:
-            address, count, index = cluster.split(",")
-            options = {"coordinator_address": address}
-            options |= {"num_processes": int(count), "process_id": int(index)}
+            address, *numbers = cluster.split(",")
+            count, index = map(int, numbers)
         except ValueError:
             raise UserError(
                 f"--distributed: must be auto or HOST:PORT,PROCESSES,INDEX, not "
                 f"{cluster!r}"
             ) from None
-        if not 0 <= options["process_id"] < options["num_processes"]:
+        if not 0 <= index < count:
             raise UserError(
                 f"--distributed: no process {index} of {count}; INDEX goes from 0 to "
                 "PROCESSES - 1"
             )
+        arguments = (address, count, index)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     # JAX's preemption service would catch SIGTERM, which asks us to save and stop.
     jax.config.update("jax_enable_preemption_service", False)
     try:
-        jax.distributed.initialize(**options)
+        jax.distributed.initialize(*arguments)
     except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)[:200]
         raise UserError(f"--distributed: cannot join the others: {reason}") from error
 
 
 def is_first() -> bool:
-    """Returns whether this process is the one that writes and prints."""
+    """Return whether this process is the one that writes and prints."""
     return jax.process_index() == 0
 
 
 @contextlib.contextmanager
 def first_process_first() -> Iterator[None]:
-    """Runs the body in the first process, then in the others, which find its cache."""
+    """Run the body in the first process, then in the others, which find its cache."""
     if not is_first():
         wait_for_all()
     yield
@@ -80,33 +74,23 @@ def first_process_first() -> Iterator[None]:
 
 
 def wait_for_all() -> None:
-    """Waits until every process has called this function."""
+    """Wait until every process has called this function."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("wait_for_all")
 
 
 def all_agree(answer: bool) -> bool:
-    """Returns whether `answer` is true in every process."""
-    return bool(_gather(answer).all())
+    """Return whether `answer` is true in every process."""
+    return bool(multihost_utils.process_allgather(answer).all())
 
 
 def all_equal(number: int) -> bool:
-    """Returns whether every process has the same number."""
-    return bool((_gather(number) == number).all())
-
-
-def _gather(value: Any) -> np.ndarray:
-    if jax.process_count() == 1:
-        return np.array(value)
-    return multihost_utils.process_allgather(np.array(value))
+    """Return whether every process has the same number."""
+    return bool((multihost_utils.process_allgather(number) == number).all())
 
 
 def num_devices() -> int:
-    """Returns the number of devices that share a batch, in all processes together.
-
-    Raises:
-      UserError: JAX finds no device of the kind that it was told to use.
-    """
+    """Return the number of devices that share a batch, in all processes together."""
     try:
         return jax.device_count()
     except (RuntimeError, AssertionError) as error:
@@ -115,12 +99,12 @@ def num_devices() -> int:
 
 
 def num_local_devices() -> int:
-    """Returns the number of this process's devices."""
+    """Return the number of this process's devices."""
     return jax.local_device_count()
 
 
 def free_bytes() -> int:
-    """Returns the free memory of a device, or of the machine where CPUs compute."""
+    """Return the free memory of a device, or of the machine where CPUs compute."""
     stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
@@ -131,12 +115,12 @@ def free_bytes() -> int:
 
 
 def replicated() -> NamedSharding:
-    """Returns the sharding of state: a copy on each local device, no device axis."""
+    """Return the sharding of state: a copy on each local device, no device axis."""
     return NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), PartitionSpec())
 
 
 def replicate(tree: T) -> T:
-    """Copies a tree of arrays to every device of this process."""
+    """Copy a tree of arrays to every device of this process."""
     return jax.device_put(tree, replicated())
 
 
@@ -146,15 +130,11 @@ def on_devices(
     out_axes: Any,
     donate_argnums: Sequence[int] = (),
 ) -> Callable[..., Any]:
-    """Compiles `function` to run on every device.
+    """Compile a pure function of one device's share to run on every device.
 
-    Args:
-      function: a pure function that sees one device's share of the arguments and may
-        call `mean` and `mean_over_devices`.
-      in_axes: for each argument None if it is replicated, else the axis that is split
-        over devices, or a tree prefix of these.
-      out_axes: a tree prefix of the same for the results.
-      donate_argnums: arguments whose memory the results may take.
+    `in_axes` holds for each argument None if it is replicated, else the axis that is
+    split over devices, or a tree prefix of these; `out_axes` is such a prefix for the
+    results, which may take the memory of the arguments in `donate_argnums`.
     """
     return jax.pmap(
         function,
@@ -166,20 +146,16 @@ def on_devices(
 
 
 def mean_over_devices(tree: T) -> T:
-    """Averages a tree over devices, inside a function of `on_devices`."""
+    """Average a tree over devices, inside a function of `on_devices`."""
     return jax.lax.pmean(tree, AXIS)
 
 
 def mean(parts: Sequence[T]) -> T:
-    """Averages trees over parts and devices, inside a function of `on_devices`.
+    """Average trees over parts and devices, inside a function of `on_devices`.
 
-    It adds the parts in pairs, then the devices' sums in pairs. For powers of two this
-    fixes the order of every addition, and the last bit is the same on any number of
-    devices.
-
-    Args:
-      parts: trees of one structure, each a mean over equally many examples; the parts
-        of the next device follow those of this one.
+    Each part is a mean over equally many examples. The sum is in pairs, over the parts
+    and then over devices: for powers of two this fixes the order of every addition, and
+    the last bit is the same on any number of devices.
     """
     if len(parts) == 1 and num_devices() == 1:
         return parts[0]
@@ -199,48 +175,33 @@ def _sum_in_pairs(trees: list[T]) -> T:
 
 
 def check_batch_size(batch_size: int, parts: int) -> None:
-    """Checks that training batches can be split evenly over devices and their parts.
-
-    Args:
-      batch_size: examples of a batch, on all devices together.
-      parts: number of parts that `mean` averages, on all devices together.
-
-    Raises:
-      UserError: `batch_size` is not positive, or not a multiple of the number of
-        devices or parts.
-    """
+    """Check that a training batch splits evenly over devices and their `parts`."""
     devices = num_devices()
     if batch_size < 1:
         raise UserError(f"batch_size: must be at least 1, not {batch_size}")
     unit = devices * parts_per_device(parts)
     if batch_size % unit:
-        below, above = batch_size // unit * unit, -(-batch_size // unit) * unit
+        below = batch_size // unit * unit
         over = f"{devices} device{'s' if devices > 1 else ''}"
         if unit > devices:
             over += f" in {unit // devices} microbatches each"
         raise UserError(
             f"batch_size: {batch_size} cannot be split evenly over {over}; "
-            f"use {f'{below} or ' if below else ''}{above}"
+            f"use {f'{below} or ' if below else ''}{below + unit}"
         )
 
 
 def parts_per_device(parts: int) -> int:
-    """Returns how many parts of a batch each device computes, at least one."""
+    """Return how many parts of a batch each device computes, at least one."""
     return max(parts // num_devices(), 1)
 
 
 def split_indices(indices: np.ndarray) -> np.ndarray:
-    """Splits the last axis over devices: `[S, B]` -> `[local, S, B / devices]`.
-
-    Each process gets only its own devices' shares.
-    """
-    steps, batch_size = indices.shape
-    shares = indices.reshape(steps, num_devices(), batch_size // num_devices())
-    return np.ascontiguousarray(_own(shares.transpose(1, 0, 2)))
+    """Split the last axis over this process's devices: `[local, S, B / devices]`."""
+    return _own(np.stack(np.split(indices, num_devices(), axis=1)))
 
 
 def _own(shares: np.ndarray) -> np.ndarray:
-    """Returns this process's part of the shares `[devices, ...]`, `[local, ...]`."""
     count = num_local_devices()
     start = jax.process_index() * count
     return shares[start : start + count]
@@ -249,16 +210,11 @@ def _own(shares: np.ndarray) -> np.ndarray:
 def evaluation_batches(
     split: Mapping[str, np.ndarray], batch_size: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yields batches that together hold every example of a split exactly once.
+    """Yield batches that together hold every example of a split exactly once.
 
-    Args:
-      split: arrays of one length N.
-      batch_size: examples a batch, rounded up to a multiple of the number of devices;
-        the last batch is padded with zeros.
-
-    Yields:
-      The split's arrays for this process's devices, `[local, B / devices, ...]`, and a
-      float32 `mask`, 1 for a real example and 0 for padding.
+    A batch holds the split's arrays for this process's devices, `[local, B / devices,
+    ...]`, and a float32 `mask`, 1 for a real example and 0 for padding. `batch_size` is
+    rounded up to a multiple of the number of devices.
     """
     devices = num_devices()
     length = len(split["label"])
@@ -268,20 +224,13 @@ def evaluation_batches(
         count = len(batch["label"])
         batch["mask"] = np.ones(count, np.float32)
         for name, array in batch.items():
-            padding = [(0, size - count)] + [(0, 0)] * (array.ndim - 1)
-            shares = np.pad(array, padding).reshape(
-                devices, size // devices, *array.shape[1:]
-            )
-            batch[name] = _own(shares)
+            padded = np.pad(array, [(0, size - count)] + [(0, 0)] * (array.ndim - 1))
+            batch[name] = _own(np.stack(np.split(padded, devices)))
         yield batch
 
 
 def merge(outputs: Any) -> Any:
-    """Undoes the split over devices: `[local, B / devices, ...]` -> `[B, ...]`.
-
-    Every process gets the outputs of the devices of all processes.
-    """
+    """Join the outputs `[local, B / devices, ...]` of all processes to `[B, ...]`."""
     outputs = jax.tree.map(np.asarray, outputs)
-    if jax.process_count() > 1:
-        outputs = multihost_utils.process_allgather(outputs, tiled=True)
-    return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), outputs)
+    outputs = multihost_utils.process_allgather(outputs, tiled=True)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outputs)

@@ -12,7 +12,7 @@ _SECONDS = 10  # between two lines where there is no terminal
 
 
 class Progress:
-    """A context manager that shows on standard error how far some work has come.
+    """Show on standard error how far some work has come, inside of a `with` block.
 
     Args:
       what: describes the work.
@@ -27,18 +27,10 @@ class Progress:
     """
 
     def __init__(
-        self,
-        what: str,
-        total: float | None,
-        completed: float = 0,
-        keep: bool = False,
+        self, what: str, total: float | None, completed: float = 0, keep: bool = False
     ) -> None:
         self._console = Console(stderr=True)
         self._bar = rich_progress.Progress(
-            rich_progress.TextColumn("{task.description}"),
-            rich_progress.BarColumn(),
-            rich_progress.TextColumn("{task.percentage:>3.0f}%"),
-            rich_progress.TimeRemainingColumn(),
             console=self._console,
             transient=not keep,
             disable=not self._console.is_terminal,
@@ -54,11 +46,11 @@ class Progress:
         self._bar.stop()
 
     def advance(self, amount: float = 1) -> None:
-        """Adds to what is done."""
+        """Add to what is done."""
         self._bar.advance(self._task, amount)
 
     def describe(self, text: str) -> None:
-        """Shows a new description; without a terminal, prints one every ten seconds."""
+        """Show a new description; without a terminal, print one every ten seconds."""
         self._bar.update(self._task, description=text)
         due = time.monotonic() - self._printed >= _SECONDS
         if not self._console.is_terminal and (self._bar.finished or due):
@@ -66,28 +58,23 @@ class Progress:
             self._printed = time.monotonic()
 
     def warn(self, text: str) -> None:
-        """Prints a warning above the bar."""
+        """Print a warning above the bar."""
         self._console.print(f"warning: {text}", highlight=False, soft_wrap=True)
 
 
 def tracked(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-    """Yields items and shows on a terminal how many are done.
+    """Yield items, and show on a terminal how many are done.
 
     Args:
       items: any iterable.
       what: describes the work.
       total: number of items; by default their length.
 
-    Yields:
-      The items.
-
     Examples:
       >>> list(tracked("ab", "reading letters"))
       ['a', 'b']
     """
-    if total is None:
-        total = len(items)
-    with Progress(what, total) as progress:
+    with Progress(what, len(items) if total is None else total) as progress:
         for item in items:
             yield item
             progress.advance()

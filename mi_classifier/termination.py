@@ -7,10 +7,7 @@ from collections.abc import Callable, Iterator
 
 
 class Terminated(BaseException):
-    """A signal asked the process to end while it was postponed; `signal` is its number.
-
-    A `BaseException`, so that `except Exception` does not swallow it.
-    """
+    """A signal came while signals were postponed; `except Exception` lets it pass."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
@@ -22,12 +19,10 @@ _postponed = False
 
 
 def install(leave: Callable[[int], object]) -> None:
-    """Makes SIGINT, SIGTERM and SIGHUP end the process, unless they are ignored.
+    """Make SIGINT, SIGTERM and SIGHUP call `leave`, unless they are ignored.
 
-    Args:
-      leave: ends the process without unwinding the stack; gets the signal number. A
-        killed run can always be resumed, but an exception raised in the middle of a
-        library may hang or be swallowed there.
+    `leave` gets the signal number and ends the process without an exception: raised in
+    the middle of a library, an exception may hang or be swallowed there.
     """
 
     def handle(signum: int, frame: object) -> None:
@@ -42,15 +37,14 @@ def install(leave: Callable[[int], object]) -> None:
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         signum = getattr(signal, name, None)
-        if (
-            signum and signal.getsignal(signum) is not signal.SIG_IGN
-        ):  # nohup ignores it
+        # nohup ignores SIGHUP.
+        if signum and signal.getsignal(signum) is not signal.SIG_IGN:
             signal.signal(signum, handle)
 
 
 @contextlib.contextmanager
 def postponed() -> Iterator[None]:
-    """Makes signals wait until the next call of `check`, or the end of the context."""
+    """Make signals wait until the next call of `check`, or the end of the context."""
     global _postponed
     _postponed = True
     try:
@@ -61,6 +55,6 @@ def postponed() -> Iterator[None]:
 
 
 def check() -> None:
-    """Raises `Terminated` if a signal has come in the meantime."""
+    """Raise `Terminated` if a signal has come in the meantime."""
     if asked:
         raise Terminated(asked)

@@ -22,7 +22,7 @@ _CROP_EVERY = 8  # cutoffs, because cropping takes time too
 def boxes_at_thresholds(
     maps: ArrayLike, thresholds: Sequence[float] = THRESHOLDS
 ) -> np.ndarray:
-    """Returns the boxes of the public WSOL evaluation at many thresholds.
+    """Return the boxes of the public WSOL evaluation at many thresholds.
 
     Its rules: multiply a map by 255 and truncate it to 8 bits; keep the pixels that
     exceed `int(t * maximum)`; take the contour that encloses the largest area, and its
@@ -45,19 +45,17 @@ def boxes_at_thresholds(
     if thresholds.ndim != 1 or not ((thresholds >= 0) & (thresholds <= 1)).all():
         raise ValueError("thresholds must be [T] numbers in [0, 1]")
 
-    def trace(scores: np.ndarray) -> np.ndarray:
+    boxes = np.zeros((len(maps), len(thresholds), 4), np.int32)
+    for scores, found in zip(maps, boxes, strict=True):
         if np.isnan(scores).any():
-            return np.zeros((len(thresholds), 4), np.int32)
+            continue
         if scores.min() < -_ROUNDING or scores.max() > 1 + _ROUNDING:
             raise ValueError(
                 "score maps must lie in [0, 1], found "
                 f"[{scores.min():g}, {scores.max():g}]; scale them with score_maps"
             )
-        return _trace((scores.clip(0, 1) * 255).astype(np.uint8), thresholds)
-
-    return np.array([trace(scores) for scores in maps], np.int32).reshape(
-        len(maps), len(thresholds), 4
-    )
+        found[:] = _trace((scores.clip(0, 1) * 255).astype(np.uint8), thresholds)
+    return boxes
 
 
 def box_accuracy_curve(
@@ -67,7 +65,7 @@ def box_accuracy_curve(
     thresholds: Sequence[float] = THRESHOLDS,
     iou_thresholds: Sequence[float] = IOUS,
 ) -> np.ndarray:
-    """Returns localization accuracy over thresholds by the public WSOL evaluation.
+    """Return localization accuracy over thresholds by the public WSOL evaluation.
 
     MaxBoxAcc is the maximum of the 0.5 row, MaxBoxAccV2 the mean of the three rows'
     maxima.
@@ -103,7 +101,7 @@ def protocol_accuracy(
     num_boxes: ArrayLike,
     iou_thresholds: Sequence[float] = IOUS,
 ) -> np.ndarray:
-    """Returns what `box_accuracy_curve` does, given boxes instead of score maps.
+    """Return what `box_accuracy_curve` does, given boxes instead of score maps.
 
     Args:
       boxes: `[B, T, 4]` of `boxes_at_thresholds`, corners included.
@@ -112,7 +110,7 @@ def protocol_accuracy(
       iou_thresholds: I numbers; a box meets a true one at this IoU or more.
 
     Returns:
-      float64 `[I, T]`, as `box_accuracy_curve`.
+      float64 `[I, T]`, see `box_accuracy_curve`.
 
     Raises:
       ValueError: shapes do not fit.
@@ -127,7 +125,7 @@ def protocol_accuracy(
 
 
 def _trace(gray: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Returns the boxes `[T, 4]` of the largest contour of a uint8 map."""
+    """Return the boxes `[T, 4]` of the largest contour of a uint8 map."""
     last = np.array(gray.shape)[[1, 0, 1, 0]] - 1
     cutoffs = (thresholds * gray.max()).astype(int)
     found: dict[int, tuple[int, ...]] = {}

@@ -1,7 +1,9 @@
 """Generated data and small configs that the tests share."""
 
+import csv
 import gzip
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -10,12 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from mi_classifier import config as configs
 from tools import rehearsal
 
 REPOSITORY = Path(__file__).parents[1]
 REFERENCE = REPOSITORY.parent / "shared"  # the real data, where there is any
+# The name of a class of `trained_images`, which no page may take for markup.
+MARKUP = '<img src=x onerror="document.title=1">&amp;'
 
 
 def pytest_configure(config):
@@ -130,3 +135,49 @@ def rehearsal_sets(tmp_path_factory):
     for layout, name in names.items():
         rehearsal.write(layout, folder / name, num_classes=4, num_images=80, seed=0)
     return {layout: folder / name for layout, name in names.items()}
+
+
+@pytest.fixture(scope="session")
+def trained_images(rehearsal_sets, tmp_path_factory):
+    """A workdir: 4 classes, 8 test images of 64 pixels with boxes, evaluated.
+
+    One of the classes is called `MARKUP`.
+    """
+    from mi_classifier import commands
+
+    folder = tmp_path_factory.mktemp("images")
+    root = folder / "own"
+    shutil.copytree(rehearsal_sets["image_folder"], root)
+    name = min(path.name for path in (root / "train").iterdir())
+    for split in ("train", "val"):
+        (root / split / name).rename(root / split / MARKUP)
+    with (root / "boxes.csv").open(newline="", encoding="utf-8") as file:
+        rows = [
+            [path.replace(f"/{name}/", f"/{MARKUP}/"), *rest]
+            for path, *rest in csv.reader(file)
+        ]
+    with (root / "boxes.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+    config = configs.load(f"{REPOSITORY}/configs/image_folder.py")
+    config.data.root_dir = str(root)
+    config.data.stored_side, config.data.side = 72, 64
+    config.data.data_dir = str(folder / "data")
+    config.model = ConfigDict({"name": "gap_cnn"})
+    config.optimizer.full_rate = ("head",)
+    config.optimizer.learning_rate = 0.05
+    config.num_epochs, config.batch_size = 3, 16
+    commands.train_and_evaluate(config, folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def trained_digits(archive, tmp_path_factory):
+    """A workdir of double digits, evaluated: 100 test images of several labels."""
+    from mi_classifier import commands
+
+    folder = tmp_path_factory.mktemp("digits")
+    config = configs.load(f"{REPOSITORY}/configs/double_mnist.py")
+    config.num_epochs, config.batch_size = 1, 20
+    config.data.archive_dir, config.data.data_dir = str(archive), str(folder / "data")
+    commands.train_and_evaluate(config, folder / "run")
+    return folder / "run"

@@ -1,4 +1,7 @@
-"""CAM, infoCAM and infoCAM+ against the authors' maps, their sums and symmetries."""
+"""CAM, infoCAM and infoCAM+ equal the authors' maps and the paper's equations.
+
+They also have the symmetries of these, and refuse inputs that do not fit.
+"""
 
 from pathlib import Path
 
@@ -8,9 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mi_classifier import activation_maps, information
+from mi_classifier import information
 from mi_classifier.activation_maps import (
     MAPS,
+    PADDINGS,
+    Map,
     class_activation_map,
     info_cam,
     info_cam_plus,
@@ -65,28 +70,28 @@ def by_hand(name, features, kernel, labels, region, rival="region"):
         ("infocam_plus_region4", "info_cam_plus", {"region": 4, "rival": "image"}),
     ],
 )
-def test_the_authors_maps(key, name, options):
+def test_maps_equal_the_authors(key, name, options):
     with np.load(REFERENCE) as file:
         inputs = file["features"], file["head_kernel"], file["labels"]
         maps, logits = file[key], file["logits"]
-    ours = MAPS[name](*inputs, **options)
+    ours = MAPS[name].function(*inputs, **options)
     chex.assert_shape(ours, maps.shape)
     np.testing.assert_allclose(ours, maps, rtol=1e-4, atol=1e-5 * np.abs(maps).max())
     if options.get("rival"):
-        again = MAPS[name](*inputs, **options, logits=logits)
+        again = MAPS[name].function(*inputs, **options, logits=logits)
         chex.assert_trees_all_equal(again, ours)
 
 
 @pytest.mark.parametrize("region", [1, 2, 3, 5, 8])
 @pytest.mark.parametrize("name", MAPS)
-def test_the_equations(example, name, region):
-    ours = MAPS[name](*example, region=region)
+def test_maps_equal_their_equations(example, name, region):
+    ours = MAPS[name].function(*example, region=region)
     theirs = by_hand(name, *example, region)
     chex.assert_shape(ours, (B, H + region - 1, W + region - 1))
     np.testing.assert_allclose(ours, theirs, atol=2e-5)
 
 
-def test_the_rival_of_the_image(example):
+def test_rival_image_subtracts_the_class_of_the_lowest_logit(example):
     ours = info_cam_plus(*example, region=3, rival="image")
     theirs = by_hand("info_cam_plus", *example, 3, "image")
     np.testing.assert_allclose(ours, theirs, atol=2e-5)
@@ -125,19 +130,20 @@ def test_info_cam_sums_to_the_difference_of_pmi(example):
     )
 
 
-@pytest.mark.parametrize("padding", activation_maps.PADDINGS)
+@pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("name", MAPS)
-def test_a_region_of_one_cell_is_none(example, name, padding):
+def test_a_region_of_one_cell_changes_nothing(example, name, padding):
     chex.assert_trees_all_equal(
-        MAPS[name](*example, region=1, padding=padding), MAPS[name](*example)
+        MAPS[name].function(*example, region=1, padding=padding),
+        MAPS[name].function(*example),
     )
 
 
 @pytest.mark.parametrize("region", [2, 3, 4])
 @pytest.mark.parametrize("name", MAPS)
-def test_same_padding_is_the_middle_of_full(example, name, region):
-    full = MAPS[name](*example, region=region)
-    same = MAPS[name](*example, region=region, padding="same")
+def test_same_padding_gives_the_middle_of_full_padding(example, name, region):
+    full = MAPS[name].function(*example, region=region)
+    same = MAPS[name].function(*example, region=region, padding="same")
     start = region // 2
     chex.assert_trees_all_close(
         same, full[:, start : start + H, start : start + W], atol=1e-5
@@ -146,15 +152,15 @@ def test_same_padding_is_the_middle_of_full(example, name, region):
 
 @pytest.mark.parametrize("options", [{}, {"rival": "image"}])
 @pytest.mark.parametrize("scale", [1, 100])
-def test_one_vector_for_all_classes_changes_nothing(example, options, scale):
+def test_adding_one_vector_to_all_classes_changes_nothing(example, options, scale):
     features, kernel, labels = example
     vector = np.random.default_rng(1).normal(size=(K, 1)).astype(np.float32)
     moved = kernel + scale * vector
     for name in ("info_cam", "info_cam_plus"):
         chosen = options if name == "info_cam_plus" else {}
         chex.assert_trees_all_close(
-            MAPS[name](features, moved, labels, 3, **chosen),
-            MAPS[name](features, kernel, labels, 3, **chosen),
+            MAPS[name].function(features, moved, labels, 3, **chosen),
+            MAPS[name].function(features, kernel, labels, 3, **chosen),
             atol=1e-4 * scale,
         )
 
@@ -165,30 +171,30 @@ def test_a_flipped_image_gives_a_flipped_map(example, name, region):
     features, kernel, labels = example
     for axis in (1, 2):
         chex.assert_trees_all_close(
-            MAPS[name](np.flip(features, axis), kernel, labels, region),
-            jnp.flip(MAPS[name](features, kernel, labels, region), axis),
+            MAPS[name].function(np.flip(features, axis), kernel, labels, region),
+            jnp.flip(MAPS[name].function(features, kernel, labels, region), axis),
             atol=1e-5,
         )
 
 
 @pytest.mark.parametrize("options", [{}, {"rival": "image"}])
 @pytest.mark.parametrize("name", MAPS)
-def test_several_labels_of_an_image(example, name, options):
+def test_several_labels_of_an_image_give_several_maps(example, name, options):
     features, kernel, labels = example
     options = options if name == "info_cam_plus" else {}
     pairs = np.stack([labels, (labels + 1) % M], 1)
-    maps = MAPS[name](features, kernel, pairs, 2, **options)
+    maps = MAPS[name].function(features, kernel, pairs, 2, **options)
     chex.assert_shape(maps, (B, 2, H + 1, W + 1))
     for column in range(2):
-        alone = MAPS[name](features, kernel, pairs[:, column], 2, **options)
+        alone = MAPS[name].function(features, kernel, pairs[:, column], 2, **options)
         chex.assert_trees_all_close(maps[:, column], alone, atol=1e-5)
 
 
-def test_against_the_least_likely_class_nothing_is_negative(example):
+def test_info_cam_plus_is_never_negative(example):
     assert info_cam_plus(*example, region=2).min() >= 0
 
 
-def test_without_another_class_info_cam_is_cam(example):
+def test_info_cam_of_one_class_is_cam(example):
     features, kernel, _ = example
     labels = np.zeros(B, int)
     chex.assert_trees_all_equal(
@@ -201,9 +207,9 @@ def test_without_another_class_info_cam_is_cam(example):
 def test_low_precision_features_give_float32_maps(example, name):
     features, kernel, labels = example
     low = jnp.asarray(features, jnp.bfloat16)
-    maps = MAPS[name](low, kernel, labels)
+    maps = MAPS[name].function(low, kernel, labels)
     chex.assert_type(maps, jnp.float32)
-    exact = MAPS[name](np.asarray(low, np.float32), kernel, labels)
+    exact = MAPS[name].function(np.asarray(low, np.float32), kernel, labels)
     chex.assert_trees_all_close(maps, exact, atol=1e-5)
 
 
@@ -212,16 +218,16 @@ def test_low_precision_features_give_float32_maps(example, name):
 def test_a_label_out_of_range_gives_nan(example, name, label):
     features, kernel, labels = example
     labels = np.array([label, *labels[1:]])
-    maps = MAPS[name](features, kernel, labels, 2)
+    maps = MAPS[name].function(features, kernel, labels, 2)
     assert np.isnan(maps[0]).all()
     assert np.isfinite(maps[1:]).all()
 
 
 @pytest.mark.parametrize("name", MAPS)
-def test_it_compiles_within_a_program(example, name):
-    traced = jax.jit(lambda *inputs: MAPS[name](*inputs, region=3))
+def test_a_map_compiles_inside_another_program(example, name):
+    traced = jax.jit(lambda *inputs: MAPS[name].function(*inputs, region=3))
     chex.assert_trees_all_close(
-        traced(*example), MAPS[name](*example, region=3), atol=1e-5
+        traced(*example), MAPS[name].function(*example, region=3), atol=1e-5
     )
 
 
@@ -238,13 +244,13 @@ def test_it_compiles_within_a_program(example, name):
     ],
 )
 @pytest.mark.parametrize("name", MAPS)
-def test_what_does_not_fit_is_refused(example, name, change, message):
+def test_wrong_shapes_and_options_are_refused(example, name, change, message):
     inputs = dict(zip(("features", "head_kernel", "labels"), example, strict=True))
     with pytest.raises(ValueError, match=message):
-        MAPS[name](**inputs | change)
+        MAPS[name].function(**inputs | change)
 
 
-def test_unknown_rivals_and_logits_are_refused(example):
+def test_wrong_rivals_logits_and_labels_are_refused(example):
     with pytest.raises(ValueError, match="rival"):
         info_cam_plus(*example, rival="lowest")
     with pytest.raises(ValueError, match="logits"):
@@ -255,14 +261,13 @@ def test_unknown_rivals_and_logits_are_refused(example):
 
 
 @pytest.mark.parametrize("classes", [31, 32, 33, 64, 100])
-def test_many_classes_are_compared_some_at_a_time(classes, monkeypatch):
-    """Whatever the parts, the last of them overlapping or not."""
-    monkeypatch.setattr(activation_maps, "_CLASS_BYTES", 1)  # no other test's shapes
+def test_many_classes_on_large_maps_are_compared_in_parts(classes):
+    """The maps are so large that 32 classes are compared at once."""
     generator = np.random.default_rng(classes)
-    features = generator.random((3, 4, 5, 6)).astype(np.float32)
+    features = generator.random((3, 80, 90, 6)).astype(np.float32)
     kernel = generator.standard_normal((6, classes)).astype(np.float32)
     labels = np.array([[0, classes - 1], [classes // 2, 7], [classes, -1]])
-    maps = activation_maps.info_cam_plus(features, kernel, labels, 2)
+    maps = info_cam_plus(features, kernel, labels, 2)
     every = np.einsum("bhwk,km->bmhw", features, kernel)
     every = np.pad(every, [(0, 0), (0, 0), (1, 1), (1, 1)])
     windows = np.lib.stride_tricks.sliding_window_view(every, (2, 2), (2, 3))
@@ -274,38 +279,35 @@ def test_many_classes_are_compared_some_at_a_time(classes, monkeypatch):
     assert (np.asarray(maps[:2]) >= 0).all()
 
 
-def test_the_mean_of_a_kernel_is_computed_once_and_forgotten_with_it():
-    features, labels = np.ones((1, 2, 2, 3), np.float32), np.array([0])
-    before = len(activation_maps._means)
-    kernel = jnp.arange(12.0).reshape(3, 4)
-    first = activation_maps.info_cam(features, kernel, labels)
-    assert len(activation_maps._means) == before + 1
-    chex.assert_trees_all_equal(
-        activation_maps.info_cam(features, kernel, labels), first
-    )
-    jitted = jax.jit(activation_maps.info_cam)(features, kernel, labels)
-    chex.assert_trees_all_close(jitted, first, rtol=1e-6)
-    closed = jax.jit(lambda f, k=2 * kernel: activation_maps.info_cam(f, k, labels))
-    chex.assert_trees_all_close(closed(features), 2 * first, rtol=1e-6)
-    del closed
-    other = activation_maps.info_cam(features, 2 * kernel, labels)
-    chex.assert_trees_all_close(other, 2 * first, rtol=1e-6)
-    del kernel
-    assert len(activation_maps._means) == before
-
-
-@pytest.mark.parametrize("name", activation_maps.MAPS)
-def test_no_image_gives_no_map(name):
-    maps = activation_maps.MAPS[name](
+@pytest.mark.parametrize("name", MAPS)
+def test_an_empty_batch_gives_no_maps(name):
+    maps = MAPS[name].function(
         np.zeros((0, 3, 3, 4)), np.zeros((4, 5)), np.zeros(0, int), 2
     )
     assert maps.shape == (0, 4, 4)
 
 
-def test_a_kernel_that_a_program_closes_over_is_usable_afterwards():
+def test_a_kernel_that_a_program_closes_over_stays_usable():
     features, labels = np.ones((1, 2, 2, 3), np.float32), np.array([0])
     kernel = jnp.arange(12.0).reshape(3, 4)
-    make = lambda f: activation_maps.info_cam(f, kernel, labels)  # noqa: E731
+    make = lambda f: info_cam(f, kernel, labels)  # noqa: E731
     compiled = jax.jit(make)(features)
     chex.assert_trees_all_close(make(features), compiled, rtol=1e-6)
     chex.assert_trees_all_close(jax.jit(lambda f: make(f))(features), compiled)
+
+
+def test_a_map_takes_its_options_from_the_settings():
+    settings = {"region": 3, "padding": "same", "rival": "image", "threshold": 0.2}
+    assert MAPS["cam"].options(settings) == {"region": 1, "padding": "same"}
+    assert MAPS["info_cam"].options(settings) == {"region": 3, "padding": "same"}
+    plus = {"region": 3, "padding": "same", "rival": "image"}
+    assert MAPS["info_cam_plus"].options(settings) == plus
+
+
+def test_a_new_map_owns_its_options():
+    def power_cam(features, head_kernel, labels, power=1):
+        return class_activation_map(features, head_kernel, labels) ** power
+
+    power = Map(power_cam, "power CAM")
+    assert power.options({"power": 2, "region": 3}) == {"power": 2}
+    assert power.options({"region": 3}) == {}

@@ -1,4 +1,7 @@
-"""Several processes that share a run, on one machine: equal to one, and resumable."""
+"""Several processes share a run on one machine: their result equals that of one.
+
+SIGTERM ends all of them with a checkpoint, and another number of processes resumes it.
+"""
 
 import json
 import signal
@@ -14,6 +17,7 @@ import pytest
 
 from tests.conftest import REPOSITORY, script_environment
 
+pytestmark = pytest.mark.slow
 CONFIG = (
     "--config=configs/gmm.py",
     "--config.model.hidden=(16,)",
@@ -71,7 +75,7 @@ def rows_of(workdir):
 
 
 def start_long(workdir, *flags):
-    """Starts a run that goes on for long, and returns in its third epoch."""
+    """Starts a long run, and returns once it has finished two epochs."""
     flags = (*CONFIG, "--config.num_epochs=400", *flags, f"--workdir={workdir}")
     running = start("train.py", *flags)
     deadline = time.monotonic() + 120
@@ -88,13 +92,13 @@ def test_sigterm_ends_every_process_and_saves(tmp_path):
         process.send_signal(signal.SIGTERM)
     told = [process.communicate(timeout=200)[1] for process in running]
     statuses = [process.returncode for process in running]
-    # One may meet the other's end before it comes to its own.
+    # One process may lose the other before it stops by itself.
     assert set(statuses) <= {143, 3} and 143 in statuses, told
     (step,) = (tmp_path / "run" / "checkpoints").glob("[0-9]*")
     assert int(step.name) >= 24
 
 
-def test_a_run_changes_between_two_processes_and_one(run_script, tmp_path):
+def test_one_process_resumes_the_run_of_two(run_script, tmp_path):
     mixed, straight = tmp_path / "mixed", tmp_path / "straight"
     running = start_long(mixed)
     running[1].kill()
@@ -104,16 +108,18 @@ def test_a_run_changes_between_two_processes_and_one(run_script, tmp_path):
     assert told.strip().splitlines()[-1].startswith("error: lost another process")
     reached = len(rows_of(mixed))
     assert 2 <= reached < 400
-    # One process goes on, for as many epochs as two had; and two train straight on.
+    # One process doubles the epochs that two had; two others train as long at once.
     epochs = f"--config.num_epochs={2 * reached}"
     config = json.loads((mixed / "config.json").read_text())
-    (mixed / ".config.json.sha256").unlink()  # what is done by hand has to be said
+    (
+        mixed / ".config.json.sha256"
+    ).unlink()  # it protects the config from edits by hand
     (mixed / "config.json").write_text(json.dumps(config | {"num_epochs": 2 * reached}))
     run_script("train.py", *CONFIG, epochs, f"--workdir={mixed}")
-    # No checkpoint before its end, for which the evaluation of both has to wait.
+    # The only checkpoint comes at the end; the evaluation of both waits for it.
     late = "--config.checkpoint_seconds=1000.0"
     ended = finish(start("train.py", *CONFIG, epochs, late, f"--workdir={straight}"))
-    # The first prints and writes, and the other is silent.
+    # Only the first process prints and writes.
     for text in ("mutual information, nats", "report.html"):
         assert text in ended[0][0] and text not in ended[1][0]
     names = [
@@ -135,7 +141,7 @@ def test_a_run_changes_between_two_processes_and_one(run_script, tmp_path):
         ("localhost:1,2,2", "no process 2 of 2"),
     ],
 )
-def test_mistakes(run_script, tmp_path, value, words):
+def test_wrong_values_of_distributed_are_refused(run_script, tmp_path, value, words):
     result = run_script(
         "train.py",
         *CONFIG,

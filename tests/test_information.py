@@ -1,3 +1,5 @@
+"""PMI, its bound and entropies equal SciPy's in float64 and stay finite."""
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -94,7 +96,7 @@ def test_huge_logits_keep_the_digits_of_the_prior():
     assert decision.tolist() == [1]
 
 
-def test_a_class_that_only_the_prior_favors_is_not_lost_to_underflow():
+def test_a_class_with_a_tiny_prior_does_not_underflow():
     log_prior = jnp.array([-200.0, 0.0])
     result = information.log_pc_softmax(jnp.array([150.0, 0.0]), log_prior)
     np.testing.assert_allclose(result, [150.0, 0.0], atol=1e-4)
@@ -117,7 +119,7 @@ def test_bfloat16_logits_are_computed_in_float32():
     np.testing.assert_allclose(result, expected, atol=1e-6)
 
 
-def test_labels_out_of_range_are_nan_and_never_a_neighbor():
+def test_labels_out_of_range_give_nan():
     pmi = information.pointwise_mutual_information(
         jnp.zeros((4, 3)), jnp.array([-1, 3, 2, -7]), jnp.log(jnp.ones(3) / 3)
     )
@@ -140,7 +142,7 @@ def test_labels_of_any_integer_dtype(dtype):
         ).all()
 
 
-def test_the_largest_floats_of_a_class_never_seen_do_not_matter():
+def test_huge_logits_of_a_class_never_seen_do_not_matter():
     log_prior = jnp.array([np.log(0.5), np.log(0.5), -jnp.inf])
     logits = jnp.array([-3e38, -3e38, 3e38])
     value, gradient = jax.value_and_grad(
@@ -150,7 +152,7 @@ def test_the_largest_floats_of_a_class_never_seen_do_not_matter():
     np.testing.assert_allclose(gradient, [-0.5, 0.5, 0])
 
 
-def test_no_example_is_zero():
+def test_the_bound_of_no_example_is_zero():
     empty = jnp.zeros((0, 3)), jnp.zeros(0, int), random_prior(3)
     assert information.variational_bound(*empty) == 0
     assert information.variational_bound(*empty, mask=jnp.zeros(0)) == 0
@@ -265,13 +267,13 @@ def test_wrong_shapes_and_dtypes_are_named():
         information.log_pc_softmax(1.0, jnp.zeros(()))
 
 
-def test_standard_error_is_scipys_and_counts_draws():
+def test_standard_error_equals_scipys_and_counts_groups_once():
     values = np.random.default_rng(0).standard_normal(50)
     expected = stats.sem(values)
     assert information.standard_error(values) == pytest.approx(expected)
-    draw = np.arange(50)
-    assert information.standard_error(values, draw) == pytest.approx(expected)
-    thrice = information.standard_error(np.tile(values, 3), np.tile(draw, 3))
+    group = np.arange(50)
+    assert information.standard_error(values, group) == pytest.approx(expected)
+    thrice = information.standard_error(np.tile(values, 3), np.tile(group, 3))
     assert thrice == pytest.approx(expected)
     assert np.isnan(information.standard_error(np.ones(4), np.zeros(4, int)))
     two = information.standard_error(values, means=2)
@@ -292,7 +294,7 @@ def test_sigmoid_logits_become_pc_logits():
 
 
 @pytest.mark.parametrize("prior", [0.0, 1.0])
-def test_a_label_that_all_or_none_carry_has_no_odds(prior):
+def test_a_label_that_all_or_no_examples_carry_has_log_odds_zero(prior):
     assert information.log_odds(prior) == 0
     assert jax.grad(information.log_odds)(prior) == 0
     assert information.sigmoid_to_pc_logits(2.0, prior) == 2

@@ -1,4 +1,7 @@
-"""Boxes and figures against the authors', the public evaluation, and by hand."""
+"""Boxes and peaks of maps, and the accuracies made of them.
+
+They equal the authors' boxes, SciPy's components and values worked out by hand.
+"""
 
 from pathlib import Path
 
@@ -9,11 +12,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mi_classifier import localization
+from mi_classifier import localization, wsol_protocol
 from mi_classifier.localization import (
     best_iou,
-    box_accuracy_curve,
-    boxes_at_thresholds,
     boxes_from_maps,
     iou,
     localization_accuracy,
@@ -44,25 +45,13 @@ def one_box(*box):
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_the_authors_boxes(key):
+def test_boxes_equal_those_of_the_authors(key):
     with np.load(REFERENCE / "activation_maps.npz") as file:
         maps, boxes, truth = file[key], file[f"{key}_boxes"], file["gt_boxes"]
         theirs = file[f"{key}_iou"]
     ours = boxes_from_maps(maps, 224)
     assert iou(ours, boxes.astype(np.float32)).mean() >= 0.97
     assert ((iou(ours, truth) >= 0.5) != (theirs >= 0.5)).sum() <= 1
-
-
-def test_the_public_evaluation():
-    with np.load(REFERENCE / "wsol_metrics.npz") as file:
-        maps, truth = file["score_maps"], file["gt_boxes"]
-        thresholds, boxes = file["thresholds"], file["boxes"]
-        curves = [file[f"box_accuracy_iou{n}"] for n in (30, 50, 70)]
-    np.testing.assert_array_equal(boxes_at_thresholds(maps, thresholds), boxes)
-    ones = np.ones(len(maps), int)
-    curve = box_accuracy_curve(maps, truth[:, None], ones, thresholds)
-    np.testing.assert_allclose(100 * curve, curves, atol=1e-10)
-    np.testing.assert_array_equal(thresholds, localization.THRESHOLDS)
 
 
 @pytest.mark.parametrize("size", [40, 64])
@@ -130,7 +119,7 @@ def test_a_higher_threshold_keeps_less():
 
 @pytest.mark.parametrize("value", [0.0, 7.0, -3e5, 1e-30])
 @pytest.mark.parametrize("shape", [(14, 14), (1, 1), (3, 5)])
-def test_a_flat_map_prefers_nothing(shape, value):
+def test_a_flat_map_gives_the_whole_image_and_its_middle(shape, value):
     m = np.full((2, *shape), value, np.float32)
     m[0] += np.spacing(m[0]) * (np.arange(m[0].size).reshape(shape) % 2)  # rounding
     np.testing.assert_array_equal(boxes_from_maps(m, (20, 30)), [[0, 0, 30, 20]] * 2)
@@ -149,70 +138,22 @@ def test_a_map_that_is_not_finite_is_a_miss(value):
     truth = np.array([[[0, 0, 28, 28]]] * 2, np.float32)
     assert localization_accuracy(boxes[:1], truth[:1], np.ones(1)) == 0
     assert pointing_accuracy(peaks, truth, np.ones(2)) == 0.5
-    scores = score_maps(maps, 28)
-    assert not scores[0].any()
-    scores[0, 2, 2] = np.nan
-    np.testing.assert_array_equal(boxes_at_thresholds(scores)[0], 0)
+    assert not score_maps(maps, 28)[0].any()
 
 
 def test_a_map_of_one_pixel_on_an_image_of_one_pixel():
     m = np.ones((1, 1, 1))
     np.testing.assert_array_equal(boxes_from_maps(m, 1), [[0, 0, 1, 1]])
-    np.testing.assert_array_equal(boxes_at_thresholds(m, [0.0, 0.5]), [[[0] * 4] * 2])
 
 
-def test_no_map_at_all():
+def test_an_empty_batch():
     none = np.zeros((0, 4, 4))
     chex.assert_shape(boxes_from_maps(none, 8), (0, 4))
     chex.assert_shape(peaks_from_maps(none, 8), (0, 2))
     chex.assert_shape(score_maps(none, 8), (0, 8, 8))
-    curve = box_accuracy_curve(none, np.zeros((0, 1, 4)), np.zeros(0), [0.1, 0.2])
-    chex.assert_shape(curve, (3, 2))
-    assert np.isnan(curve).all()
     assert np.isnan(
         localization_accuracy(np.zeros((0, 4)), np.zeros((0, 1, 4)), np.zeros(0))
     )
-
-
-@pytest.mark.parametrize("array", [np.array, jnp.array])
-def test_iou_by_hand(array):
-    a = array([[0, 0, 4, 4], [0, 0, 4, 4], [0, 0, 1, 1], [2, 2, 6, 6]])
-    b = array([[2, 0, 6, 4], [4, 4, 8, 8], [0, 0, 1, 1], [0, 0, 8, 4]])
-    expected = np.array([8 / 24, 0, 1, 8 / 40])
-    result = iou(a, b)
-    assert isinstance(result, np.ndarray) == (array is np.array)
-    np.testing.assert_allclose(result, expected, rtol=1e-6)
-    np.testing.assert_allclose(iou(b, a), expected, rtol=1e-6)
-    table = iou(a[:, None], b[None])
-    chex.assert_shape(table, (4, 4))
-    np.testing.assert_allclose(np.diagonal(table), expected, rtol=1e-6)
-
-
-def test_iou_counts_pixels():
-    generator = np.random.default_rng(0)
-    corners = np.sort(generator.integers(0, 12, (2, 40, 2, 2)), axis=2)
-    a, b = corners.transpose(0, 1, 2, 3).reshape(2, 40, 4)
-    for one, two in zip(a, b, strict=True):
-        canvas = np.zeros((2, 12, 12), bool)
-        for layer, (x0, y0, x1, y1) in zip(canvas, (one, two), strict=True):
-            layer[y0:y1, x0:x1] = True
-        union = (canvas[0] | canvas[1]).sum()
-        expected = (canvas[0] & canvas[1]).sum() / max(union, 1)
-        assert iou(one, two) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    "box", [(0, 0, 0, 0), (3, 3, 3, 9), (6, 6, 2, 2), (6, 0, 2, 8)]
-)
-def test_a_box_without_area_overlaps_nothing(box):
-    box = np.array(box, np.float32)
-    for other in (box, np.array([0, 0, 10, 10], np.float32)):
-        assert iou(box, other) == 0
-
-
-def test_iou_within_a_program():
-    a, b = np.array([[0, 0, 4, 4.0]]), np.array([[2, 0, 6, 4.0]])
-    np.testing.assert_allclose(jax.jit(iou)(a, b), [1 / 3], rtol=1e-6)
 
 
 @pytest.mark.parametrize("array", [np.array, jnp.array])
@@ -243,17 +184,14 @@ def test_an_image_without_a_true_box_is_a_miss():
     assert localization_accuracy(boxes, truth, zero, iou_threshold=0.0) == 0
     assert localization_accuracy(boxes, np.zeros((1, 0, 4)), zero) == 0
     assert pointing_accuracy(np.array([[2, 2]]), truth, zero) == 0
-    curve = box_accuracy_curve(np.zeros((1, 4, 4)), truth, zero, iou_thresholds=(0.0,))
-    assert not curve.any()
 
 
-def test_a_true_box_beyond_the_image_is_taken_as_it_is():
+def test_a_true_box_beyond_the_image_counts_as_given():
     boxes = np.array([[0, 0, 4, 4]])
     truth, count = one_box(-4, 0, 4, 4)  # of which the image shows half
     assert best_iou(boxes, truth, count) == 0.5
     truth, count = one_box(100, 100, 120, 120)
     assert localization_accuracy(boxes, truth, count) == 0
-    assert box_accuracy_curve(np.ones((1, 9, 9)), truth, count).max() == 0
 
 
 def test_the_pointing_game_by_hand():
@@ -281,20 +219,6 @@ def test_score_maps_fill_the_range():
     np.testing.assert_allclose(maps.max((1, 2)), 1, rtol=1e-6)
 
 
-def test_rounding_may_leave_the_range_of_scores():
-    m = score_maps(blobs(2, 9), 18)
-    wider = np.where(m == 1, np.float32(1 + 1e-6), np.where(m == 0, -1e-6, m))
-    np.testing.assert_array_equal(boxes_at_thresholds(wider), boxes_at_thresholds(m))
-
-
-def test_the_curve_counts_several_true_boxes():
-    m = np.zeros((2, 10, 10))
-    m[:, 2:5, 2:5] = 1
-    truth = np.array([[[8, 8, 9, 9], [2, 2, 4, 4]], [[8, 8, 9, 9], [2, 2, 4, 4]]])
-    curve = box_accuracy_curve(m, truth, np.array([2, 1]), [0.5], (0.3,))
-    np.testing.assert_array_equal(curve, [[0.5]])
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -305,8 +229,6 @@ def test_the_curve_counts_several_true_boxes():
         (lambda: boxes_from_maps(np.zeros((1, 4, 4)), 8, 1.0), "threshold"),
         (lambda: boxes_from_maps(np.zeros((1, 4, 4)), 8, np.nan), "threshold"),
         (lambda: boxes_from_maps(np.zeros((1, 4, 4)), 8, method="area"), "method"),
-        (lambda: iou(np.zeros(3), np.zeros(4)), "boxes_a"),
-        (lambda: iou(np.zeros(4), np.zeros(())), "boxes_b"),
         (
             lambda: localization_accuracy(np.zeros((2, 4)), *one_box(0, 0, 1, 1)),
             "gt_boxes",
@@ -324,12 +246,15 @@ def test_the_curve_counts_several_true_boxes():
             "correct",
         ),
         (lambda: pointing_accuracy(np.zeros(2), *one_box(0, 0, 1, 1)), "points"),
-        (lambda: boxes_at_thresholds(np.full((1, 4, 4), 2.0)), "score_maps"),
-        (lambda: boxes_at_thresholds(np.full((1, 4, 4), -1.0)), "score_maps"),
-        (lambda: boxes_at_thresholds(np.zeros((4, 4))), "score maps must be"),
-        (lambda: boxes_at_thresholds(np.zeros((1, 4, 4)), [2.0]), "thresholds"),
     ],
 )
-def test_what_does_not_fit_is_refused(call, message):
+def test_arguments_that_do_not_fit_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_public_evaluation_is_also_offered_here():
+    for name in ("box_accuracy_curve", "boxes_at_thresholds", "protocol_accuracy"):
+        assert getattr(localization, name) is getattr(wsol_protocol, name)
+    assert localization.THRESHOLDS is wsol_protocol.THRESHOLDS
+    assert localization.IOUS is wsol_protocol.IOUS

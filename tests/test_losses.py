@@ -1,3 +1,5 @@
+"""Losses equal their closed forms, stay finite, and say what their logits mean."""
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ from absl.testing import parameterized
 from scipy.special import expit, log_softmax
 
 from mi_classifier import information, losses
+from mi_classifier.errors import UserError
 
 
 class LossesTest(chex.TestCase):
@@ -71,7 +74,7 @@ def test_sigmoid_cross_entropy():
 
 @pytest.mark.parametrize("prior", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("target", [0, 1])
-def test_pc_sigmoid_at_the_edges(prior, target):
+def test_pc_sigmoid_is_finite_at_huge_logits_and_priors_of_zero_and_one(prior, target):
     logits = jnp.array([1e4, -1e4, 2.0])
     value, gradient = jax.vmap(
         jax.value_and_grad(losses.pc_sigmoid_cross_entropy), (0, None, None)
@@ -95,13 +98,13 @@ def test_pc_sigmoid_at_the_edges(prior, target):
         lambda n: losses.pc_sigmoid_cross_entropy(n, jnp.ones((2, 3)), jnp.array(0.2)),
     ],
 )
-def test_bfloat16_in_float32_out(loss):
+def test_bfloat16_logits_give_a_float32_loss(loss):
     logits = jax.random.normal(jax.random.key(2), (2, 3), jnp.bfloat16)
     chex.assert_type(loss(logits), jnp.float32)
     chex.assert_trees_all_close(loss(logits), loss(logits.astype(jnp.float32)))
 
 
-def test_wrong_shapes_are_named():
+def test_wrong_shapes_are_refused():
     with pytest.raises(ValueError, match=r"targets must have shape \(2, 3\)"):
         losses.sigmoid_cross_entropy(jnp.zeros((2, 3)), jnp.zeros(3))
     with pytest.raises(ValueError, match="positive_prior"):
@@ -112,16 +115,85 @@ def test_wrong_shapes_are_named():
         losses.softmax_cross_entropy(jnp.zeros((2, 3)), jnp.zeros((2, 3), int))
 
 
-def test_losses_of_configs_share_a_signature():
-    logits, labels = jnp.zeros((2, 3)), jnp.array([0, 2])
+@pytest.mark.parametrize(
+    ("name", "at_zero"),
+    [
+        ("softmax", np.log(3)),
+        ("pc_softmax", 0.0),
+        ("sigmoid", np.log(2)),
+        ("pc_sigmoid", 0.0),
+    ],
+)
+def test_registered_losses_share_a_signature(name, at_zero):
+    loss = losses.LOSSES[name]
     uniform = jnp.full(3, -jnp.log(3.0))
-    for name, loss in losses.CLASSIFICATION_LOSSES.items():
-        expected = {"softmax": np.log(3), "pc_softmax": 0.0}[name]
-        np.testing.assert_allclose(loss(logits, labels, uniform), expected, atol=1e-6)
-    targets = jnp.array([[0, 1, 1], [1, 0, 1]])
-    for name, loss in losses.MULTI_LABEL_LOSSES.items():
-        expected = {"sigmoid": np.log(2), "pc_sigmoid": 0.0}[name]
-        ours = loss(logits, targets, uniform)
-        chex.assert_shape(ours, (2, 3))
-        np.testing.assert_allclose(ours, expected, atol=1e-6)
-    assert losses.LOSSES == losses.CLASSIFICATION_LOSSES | losses.MULTI_LABEL_LOSSES
+    multi_hot = jnp.array([[0, 1, 1], [1, 0, 1]])
+    labels = multi_hot if loss.multi_label else jnp.array([0, 2])
+    values = loss.function(jnp.zeros((2, 3)), labels, uniform)
+    chex.assert_equal_shape([values, labels])
+    np.testing.assert_allclose(values, at_zero, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_a_loss_gives_prior_corrected_logits(name):
+    """Their pointwise mutual information equals that of the net's own probabilities."""
+    loss = losses.LOSSES[name]
+    prior = jnp.array([0.2, 0.3, 0.5])
+    logits = jax.random.normal(jax.random.key(0), (5, 3))
+    corrected = loss.pc_logits(logits, jnp.log(prior))
+    if loss.multi_label:
+        ones = jnp.ones((5, 3))
+        pmi = -losses.pc_sigmoid_cross_entropy(corrected, ones, prior)
+        learned = jax.nn.log_sigmoid(logits) - jnp.log(prior)
+    else:
+        pmi = information.log_pc_softmax(corrected, jnp.log(prior))
+        learned = jax.nn.log_softmax(logits) - jnp.log(prior)
+    if loss.prior_corrected:
+        chex.assert_trees_all_equal(corrected, logits)
+    else:
+        chex.assert_trees_all_close(pmi, learned, atol=1e-5)
+
+
+def test_the_rule_follows_from_what_a_loss_is():
+    rules = {name: loss.rule for name, loss in losses.LOSSES.items()}
+    assert rules == {
+        "softmax": "prior",
+        "pc_softmax": "balanced",
+        "sigmoid": "prior",
+        "pc_sigmoid": "balanced",
+    }
+
+
+def test_a_loss_of_another_name_keeps_its_meaning(monkeypatch):
+    monkeypatch.setitem(losses.LOSSES, "mine", losses.LOSSES["pc_softmax"])
+    assert losses.create_loss("mine") == losses.LOSSES["pc_softmax"]
+    assert losses.create_loss("mine").rule == "balanced"
+
+
+def test_create_loss_binds_the_options(monkeypatch):
+    def focal(logits, labels, log_prior, gamma: float = 0.0):
+        del log_prior
+        values = losses.softmax_cross_entropy(logits, labels)
+        return (1 - jnp.exp(-values)) ** gamma * values
+
+    monkeypatch.setitem(losses.LOSSES, "focal", losses.Loss(focal, False, False))
+    logits, labels = jnp.zeros((2, 4)), jnp.array([0, 3])
+    plain = losses.create_loss("focal").function(logits, labels, None)
+    np.testing.assert_allclose(plain, np.log(4), rtol=1e-6)
+    bound = losses.create_loss("focal", {"gamma": 2.0})
+    assert (bound.prior_corrected, bound.multi_label) == (False, False)
+    values = bound.function(logits, labels, None)
+    np.testing.assert_allclose(values, (3 / 4) ** 2 * np.log(4), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("sofmax", {}, "loss: unknown value 'sofmax', did you mean 'softmax'"),
+        ("softmax", {"gamma": 2.0}, "loss_options.gamma: no such option"),
+        ("pc_softmax", {"log_prior": 2.0}, "loss_options.log_prior: no such option"),
+    ],
+)
+def test_unknown_losses_and_options_are_named(name, options, message):
+    with pytest.raises(UserError, match=message):
+        losses.create_loss(name, options)

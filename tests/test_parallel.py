@@ -1,3 +1,5 @@
+"""Batches split over devices and processes hold every example once; means agree."""
+
 import jax
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from mi_classifier.errors import UserError
 
 @pytest.fixture
 def devices(monkeypatch):
-    """Pretends that there are so many devices, alike in each of some processes."""
+    """Pretends that there are `count` devices, spread evenly over processes."""
 
     def pretend(count, processes=1, index=0):
         monkeypatch.setattr(jax, "local_device_count", lambda: count // processes)
@@ -83,3 +85,10 @@ def test_mean_is_over_examples_of_all_devices():
     values = np.arange(4.0 * count, dtype=np.float32).reshape(count, 4)
     mean = parallel.on_devices(lambda x: parallel.mean([x.mean()]), (0,), None)(values)
     np.testing.assert_allclose(mean, values.mean())
+
+
+def test_mean_over_devices_averages_every_leaf():
+    count = parallel.num_local_devices()
+    values = {"x": np.arange(2.0 * count, dtype=np.float32).reshape(count, 2)}
+    mean = parallel.on_devices(parallel.mean_over_devices, (0,), None)(values)
+    np.testing.assert_allclose(mean["x"], values["x"].mean(0))

@@ -1,8 +1,9 @@
 """The commands, for every kind of experiment that a config describes.
 
-An experiment trains one classifier, or cross-fits many on a table of data. This is the
-only place that asks which of the two a config, or a workdir, is. Both are modules with
-the same functions: `known_options`, `train`, `evaluate`, `explain` and `compared`.
+An experiment trains one classifier, or cross-fits many on a table of data. Only this
+folder asks which of the two a config or a workdir is. Each is a module with the same
+functions: `known_options`, `train`, `train_and_evaluate`, `evaluate`, `explain` and
+`compared`.
 """
 
 import glob
@@ -22,13 +23,12 @@ if TYPE_CHECKING:  # importing these takes seconds, and `--help` needs none of t
     from mi_classifier.evaluation import Results
     from mi_classifier.training import TrainState
 
-_EXPERIMENTS = {"classifier": "classifier", "cross_fit": "cross_fit"}
+_EXPERIMENTS = ("classifier", "cross_fit")  # modules here
 
 
 def _experiment(config: ConfigDict) -> ModuleType:
-    method = config.get("method", "classifier")
-    module = _EXPERIMENTS[choose(method, _EXPERIMENTS, "method")]
-    return importlib.import_module(f"mi_classifier.commands.{module}")
+    name = choose(config.get("method", "classifier"), _EXPERIMENTS, "method")
+    return importlib.import_module(f"mi_classifier.commands.{name}")
 
 
 def _experiment_in(workdir: Path) -> ModuleType:
@@ -38,27 +38,27 @@ def _experiment_in(workdir: Path) -> ModuleType:
 
 
 def known_options(config: ConfigDict) -> Mapping[str, Mapping[str, Any]]:
-    """Returns the fields that a config may have, see `overrides.override`."""
+    """Return the fields that a config may have but lacks, see `overrides.override`."""
     return _experiment(config).known_options(config)
 
 
 def train(
     config: ConfigDict, workdir: str | Path, dataset: "Dataset | None" = None
 ) -> "TrainState | None":
-    """Trains what a config describes, or resumes a run that was stopped.
+    """Train what a config describes, or resume a run that was stopped.
 
     Args:
-      config: as in configs/, for instance of `get_config`.
+      config: as in configs/, for instance from `get_config`.
       workdir: where everything is written; a finished one is left as it is.
-      dataset: to train on, from memory; `config.data` is then ignored. By default the
-        data is loaded as the config says.
+      dataset: from memory; `config.data` is then ignored. By default the data is loaded
+        as the config says.
 
     Returns:
       The state after the last step; None for a cross-fit, which has many nets.
 
     Raises:
-      UserError: a field with a mistake, data that cannot be read, a workdir of another
-        config, or a loss that is no longer finite.
+      UserError: a field has a mistake, data cannot be read, the workdir holds a run of
+        another config, or the loss is no longer finite.
     """
     return _experiment(config).train(config, Path(workdir), dataset)
 
@@ -69,26 +69,26 @@ def evaluate(
     quiet: bool = False,
     ablation: bool = False,
 ) -> "Results | MutualInformation":
-    """Evaluates the best checkpoint of a workdir on every split but the training one.
+    """Evaluate the best checkpoint of a workdir on every split but the training one.
 
-    Prints the tables and writes, below `evaluation/`, `predictions.csv` (the test
-    split), `figures/`, `report.html` and `metrics.json`, the latter last. A cross-fit
-    has scored every row already; its results are printed.
+    Prints the tables. Below `evaluation/` it writes `predictions.csv` (the test split),
+    `figures/`, `report.html` and, last of all, `metrics.json`. A cross-fit has scored
+    every row already, so its results are only printed.
 
     Args:
       workdir: a folder that `train` wrote; its config.json says all else.
-      dataset: of a run that was trained from memory.
-      quiet: whether to print nothing, and to draw no figures and no report.
-      ablation: whether to print and write, instead, what each part of infoCAM adds,
-        `evaluation/ablation.json`, on the validation split: a setting that is chosen by
-        it has not seen the test split.
+      dataset: the data of a run that was trained from memory.
+      quiet: whether to print nothing and to make no figures and no report.
+      ablation: whether to evaluate what each part of infoCAM adds instead, and to write
+        `evaluation/ablation.json`. It uses the validation split, so that a setting
+        chosen by it has not seen the test split.
 
     Returns:
-      The results; of a cross-fit, its estimate.
+      The results, or the estimate of a cross-fit.
 
     Raises:
-      UserError: no workdir, no checkpoint, data that cannot be read, or an ablation of
-        data without boxes.
+      UserError: there is no workdir or no checkpoint, data cannot be read, or it has no
+        boxes for an ablation.
     """
     workdir = Path(workdir)
     return _experiment_in(workdir).evaluate(workdir, dataset, quiet, ablation)
@@ -97,43 +97,43 @@ def evaluate(
 def train_and_evaluate(
     config: ConfigDict, workdir: str | Path, quiet: bool = False
 ) -> None:
-    """Trains what a config describes and evaluates it, on data that is loaded once.
+    """Train what a config describes and evaluate it, on data that is loaded once.
 
     Args:
       config: as in configs/.
       workdir: where everything is written.
-      quiet: as of `evaluate`.
+      quiet: as in `evaluate`.
 
     Raises:
-      UserError: as `train`.
+      UserError: as in `train`.
     """
     _experiment(config).train_and_evaluate(config, Path(workdir), quiet)
 
 
 def explain(workdir: str | Path, paths: Sequence[str], label: str, rival: str) -> None:
-    """Prints the likeliest classes of images, and draws the maps of the first.
+    """Print the likeliest classes of images, and draw the maps of the first image.
 
     Args:
       workdir: a folder that `train` wrote.
       paths: image files, or folders of them.
       label: the class whose maps are drawn; "" for the likeliest.
-      rival: another class; a further map shows what speaks for `label` and against it.
+      rival: another class; one more map shows what speaks for `label` and against it.
 
     Raises:
-      UserError: no workdir, a path without images, or a class that does not exist.
+      UserError: there is no workdir, a path has no images, or a class does not exist.
     """
     workdir = Path(workdir)
     _experiment_in(workdir).explain(workdir, paths, label, rival)
 
 
 def compare(patterns: Sequence[str]) -> None:
-    """Prints workdirs side by side: how their configs differ, and their results.
+    """Print runs side by side: how their configs differ, and their results.
 
     Args:
-      patterns: of workdirs that were evaluated, such as "runs/mnist*".
+      patterns: of evaluated workdirs, such as "runs/mnist*".
 
     Raises:
-      UserError: no such workdir, or none that was evaluated.
+      UserError: a pattern matches no workdir, or none that was evaluated.
     """
     from mi_classifier.reporting.comparison import comparison
     from mi_classifier.reporting.table import print_table
@@ -150,9 +150,10 @@ def _find(patterns: Sequence[str]) -> list[Path]:
         paths = [Path(p) for p in sorted(glob.glob(pattern))]
         evaluated = [p for p in paths if (p / "evaluation" / "metrics.json").is_file()]
         if not evaluated:
-            problem = "no such workdir" if not paths else "not evaluated yet"
+            if not paths:
+                raise UserError(f"--compare: {pattern}: no such workdir")
             raise UserError(
-                f"--compare: {pattern}: {problem}; run evaluate.py on it first"
+                f"--compare: {pattern}: not evaluated yet; run evaluate.py on it first"
             )
         for path in paths:
             if path not in evaluated and (path / workdirs.CONFIG).is_file():

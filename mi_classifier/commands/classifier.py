@@ -48,7 +48,10 @@ def evaluate(
     """See `commands.evaluate`."""
     config = load_config(workdir)
     if ablation and "localization" not in config:
-        raise UserError(f"--ablation: {config.data.name} has no boxes to find")
+        raise UserError(
+            f"--ablation: the config of {workdir} has no boxes to find; give a workdir "
+            "of data with boxes"
+        )
     net = load_net(workdir, dataset)
     theirs = published.localization(net.config, net.dataset.num_classes)
     return evaluate_and_write(net, theirs, quiet, ablation)
@@ -63,7 +66,7 @@ def explain(workdir: Path, paths: Sequence[str], label: str, rival: str) -> None
 
 
 def compared(workdir: Path) -> Compared:
-    """Returns what a comparison shows of an evaluated workdir."""
+    """Return what a comparison shows of an evaluated run."""
     path = workdir / "evaluation" / "metrics.json"
     remedy = "run evaluate.py on it again"
     rows = read_json(path, remedy).get("rows")

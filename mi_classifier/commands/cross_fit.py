@@ -37,11 +37,11 @@ def known_options(config: ConfigDict) -> Mapping[str, Mapping[str, Any]]:
 
 
 def train(config: ConfigDict, workdir: Path, dataset: Dataset | None = None) -> None:
-    """Estimates the mutual information of the arrays of a config.
+    """Estimate the mutual information of the arrays of a config.
 
-    Writes `evaluation/metrics.json`, and `evaluation/predictions.csv`: for each row its
-    label, the label that the nets decide for, and its pointwise mutual information. A
-    finished workdir is left as it is; a run that was stopped begins again.
+    Writes `evaluation/metrics.json` and `evaluation/predictions.csv`. The latter has
+    each row's label, the label that the nets predict, and its pointwise mutual
+    information. A finished workdir is left as it is; a stopped run begins again.
 
     Args:
       config: as in configs/arrays.py.
@@ -49,10 +49,12 @@ def train(config: ConfigDict, workdir: Path, dataset: Dataset | None = None) -> 
       dataset: must be None; in Python call `estimate_mutual_information`.
 
     Raises:
-      UserError: a file that cannot be read, or data that has no estimate.
+      UserError: a file cannot be read, or its data has no estimate.
     """
     if dataset is not None:
-        raise UserError("dataset: a cross-fit takes arrays; call estimate.cross_fit")
+        raise UserError(
+            "dataset: a cross-fit takes arrays; call mi_classifier.cross_fit"
+        )
     configs.check_types(config, _FIELDS)
     configs.check_seed(config.seed)
     config = configs.with_absolute_paths(config)
@@ -74,10 +76,10 @@ def evaluate(
     quiet: bool = False,
     ablation: bool = False,
 ) -> MutualInformation:
-    """Prints the estimate, and the rows that speak most against their label."""
+    """Print the estimate, and the rows that speak most against their label."""
     del dataset
     if ablation:
-        raise UserError("--ablation: a cross-fit has no boxes to find")
+        raise UserError(f"--ablation: {workdir} holds a cross-fit, which has no boxes")
     results = _read_results(workdir)
     estimate = MutualInformation(**results["estimate"])
     if not quiet and parallel.is_first():
@@ -88,7 +90,7 @@ def evaluate(
 
 
 def explain(workdir: Path, paths: Sequence[str], label: str, rival: str) -> None:
-    """Refuses: there are no images.
+    """Refuse, because a cross-fit has rows and no images.
 
     Raises:
       UserError: always.
@@ -98,7 +100,7 @@ def explain(workdir: Path, paths: Sequence[str], label: str, rival: str) -> None
 
 
 def compared(workdir: Path) -> Compared:
-    """Returns what a comparison shows of a finished workdir."""
+    """Return what a comparison shows of a finished run."""
     estimate = _read_results(workdir)["estimate"]
     rows = [
         Row("examples", estimate["num_examples"], unit="count"),
@@ -138,10 +140,10 @@ def _estimate(config: ConfigDict, workdir: Path) -> None:
 
 
 def _read_results(workdir: Path) -> dict[str, Any]:
-    """Reads the results of a cross-fit, and checks the other file that it wrote."""
+    """Read the results of a cross-fit, and check the other file that it wrote."""
     folder = workdir / "evaluation"
     if not (folder / "metrics.json").exists():
-        raise UserError(f"{workdir}: no estimate yet; run train.py on it first")
+        raise UserError(f"{workdir}: has no estimate yet; run train.py on it first")
     remedy = f"remove {folder}, and train again"
     results = read_json(folder / "metrics.json", remedy)
     try:

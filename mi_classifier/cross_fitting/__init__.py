@@ -1,1 +1,1 @@
-"""Cross-fitting: inputs and folds, the training of the nets, and their scores."""
+"""Cross-fitting: the inputs and their folds, the plan, and the nets."""

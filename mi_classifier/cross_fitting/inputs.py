@@ -16,13 +16,9 @@ _SCALE_ROWS = 200_000  # medians and quartiles come from so many rows, at most
 
 
 def as_arrays(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Convert inputs and labels to arrays, and check their shapes and the inputs' kind.
+    """Check inputs and labels; return x `[N, D]` or images `[N, H, W, C]`, and y `[N]`.
 
-    Returns:
-      x, numbers `[N, D]` or images `[N, H, W, C]`, and y `[N]`.
-
-    Raises:
-      UserError: inputs that are no numbers, or shapes that do not fit.
+    The values of a memory map are not read.
     """
     try:
         x = x if isinstance(x, np.memmap) else np.asarray(x)
@@ -47,14 +43,7 @@ def as_arrays(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 
 
 def encode(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Number the labels.
-
-    Returns:
-      The M different labels, sorted, and the index of each row's label, int32 `[N]`.
-
-    Raises:
-      UserError: labels that are missing, of several kinds, or continuous.
-    """
+    """Return the M different labels, sorted, and each row's index among them, `[N]`."""
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         row = int(np.flatnonzero(~np.isfinite(y))[0])
         raise UserError(
@@ -75,23 +64,23 @@ def encode(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_finite(x: np.ndarray) -> None:
-    """Raise a `UserError` that says where, if an input is NaN or infinite."""
+    """Raise a UserError that names the first input that is NaN or infinite."""
     if x.dtype.kind != "f":
         return
-    for rows in _slices(x):
-        finite = np.isfinite(x[rows])
+    for start, block in _blocks(x):
+        finite = np.isfinite(block)
         if not finite.all():
             row, *column = np.argwhere(~finite)[0]
-            where = f"row {row + rows.start}, column {', '.join(map(str, column))}"
-            value = x[rows][(row, *column)]
+            where = f"row {start + row}, column {', '.join(map(str, column))}"
+            value = block[(row, *column)]
             raise UserError(f"x: {value} in {where}; drop such rows, or fill them in")
 
 
-def _slices(x: np.ndarray) -> Iterator[slice]:
-    """Yields consecutive slices of rows of some tens of megabytes."""
+def _blocks(x: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield blocks of rows, some tens of megabytes each, and where each starts."""
     step = max((BLOCK_BYTES >> 3) // max(8 * x[0].size, 1), 1)
     for start in range(0, len(x), step):
-        yield slice(start, min(start + step, len(x)))
+        yield start, np.asarray(x[start : start + step])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,35 +90,19 @@ class Inputs:
     The scales depend on all rows, the scored ones too, but on no label. The bound still
     holds: a net is then a function of all inputs and of other rows' labels, and given
     its x, a row's label is independent of those.
-
-    Attributes:
-      x: `[N, D]` or images `[N, H, W, C]`.
-      columns: indices of the columns that vary, of `[N, D]`.
-      center, scale: of those columns, or of the channels of images.
-      mean, deviation: of the columns after arcsinh; images do not use them.
     """
 
-    x: np.ndarray
-    columns: np.ndarray
-    center: np.ndarray
+    x: np.ndarray  # [N, D] or images [N, H, W, C]
+    columns: np.ndarray  # indices of the flattened columns that vary
+    center: np.ndarray  # of those columns, or of the channels of images
     scale: np.ndarray
-    mean: np.ndarray
+    mean: np.ndarray  # of the columns after arcsinh; unused for images
     deviation: np.ndarray
 
     @property
     def images(self) -> bool:
         """Whether the inputs are images, which go through a convolutional net."""
         return self.x.ndim == 4
-
-    @property
-    def varies(self) -> bool:
-        """Whether any column varies."""
-        return len(self.columns) > 0
-
-    @property
-    def row_bytes(self) -> int:
-        """Size of a row on the device."""
-        return 4 * (self.x[0].size if self.images else len(self.columns))
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """Scale rows for a net; float32 `[B, columns]` or `[B, H, W, C]`."""
@@ -142,15 +115,11 @@ class Inputs:
 
 
 def make_inputs(x: np.ndarray) -> Inputs:
-    """Find the columns that vary, and their scales.
-
-    Args:
-      x: finite numbers `[N, D]` or `[N, H, W, C]`.
-    """
+    """Find the columns that vary, and the scales of finite inputs."""
     low, high = x[0], x[0]
-    for rows in _slices(x):
-        low, high = np.minimum(low, x[rows].min(0)), np.maximum(high, x[rows].max(0))
-    columns = np.flatnonzero((low < high).reshape(-1))
+    for _, block in _blocks(x):
+        low, high = np.minimum(low, block.min(0)), np.maximum(high, block.max(0))
+    columns = np.flatnonzero(low < high)
     some = x[:: -(-len(x) // _SCALE_ROWS)]
     if x.ndim == 4:
         center = some.mean((0, 1, 2), dtype=np.float64)
@@ -158,34 +127,26 @@ def make_inputs(x: np.ndarray) -> Inputs:
         return Inputs(x, columns, center, np.where(scale > 0, scale, 1), *2 * [center])
     some = np.asarray(some[:, columns], np.float64)
     # Divide first, so that the square of a huge value does not overflow.
-    size = np.maximum(np.abs(low), np.abs(high)).reshape(-1)[columns].astype(np.float64)
+    size = np.maximum(np.abs(low), np.abs(high))[columns].astype(np.float64)
     lower, center, upper = np.quantile(some, (0.25, 0.5, 0.75), axis=0)
-    scale = (upper / 1.349 - lower / 1.349) if len(columns) else size
-    deviation = (some / size).std(0) * size
+    scale, deviation = upper / 1.349 - lower / 1.349, (some / size).std(0) * size
     # The quartiles agree if half of the rows do, the sample if a value is rare.
     scale = np.where(scale > 0, scale, np.where(deviation > 0, deviation, size))
     z = np.arcsinh((some - center) / scale)
-    deviation = z.std(0)
-    return Inputs(
-        x, columns, center, scale, z.mean(0), np.where(deviation > 0, deviation, 1)
-    )
+    deviation = np.where((deviation := z.std(0)) > 0, deviation, 1)
+    return Inputs(x, columns, center, scale, z.mean(0), deviation)
 
 
 def copies(inputs: Inputs) -> np.ndarray:
-    """Number the groups of rows: a few equal rows are copies, and share a number.
-
-    Returns:
-      `[N]`, in [0, number of groups).
-    """
+    """Give the copies of a row one number, `[N]` from 0 on; frequent values have many."""
     odd = np.random.default_rng(0).integers(2**63, size=(2, len(inputs.columns)))
     odd = odd.astype(np.uint64) * np.uint64(2) + np.uint64(1)
     hashes = []
-    for rows in _slices(inputs.x):
-        part = np.asarray(inputs.x[rows]).reshape(rows.stop - rows.start, -1)
-        bits = (part[:, inputs.columns].astype(np.float64) + 0.0).view(np.uint64)
+    for _, block in _blocks(inputs.x):
+        values = block.reshape(len(block), -1)[:, inputs.columns].astype(np.float64)
         # Multilinear hashing modulo 2^64, after mixing the upper bits into the lower.
-        stirred = bits * odd[0]
-        hashes.append(((stirred ^ (stirred >> np.uint64(31))) * odd[1]).sum(1))
+        mixed = (values + 0.0).view(np.uint64) * odd[0]
+        hashes.append(((mixed ^ (mixed >> np.uint64(31))) * odd[1]).sum(1))
     _, group, counts = np.unique(
         np.concatenate(hashes), return_inverse=True, return_counts=True
     )
@@ -197,15 +158,9 @@ def copies(inputs: Inputs) -> np.ndarray:
 def deal(
     group: np.ndarray, label: np.ndarray, generator: np.random.Generator
 ) -> np.ndarray:
-    """Split the rows into folds, label by label, and no group between two folds.
+    """Split the rows into folds `[N]`, label by label; no group is in two folds.
 
-    Args:
-      group: `[N]`, as of `copies`.
-      label: `[N]`; the last row of a group says where the group goes.
-      generator: shuffles the groups.
-
-    Returns:
-      The fold of each row, `[N]` in [0, FOLDS).
+    The label of a group's last row decides for the group.
     """
     label_of = np.zeros(group.max() + 1, np.int32)
     label_of[group] = label

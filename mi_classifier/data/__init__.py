@@ -31,7 +31,7 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
 
 
 def load_dataset(config: Mapping[str, Any]) -> Dataset:
-    """Loads the data set that a config describes.
+    """Load the data set that a config describes.
 
     Args:
       config: "name", one of `DATASETS`, and the arguments of its function.

@@ -13,16 +13,16 @@ from typing import BinaryIO
 
 from mi_classifier.errors import UserError, disk_errors_told, reason_of
 
+Members = Iterator[tuple[str, bytes]]  # names and contents of files
 MOST_BYTES = 1 << 26  # in one wanted member; no image is that large
 MOST_IN_ALL = 1 << 35  # bytes in all members; more means that the archive is a bomb
 _MOST_HEADER = 1 << 20  # bytes in a tar member's own description
+_HEADERS = (b"x", b"g", b"X", b"L", b"K")  # tar's types of such descriptions
 _COMPRESSIONS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 
 
-def read_members(
-    path: Path, root: str, wanted: Callable[[str], bool]
-) -> Iterator[tuple[str, bytes]]:
-    """Yields the files of an archive, or of the folder that it unpacks to.
+def read_members(path: Path, root: str, wanted: Callable[[str], bool]) -> Members:
+    """Yield the files of an archive, or of the folder that it unpacks to.
 
     Args:
       path: a tar archive, compressed or not, a zip archive, or a folder.
@@ -39,7 +39,9 @@ def read_members(
         leads out of the archive, or a wanted member is too large.
     """
     if path.is_dir():
-        yield from _read_folder(path / root if (path / root).is_dir() else path, wanted)
+        for name, file in walk(path / root if (path / root).is_dir() else path):
+            if wanted(name):
+                yield name, read_file(file)
         return
     if not path.is_file():
         raise UserError(f"{path}: no such archive or folder")
@@ -56,28 +58,19 @@ def read_members(
 
 
 def walk(folder: Path) -> list[tuple[str, Path]]:
-    """Returns names and paths of all files in a folder, sorted; it follows links."""
-    files = [
-        Path(parent) / name
-        for parent, _, names in os.walk(folder, followlinks=True)
-        for name in names
-    ]
+    """Return names and paths of all files in a folder, sorted; follow links."""
+    folders = os.walk(folder, followlinks=True)
+    files = [Path(parent, name) for parent, _, names in folders for name in names]
     return sorted((file.relative_to(folder).as_posix(), file) for file in files)
 
 
-def _read_folder(
-    folder: Path, wanted: Callable[[str], bool]
-) -> Iterator[tuple[str, bytes]]:
-    for name, file in walk(folder):
-        if wanted(name):
-            with disk_errors_told(file, "read"):
-                content = file.read_bytes()
-            yield name, content
+def read_file(path: Path) -> bytes:
+    """Return the content of a file."""
+    with disk_errors_told(path, "read"):
+        return path.read_bytes()
 
 
-def _read_tar(
-    path: Path, root: str, wanted: Callable[[str], bool]
-) -> Iterator[tuple[str, bytes]]:
+def _read_tar(path: Path, root: str, wanted: Callable[[str], bool]) -> Members:
     with (
         _decompressed(path) as stream,
         tarfile.open(fileobj=stream, mode="r|", tarinfo=_TarInfo) as archive,
@@ -92,8 +85,7 @@ def _read_tar(
             if not wanted(name) or member.isdir():
                 continue
             _check_size(path, member.size, MOST_BYTES, member.name)
-            with archive.extractfile(member) as file:
-                content = file.read()
+            content = archive.extractfile(member).read()
             if len(content) != member.size:
                 raise UserError(f"{path}: truncated in {member.name}")
             yield name, content
@@ -103,10 +95,7 @@ def _read_tar(
 
 
 def _decompressed(path: Path) -> BinaryIO:
-    """Opens a file with the reader of its compression, which checks the checksum.
-
-    The readers of `tarfile` do not.
-    """
+    """Open a file with a reader that checks the checksum; those of `tarfile` do not."""
     with path.open("rb") as file:
         start = file.read(6)
     for magic, opened in _COMPRESSIONS.items():
@@ -116,24 +105,15 @@ def _decompressed(path: Path) -> BinaryIO:
 
 
 class _TarInfo(tarfile.TarInfo):
-    """A tar member that refuses to read a description of any size into memory."""
+    """A tar member that refuses to read a large description into memory."""
 
-    def _proc_pax(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
-        self._check_header()
-        return super()._proc_pax(archive)
-
-    def _proc_gnulong(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
-        self._check_header()
-        return super()._proc_gnulong(archive)
-
-    def _check_header(self) -> None:
-        if self.size > _MOST_HEADER:
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _HEADERS and self.size > _MOST_HEADER:
             raise tarfile.ReadError(f"a header of {self.size} bytes")
+        return super()._proc_member(archive)
 
 
-def _read_zip(
-    path: Path, root: str, wanted: Callable[[str], bool]
-) -> Iterator[tuple[str, bytes]]:
+def _read_zip(path: Path, root: str, wanted: Callable[[str], bool]) -> Members:
     with zipfile.ZipFile(path) as archive:
         _check_count(archive)
         total = 0
@@ -162,7 +142,7 @@ def _read_zip(
 
 
 def _check_count(archive: zipfile.ZipFile) -> None:
-    """Checks the number of members: a damaged length hides the members behind it."""
+    """Check the number of members: a damaged length hides the members behind it."""
     size = archive.fp.seek(0, os.SEEK_END)
     archive.fp.seek(max(size - 2**16 - 22, 0))  # a comment may follow
     end = archive.fp.read()

@@ -14,7 +14,7 @@ _SUFFIXES = (".npz", ".csv")
 def load(
     path: str, inputs: str = "x", labels: str = ""
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads inputs and labels.
+    """Read inputs and labels.
 
     Args:
       path: an .npz file with two arrays, or a .csv file with numbers and one label in
@@ -45,7 +45,8 @@ def load(
 
 def _load_npz(file: Path, inputs: str, labels: str) -> tuple[np.ndarray, np.ndarray]:
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        # np.load does not close a damaged file that it has opened itself.
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             for field, name in (("inputs", inputs), ("labels", labels)):
                 if name not in archive:
                     raise UserError(
@@ -63,11 +64,7 @@ def _load_npz(file: Path, inputs: str, labels: str) -> tuple[np.ndarray, np.ndar
 
 
 def read_csv(file: Path) -> list[tuple[int, list[str]]]:
-    """Returns the line number and the cells of each row that is not empty.
-
-    Raises:
-      UserError: the file cannot be read.
-    """
+    """Return the line number and the cells of each row that is not empty."""
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             reader = csv.reader(lines)
@@ -89,7 +86,7 @@ def _load_csv(file: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
     if width < 2:
         raise UserError(f"{file}: needs a column of inputs and one of labels")
     names = [str(i) for i in range(width)]
-    if _is_header(rows, width - 1):
+    if _is_header(rows):
         line, cells = rows.pop(0)
         names = [cell.strip() for cell in cells]
         if not all(names):
@@ -107,39 +104,27 @@ def _load_csv(file: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
         if not label:
             raise UserError(f"{file}, line {line}: has no label")
     names.pop(column)
-    return _numbers(file, names, rows), np.array(y)
+    x = np.array([list(map(_number, row)) for _, row in rows])
+    for index, position in np.argwhere(~np.isfinite(x))[:1]:
+        line, cells = rows[index]
+        cell = cells[position].strip()
+        what = f"{cell!r} is not a number" if cell else "is empty"
+        raise UserError(
+            f"{file}, line {line}, column {names[position]!r}: {what}; encode "
+            "categories as 0/1 columns, and drop or fill what is missing"
+        )
+    return x, np.array(y)
 
 
-def _is_header(rows: Sequence[tuple[int, list[str]]], label: int) -> bool:
-    """Returns whether the first row holds names; names of columns may be numbers."""
-    first = rows[0][1]
-    inputs = [_is_number(cell) for i, cell in enumerate(first) if i != label]
-    numbered = not _is_number(first[label]) and all(
-        _is_number(row[label]) for _, row in rows[1:]
-    )
+def _is_header(rows: Sequence[tuple[int, list[str]]]) -> bool:
+    """Return whether the first row holds names; names of columns may be numbers."""
+    *inputs, label = np.isfinite([_number(cell) for cell in rows[0][1]])
+    numbered = not label and all(np.isfinite(_number(row[-1])) for _, row in rows[1:])
     return not any(inputs) or (all(inputs) and numbered and len(rows) > 1)
 
 
-def _numbers(
-    file: Path, names: Sequence[str], rows: Sequence[tuple[int, list[str]]]
-) -> np.ndarray:
+def _number(cell: str) -> float:
     try:
-        x = np.array([row for _, row in rows], np.float64)
+        return float(cell)
     except ValueError:
-        x = np.array([[_is_number(cell) or np.nan for cell in row] for _, row in rows])
-    for row, column in np.argwhere(~np.isfinite(x))[:1]:
-        line, cells = rows[row]
-        cell = cells[column].strip()
-        what = f"{cell!r} is not a number" if cell else "is empty"
-        raise UserError(
-            f"{file}, line {line}, column {names[column]!r}: {what}; encode categories "
-            "as 0/1 columns, and drop or fill what is missing"
-        )
-    return x
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        return np.isfinite(float(cell))
-    except ValueError:
-        return False
+        return np.nan

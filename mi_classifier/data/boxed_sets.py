@@ -1,40 +1,30 @@
-"""What CUB-200-2011 and Tiny-ImageNet share: the way from an archive to a `Dataset`."""
+"""Load CUB-200-2011 and Tiny-ImageNet from their archives into a `Dataset`."""
 
-import dataclasses
 import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from mi_classifier.data import archive, download, image_cache, splits, tfds_store
 from mi_classifier.data.dataset import Dataset
 from mi_classifier.data.images import check_sides, image_dataset
-from mi_classifier.data.tfds_store import BoxedImage, BoxedImages
+from mi_classifier.data.tfds_store import BoxedImages, Contents, Rows
 from mi_classifier.errors import UserError
 from mi_classifier.storage.files import hash_file
 
-# Label and box of each image, by name.
-Rows = Mapping[str, tuple[int, tuple[float, float, float, float]]]
-Contents = tuple[Sequence[str], Mapping[str, Rows]]  # class names, and rows by split
 
+class Texts(NamedTuple):
+    """The texts of an archive."""
 
-@dataclasses.dataclass(frozen=True)
-class Texts:
-    """The texts of an archive.
-
-    Attributes:
-      path: the archive.
-      contents: by the texts' names.
-    """
-
-    path: Path
-    contents: Mapping[str, str]
+    path: Path  # of the archive
+    contents: Mapping[str, str]  # by the texts' names
 
     def rows(
         self, name: str, columns: int, separator: str | None = None
     ) -> Iterator[list[str]]:
-        """Yields the columns of each line; raises a `UserError` if there are others."""
+        """Yield the columns of each line, and check how many there are."""
         for number, line in enumerate(self.contents[name].splitlines(), start=1):
             if line.strip():
                 if len(row := line.split(separator)) != columns:
@@ -42,55 +32,41 @@ class Texts:
                 yield row
 
     def box(self, name: str, image: str, columns: Sequence[str]) -> list[float]:
-        """Returns columns as numbers; raises a `UserError` if they are none."""
+        """Return columns as numbers."""
         try:
             return list(map(float, columns))
         except ValueError:
             raise self.error(f"{name}: no box for {image}") from None
 
     def error(self, message: str) -> UserError:
-        """Returns an error that names the archive."""
+        """Return an error that names the archive."""
         return UserError(f"{self.path}: {message}")
 
 
-@dataclasses.dataclass(frozen=True)
-class Official:
-    """A data set as it was published.
+class Official(NamedTuple):
+    """A data set as it was published."""
 
-    Attributes:
-      title: its name in tables and messages.
-      builder: its subclass of `BoxedImages`.
-      elsewhere: the name of TFDS's own builder for it; "" if there is none.
-      test_split: the official split to validate and test on.
-      file: the archive's name.
-      urls: URLs of folders that hold the archive, ending in "/", tried in turn.
-      digest: hash of the archive, such as "sha256:0c68...".
-      root: the topmost folder in the archive.
-      folder: the folder below `root` that images' names start from; "" for the root.
-      texts: the texts that every such archive has.
-      is_text: whether a name below `root` is that of a text to read.
-      parse: makes the class names, and label and box of each image by official split
-        and name; raises a `UserError` if the texts disagree.
-    """
-
-    title: str
+    title: str  # its name in tables and messages
     builder: type[BoxedImages]
-    elsewhere: str
-    test_split: str
-    file: str
-    urls: Sequence[str]
-    digest: str
-    root: str
-    folder: str
-    texts: Sequence[str]
-    is_text: Callable[[str], bool]
-    parse: Callable[[Texts], Contents]
+    test_split: str  # the official split to validate and test on
+    file: str  # the archive's name
+    urls: Sequence[str]  # of folders that hold the archive, ending in "/"
+    digest: str  # hash of the archive, such as "sha256:0c68..."
+    root: str  # the topmost folder in the archive
+    texts: Sequence[str]  # the names below `root` of texts that every such archive has
+    is_text: Callable[[str], bool]  # whether a name below `root` is a text to read
+    parse: Callable[[Texts], Contents]  # raises a `UserError` if the texts disagree
+    elsewhere: Sequence[str] = ()  # names of TFDS's own builders for the set
+    folder: str = ""  # the folder below `root` that images' names start from
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """The options that official sets share; see `cub200.load`."""
+class Options(NamedTuple):
+    """The arguments of `cub200.load`."""
 
+    stored_side: int
+    side: int
+    normalization: str
+    balanced: bool
     archive_path: str
     data_dir: str
     lists_dir: str
@@ -98,20 +74,13 @@ class Options:
     seed: int
 
 
-def load(
-    official: Official,
-    options: Options,
-    stored_side: int,
-    side: int,
-    normalization: str,
-    balanced: bool = True,
-) -> Dataset:
-    """Loads an official set; see `cub200.load` for the arguments."""
-    check_sides(stored_side, side)
+def load(official: Official, options: Options) -> Dataset:
+    """Load an official set; see `cub200.load` for the options."""
+    check_sides(options.stored_side, options.side)
     root = tfds_store.root(options.data_dir)
     builder = _find_or_prepare(official, options.archive_path, root)
-    seed, lists_dir = options.seed, Path(options.lists_dir)
-    lists = [lists_dir / n for n in splits.LISTS] if options.lists_dir else []
+    folder, balanced, seed = options.lists_dir, options.balanced, options.seed
+    lists = [Path(folder, name) for name in splits.LISTS] if folder else []
 
     def make() -> image_cache.Encoded:
         train, test = (
@@ -121,8 +90,8 @@ def load(
         class_names = builder.info.features["label"].names
         if not balanced:
             train = train.take(splits.drop_half(train.names, train.labels, seed))
-        if lists:
-            parts = splits.by_lists(lists_dir, test.names)
+        if folder:
+            parts = splits.by_lists(Path(folder), test.names)
         else:
             halves = splits.halve(test.names, test.labels, class_names, seed)
             parts = dict(zip(("validation", "test"), halves, strict=True))
@@ -137,21 +106,17 @@ def load(
         "seed": seed,
     }
     images = image_cache.load(
-        root / "decoded", identity, stored_side, options.broken, make
+        root / "decoded", identity, options.stored_side, options.broken, make
     )
     title = official.title
     if options.archive_path and Path(builder.data_dir).parent.name != "official":
         title += f" as in {Path(options.archive_path).name}"
-    name = f"{title}{'' if balanced else ', unbalanced'}, {side} px"
-    return image_dataset(name, images, side, normalization)
+    name = f"{title}{'' if balanced else ', unbalanced'}, {options.side} px"
+    return image_dataset(name, images, options.side, options.normalization)
 
 
 def read_texts(official: Official, path: Path) -> Contents:
-    """Reads the texts of an archive, or of the folder that it unpacks to.
-
-    Raises:
-      UserError: the archive cannot be read or lacks a text, or its texts disagree.
-    """
+    """Read the texts of an archive, or of the folder that it unpacks to."""
     members = archive.read_members(path, official.root, official.is_text)
     texts = Texts(
         path, {name: text.decode("utf-8", "replace") for name, text in members}
@@ -171,10 +136,9 @@ def _find_or_prepare(official: Official, archive_path: str, root: Path) -> Boxed
     path = Path(archive_path or root / "downloads" / name / official.file)
     config = ""
     if not archive_path:
-        folders = tfds_store.versions(root / name / "official")
-        if official.elsewhere:
-            folders += tfds_store.versions(root / official.elsewhere)
-        if found := tfds_store.find(folders, official.title):
+        folders = [root / name / "official", *(root / n for n in official.elsewhere)]
+        prepared = [each for f in folders for each in tfds_store.versions(f)]
+        if found := tfds_store.find(prepared, official.title):
             return found
         if not path.exists():
             _download(official, path)
@@ -185,29 +149,22 @@ def _find_or_prepare(official: Official, archive_path: str, root: Path) -> Boxed
             raise UserError(f"{path}: damaged since its download; remove it")
         print(f"{path}: not the official archive of {official.title}; used as it is")
 
-    def make_options() -> dict[str, object]:
-        class_names, contents = read_texts(official, path)
-        examples = {
-            split: functools.partial(_images, official, path, rows)
-            for split, rows in contents.items()
-        }
-        counts = {split: len(rows) for split, rows in contents.items()}
-        return {"class_names": class_names, "examples": examples, "counts": counts}
+    def options() -> dict[str, object]:
+        read = functools.partial(_read_images, official, path)
+        return {"contents": read_texts(official, path), "read": read}
 
-    return tfds_store.prepare(
-        official.builder, config, root, official.title, make_options
-    )
+    return tfds_store.prepare(official.builder, config, root, official.title, options)
 
 
-def _images(official: Official, path: Path, rows: Rows) -> Iterator[BoxedImage]:
-    """Yields the images of a split in the order of the archive; all must be there."""
+def _read_images(official: Official, path: Path, rows: Rows) -> archive.Members:
+    """Yield the images of a split in the order of the archive; all must be there."""
     wanted = {official.folder + name for name in rows}
     missing = set(rows)
     members = archive.read_members(path, official.root, wanted.__contains__)
     for member, content in members:
         name = member.removeprefix(official.folder)
         missing.discard(name)
-        yield BoxedImage(name, content, *rows[name])
+        yield name, content
     if missing:
         raise UserError(
             f"{path}: lacks {len(missing):,} of the {len(rows):,} images that its "
@@ -216,24 +173,19 @@ def _images(official: Official, path: Path, rows: Rows) -> Iterator[BoxedImage]:
 
 
 def _download(official: Official, path: Path) -> None:
-    algorithm, digest = official.digest.split(":")
-
-    def check(path: Path, name: str) -> None:
-        if hash_file(path, algorithm) != digest:
+    def check(part: Path, name: str) -> None:
+        if _config_name(official, part) != "official":
             raise UserError(f"{name}: its content is not {official.title}'s")
 
-    download.fetch(
-        [official.file],
-        official.urls,
-        path.parent,
-        check,
+    remedy = (
         f"{official.title}: give {official.file}, or the folder it unpacks to, by "
-        "--config.data.archive_path=PATH",
+        "--config.data.archive_path=PATH"
     )
+    download.fetch([official.file], official.urls, path.parent, check, remedy)
 
 
 def _config_name(official: Official, path: Path) -> str:
-    """Returns a name for the content of an archive; each content has its own folder."""
+    """Return a name for the content of an archive; each content has its own folder."""
     if path.is_dir():
         whole = hashlib.sha256()
         for name, file in archive.walk(path):

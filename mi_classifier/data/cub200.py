@@ -1,10 +1,10 @@
 """CUB-200-2011 from its official archive, in the paper's splits (Tables 3, 4, 6, 8)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 
 from mi_classifier.data import boxed_sets
 from mi_classifier.data.dataset import Dataset
-from mi_classifier.data.tfds_store import BoxedImages
+from mi_classifier.data.tfds_store import BoxedImages, Contents
 
 _TEXTS = (
     "classes.txt",
@@ -30,7 +30,7 @@ def load(
     broken: str = "stop",
     seed: int = 0,
 ) -> Dataset:
-    """Loads CUB-200-2011.
+    """Load CUB-200-2011.
 
     The training images are the official ones. The official test images of each class
     are split evenly into validation and test.
@@ -54,18 +54,13 @@ def load(
       UserError: the archive is missing, damaged or not CUB-200-2011's, or a field has a
         wrong value.
     """
-    options = boxed_sets.Options(archive_path, data_dir, lists_dir, broken, seed)
-    return boxed_sets.load(
-        OFFICIAL, options, stored_side, side, normalization, balanced
-    )
+    paths = archive_path, data_dir, lists_dir
+    options = (stored_side, side, normalization, balanced, *paths, broken, seed)
+    return boxed_sets.load(OFFICIAL, boxed_sets.Options(*options))
 
 
-def parse(texts: boxed_sets.Texts) -> boxed_sets.Contents:
-    """Makes the contents of an archive from its texts.
-
-    Raises:
-      UserError: the texts disagree.
-    """
+def parse(texts: boxed_sets.Texts) -> Contents:
+    """Make the contents of an archive from its texts."""
     classes = _table(texts, "classes.txt", 1)
     images = _table(texts, "images.txt", 1)
     labels = _table(texts, "image_class_labels.txt", 1, images)
@@ -79,10 +74,8 @@ def parse(texts: boxed_sets.Texts) -> boxed_sets.Contents:
             raise texts.error(f"image_class_labels.txt: no class {label} ({name})")
         if training not in ("0", "1"):
             raise texts.error(f"train_test_split.txt: {training!r} for {name}")
-        if name.split("/")[0] != (class_name := classes[label][0]):
-            raise texts.error(
-                f"image_class_labels.txt: {name} is of class {class_name}"
-            )
+        if name.split("/")[0] != (own := classes[label][0]):
+            raise texts.error(f"image_class_labels.txt: {name} is of class {own}")
         if any(name in split for split in splits.values()):
             raise texts.error(f"images.txt: {name} is listed twice")
         x, y, width, height = texts.box("bounding_boxes.txt", name, corners[key])
@@ -92,18 +85,15 @@ def parse(texts: boxed_sets.Texts) -> boxed_sets.Contents:
 
 
 def _table(
-    texts: boxed_sets.Texts,
-    name: str,
-    columns: int,
-    keys: Mapping[str, object] | None = None,
+    texts: boxed_sets.Texts, name: str, columns: int, keys: Collection[str] = ()
 ) -> dict[str, list[str]]:
-    """Reads lines of a key and some columns; `keys` are all that must be there."""
+    """Read lines of a key and some columns; their keys must be `keys`, if given."""
     rows = {}
     for key, *values in texts.rows(name, 1 + columns):
         if key in rows:
             raise texts.error(f"{name}: {key} is listed twice")
         rows[key] = values
-    if keys is not None and (odd := sorted(rows.keys() ^ keys.keys(), key=str)):
+    if keys and (odd := sorted(rows.keys() ^ keys)):
         where = "is not in images.txt" if odd[0] in rows else "is missing"
         raise texts.error(f"{name}: image {odd[0]} {where}")
     return rows
@@ -112,7 +102,6 @@ def _table(
 OFFICIAL = boxed_sets.Official(
     title="CUB-200-2011",
     builder=Cub200,
-    elsewhere="caltech_birds2011",
     test_split="test",
     file="CUB_200_2011.tgz",
     urls=(
@@ -121,8 +110,9 @@ OFFICIAL = boxed_sets.Official(
     ),
     digest="sha256:0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",
     root="CUB_200_2011",
-    folder="images/",
     texts=_TEXTS,
     is_text=_TEXTS.__contains__,
     parse=parse,
+    elsewhere=("caltech_birds2011",),
+    folder="images/",
 )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mi_classifier import information
 
@@ -23,7 +24,7 @@ _ROWS = 1_024  # hashed at once, because arrays may be mapped from disk
 def stored_example(
     key: jax.Array, split: Split, index: jax.Array
 ) -> dict[str, jax.Array]:
-    """Returns the example at an index as it is stored, without augmentation."""
+    """Return the example at an index as it is stored, without augmentation."""
     del key
     return {name: array[index] for name, array in split.items()}
 
@@ -51,8 +52,8 @@ class Dataset:
         ValueError if it cannot be decoded. None if inputs are not images.
       visible: the part of an image file that the net sees, `(x0, y0, x1, y1)` as
         fractions of its width and height.
-      digests: by split a hash of all that decides its arrays, if the loader knows one;
-        None to hash the arrays themselves. A copy with other splits needs new digests.
+      digests: for each split, a hash of everything that decides its arrays; None to
+        hash the arrays themselves. A copy with other splits needs new digests.
     """
 
     name: str
@@ -70,16 +71,16 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes M."""
+        """Return the number of classes M."""
         return len(self.class_names)
 
     @property
     def multi_label(self) -> bool:
-        """Whether an example may have several labels, or none."""
+        """Return whether an example may have several labels, or none."""
         return self.splits["test"]["label"].ndim > 1
 
     def log_prior(self, split: str = "train") -> np.ndarray:
-        """Returns log P(y) `[M]` of a split's labels, from their counts.
+        """Return log P(y) `[M]` of a split's labels, from their counts.
 
         For multi-hot labels, this is the log share of the examples with each label.
         """
@@ -92,60 +93,47 @@ class Dataset:
         return information.log_label_prior(labels, self.num_classes)
 
     def fingerprints(self) -> dict[str, str]:
-        """Returns a hash of each split: `digests`, or else `hash_arrays()`."""
+        """Return a hash of each split: `digests`, or else `hash_arrays()`."""
         return self.hash_arrays() if self.digests is None else dict(self.digests)
 
     def hash_arrays(self) -> dict[str, str]:
-        """Returns a hash of each split's arrays, computed at most once."""
+        """Return a hash of each split's arrays, computed at most once."""
         return dict(self._array_hashes)
 
     @functools.cached_property
     def _array_hashes(self) -> dict[str, str]:
-        hashes = {}
-        for name, split in self.splits.items():
-            digest = hashlib.sha256()
-            for key in sorted(split):
-                array = split[key]
-                digest.update(f"{key}{array.shape}{array.dtype}".encode())
-                for start in range(0, len(array), _ROWS):
-                    digest.update(np.ascontiguousarray(array[start : start + _ROWS]))
-            hashes[name] = digest.hexdigest()
-        return hashes
+        return {name: _hash(split) for name, split in self.splits.items()}
 
     def example_input(self) -> jax.Array:
-        """Returns a preprocessed image of zeros, `[1, ...]`."""
+        """Return a preprocessed image of zeros, `[1, ...]`."""
         image = self.splits["test"]["image"]
         shape = jax.eval_shape(self.preprocess, image[:1])
         return jnp.zeros(shape.shape, shape.dtype)
 
 
-def shift(key: jax.Array, image: jax.Array, most: int) -> jax.Array:
-    """Moves an image at random along both axes; pixels that come in are 0.
+def _hash(split: Split) -> str:
+    digest = hashlib.sha256()
+    for name, array in sorted(split.items()):
+        digest.update(f"{name}{array.shape}{array.dtype}".encode())
+        for start in range(0, len(array), _ROWS):
+            digest.update(np.ascontiguousarray(array[start : start + _ROWS]))
+    return digest.hexdigest()
 
-    Args:
-      key: decides how far, uniformly.
-      image: `[H, W, C]`.
-      most: largest distance along an axis, in pixels.
+
+def shift(key: jax.Array, image: jax.Array, most: int) -> jax.Array:
+    """Move an image `[H, W, C]` at random along both axes, by at most `most` pixels.
+
+    Pixels that come in are 0.
     """
     start = jax.random.randint(key, (2,), 0, 2 * most + 1)
     padded = jnp.pad(image, [(most, most), (most, most), (0, 0)])
     return jax.lax.dynamic_slice(padded, (*start, 0), image.shape)
 
 
-def normalize(
-    images: jax.Array,
-    mean: float | tuple[float, ...],
-    deviation: float | tuple[float, ...],
-) -> jax.Array:
-    """Scales uint8 images to [0, 1], then to zero mean and unit deviation.
+def normalize(images: jax.Array, mean: ArrayLike, deviation: ArrayLike) -> jax.Array:
+    """Scale uint8 images `[..., C]` to [0, 1], then to zero mean and unit deviation.
 
-    Args:
-      images: uint8 `[..., C]`.
-      mean: mean of the pixels, in [0, 1]; one for all channels, or one per channel.
-      deviation: standard deviation of the pixels, likewise.
-
-    Returns:
-      float32, the same shape.
+    `mean` and `deviation` are of the pixels in [0, 1]; of all, or one per channel.
     """
     scaled = images.astype(jnp.float32) / 255
     return (scaled - jnp.asarray(mean)) / jnp.asarray(deviation)

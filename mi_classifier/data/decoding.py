@@ -10,7 +10,7 @@ from mi_classifier.errors import reason_of
 
 
 def decode(content: bytes, side: int) -> np.ndarray:
-    """Decodes an image to RGB and resizes it to a square; its aspect is not kept.
+    """Decode an image to RGB and resizes it to a square; its aspect is not kept.
 
     The image is turned as its EXIF orientation says. Gray levels become RGB, 16-bit
     values are divided by 257, and transparent parts get a white background.
@@ -30,19 +30,12 @@ def decode(content: bytes, side: int) -> np.ndarray:
 
 
 def decode_gray(content: bytes, height: int, width: int) -> np.ndarray:
-    """Decodes an image as `decode` does, to gray levels.
-
-    Returns:
-      uint8 `[height, width, 1]`.
-
-    Raises:
-      ValueError: as `decode`.
-    """
+    """Decode an image as `decode` does, to gray levels, uint8 `[height, width, 1]`."""
     return _decode(content, (width, height), "L")[..., None]
 
 
 def _decode(content: bytes, size: tuple[int, int], mode: str) -> np.ndarray:
-    """Decodes to (width, height) and one of Pillow's modes."""
+    """Decode to (width, height) and one of Pillow's modes."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -60,10 +53,9 @@ def _decode(content: bytes, size: tuple[int, int], mode: str) -> np.ndarray:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits, in Pillow's several modes
-        values = np.asarray(image).astype(np.float64)
-        return Image.fromarray(
-            (values / 257).round().clip(0, 255).astype("u1")
-        ).convert("RGB")
+        values = np.asarray(image).astype(np.float64) / 257
+        levels = values.round().clip(0, 255).astype("u1")
+        return Image.fromarray(levels).convert("RGB")
     if image.mode == "F":
         raise ValueError("floating-point pixels have no agreed range; store integers")
     if image.has_transparency_data:

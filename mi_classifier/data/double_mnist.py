@@ -6,6 +6,7 @@ every epoch. Validation and test images are composed once, from other digits.
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ _SHIFT = 2  # training images move by at most this many pixels; digits stay whol
 
 
 def load(seed: int, archive_dir: str = "", data_dir: str = "") -> Dataset:
-    """Loads MNIST and composes double digits from the splits of `mnist.read_disjoint`.
+    """Load MNIST and compose double digits from the splits of `mnist.read_disjoint`.
 
     Args:
       seed: decides the images of validation and test.
@@ -43,36 +44,37 @@ def load(seed: int, archive_dir: str = "", data_dir: str = "") -> Dataset:
     """
     if seed < 0:
         raise UserError(f"data.seed: must be at least 0, not {seed}")
-    pools = mnist.read_disjoint(archive_dir, data_dir)
-    pools = {name: _sorted(pool) for name, pool in pools.items()}
+    pools, counts = mnist.read_disjoint(archive_dir, data_dir), {}
+    for name, pool in pools.items():
+        order = np.argsort(pool["label"], kind="stable")
+        pools[name] = {key: array[order] for key, array in pool.items()}
+        counts[name] = np.bincount(pool["label"], minlength=_DIGITS)
     splits = {"train": pools["train"]}
     for index, (name, most) in enumerate(NUM_IMAGES.items()):
         key = jax.random.fold_in(jax.random.key(seed), index)
-        count = min(most, len(pools[name]["label"]))
-        splits[name] = _with_boxes(_compose_many(key, pools[name], count))
-    counts = _counts(pools["train"])
+        keys = jax.random.split(key, min(most, len(pools[name]["label"])))
+        one = functools.partial(compose, counts[name])
+        examples = jax.jit(jax.vmap(one, (0, None)))(keys, dict(pools[name]))
+        splits[name] = _with_boxes(jax.tree.map(np.asarray, examples))
+    # The log share of composed images with each digit; every image has a digit.
+    known = counts["train"] > 0
+    side = np.where(known, PRESENT / np.count_nonzero(known), 0)
+    with np.errstate(divide="ignore"):
+        prior = np.log1p(-((1 - side) ** 2)) - np.log1p(-((1 - PRESENT) ** 2))
     return mnist.digit_dataset(
         "double-digit MNIST",
         splits,
         width=2 * SIDE,
-        augment=functools.partial(_augment, counts),
-        training_prior=_log_prior(counts),
+        augment=functools.partial(_augment, counts["train"]),
+        training_prior=prior.astype(np.float32),
     )
 
 
-def compose(
-    counts: tuple[int, ...], key: jax.Array, pool: Split
-) -> dict[str, jax.Array]:
-    """Composes one image from a pool of digits.
+def compose(counts: Sequence[int], key: jax.Array, pool: Split) -> dict[str, jax.Array]:
+    """Compose one image from a pool sorted by digit, with `counts` images of each.
 
-    Args:
-      counts: number of images of each digit in the pool; a digit with 0 never comes.
-      key: decides the sides, the digits and their images.
-      pool: "image" `[P, 28, 28, 1]`, sorted by digit.
-
-    Returns:
-      "image" `[28, 56, 1]`, "label" `[10]` of 0 and 1, "box_label" `[2]`, the digit on
-      each side or -1.
+    It has "image" `[28, 56, 1]`, "label" `[10]` of 0 and 1, and "box_label" `[2]`, the
+    digit on each side or -1.
     """
     sides_key, digits_key, images_key = jax.random.split(key, 3)
     # Both sides, only the left, only the right, in proportion to their probability.
@@ -94,7 +96,7 @@ def compose(
 
 
 def _augment(
-    counts: tuple[int, ...], key: jax.Array, pool: Split, index: jax.Array
+    counts: Sequence[int], key: jax.Array, pool: Split, index: jax.Array
 ) -> dict[str, jax.Array]:
     del index  # each index comes with another key
     compose_key, shift_key = jax.random.split(key)
@@ -103,53 +105,27 @@ def _augment(
     return {"image": image, "label": example["label"]}
 
 
-def _compose_many(key: jax.Array, pool: Split, count: int) -> Split:
-    keys = jax.random.split(key, count)
-    one = functools.partial(compose, _counts(pool))
-    examples = jax.jit(jax.vmap(one, (0, None)))(keys, dict(pool))
-    return {name: np.asarray(array) for name, array in examples.items()}
-
-
 def _with_boxes(split: Split) -> Split:
-    """Adds boxes to a split: those of its digits first, padded with zeros."""
+    """Add boxes to a split: those of its digits first, padded with zeros."""
     halves = np.stack(np.split(split["image"][..., 0] > 0, 2, axis=2), 1)
-    present = split["box_label"] >= 0
-    left = SIDE * np.arange(2)
     spans = []  # first and one past the last column, then row, with ink
     for axis in (2, 3):
         ink = halves.any(axis)
         spans.append((ink.argmax(-1), SIDE - ink[..., ::-1].argmax(-1)))
     (x0, x1), (y0, y1) = spans
+    left = SIDE * np.arange(2)
     boxes = np.stack([x0 + left, y0, x1 + left, y1], -1)
-    cells = np.broadcast_to(
-        np.stack([left, 0 * left, left + SIDE, 0 * left + SIDE], -1), boxes.shape
-    )
+    cells = np.array([[0, 0, SIDE, SIDE], [SIDE, 0, 2 * SIDE, SIDE]])
+    present = split["box_label"] >= 0
     order = np.argsort(~present, axis=1, kind="stable")
-    located = {"boxes": boxes, "cells": cells}
+
+    def ordered(array: np.ndarray) -> np.ndarray:
+        array = np.where(present[..., None], array, 0).astype(np.float32)
+        return np.take_along_axis(array, order[..., None], 1)
+
     return split | {
         "box_label": np.take_along_axis(split["box_label"], order, 1),
         "num_boxes": present.sum(1, dtype=np.int32),
-        **{
-            name: np.take_along_axis(
-                np.where(present[..., None], array, 0), order[..., None], 1
-            ).astype(np.float32)
-            for name, array in located.items()
-        },
+        "boxes": ordered(boxes),
+        "cells": ordered(cells),
     }
-
-
-def _sorted(pool: Split) -> Split:
-    order = np.argsort(pool["label"], kind="stable")
-    return {name: array[order] for name, array in pool.items()}
-
-
-def _counts(pool: Split) -> tuple[int, ...]:
-    return tuple(np.bincount(pool["label"], minlength=_DIGITS).tolist())
-
-
-def _log_prior(counts: tuple[int, ...]) -> np.ndarray:
-    """Returns the log share of images with each digit, among those with any digit."""
-    side = np.where(np.array(counts) > 0, PRESENT / np.count_nonzero(counts), 0)
-    with np.errstate(divide="ignore"):
-        prior = np.log1p(-((1 - side) ** 2)) - np.log1p(-((1 - PRESENT) ** 2))
-    return prior.astype(np.float32)

@@ -24,35 +24,25 @@ def fetch(
     check: Callable[[Path, str], None],
     remedy: str,
 ) -> None:
-    """Downloads the missing ones of several files, trying each mirror in turn.
+    """Download the missing ones of several files, trying each mirror in turn.
 
     A file appears under its name only when it is complete and has passed the check. If
     a download breaks off, its part is kept, and the next attempt resumes from there.
-
-    Args:
-      names: file names, the same on every mirror.
-      mirrors: URLs of folders, ending in "/".
-      directory: where the files go; made if need be.
-      check: gets a downloaded file and its name, and raises a `UserError` if the
-        content is wrong.
-      remedy: what to do if no mirror has all files; it starts the message.
-
-    Raises:
-      UserError: no mirror has all files; the message holds the answer of each one.
+    Mirrors are URLs of folders, ending in "/". `check` gets a downloaded file and its
+    name, and raises a `UserError` if the content is wrong. `remedy` starts the message
+    if no mirror has all files.
     """
     failures = []
     for mirror in mirrors:
         try:
-            for name in names:
+            for name in (n for n in names if not (directory / n).exists()):
                 path = directory / name
-                if path.exists():
-                    continue
                 waiting = f"waiting for another process that downloads {name}"
                 with hold(directory / f".{name}.lock", waiting=waiting):
                     if not path.exists():
                         _fetch_one(mirror + name, path, check)
             return
-        # URLError is an OSError, UserError a ValueError.
+        # URLError is an OSError, and UserError is a ValueError.
         except (OSError, ValueError, http.client.HTTPException) as error:
             if getattr(error, "errno", None) in DISK_ERRORS:
                 message = f"{directory}: cannot be written: {error.strerror}"
@@ -62,19 +52,17 @@ def fetch(
 
 
 def _fetch_one(url: str, path: Path, check: Callable[[Path, str], None]) -> None:
-    """Downloads a file, resuming an earlier attempt at the same URL."""
+    """Download a file, resuming an earlier attempt at the same URL."""
     mark = hashlib.sha256(url.encode()).hexdigest()[:8]
     part = path.with_name(f".{path.name}.{mark}.part")
-    for _ in range(ATTEMPTS):
+    for attempt in range(1, ATTEMPTS + 1):
         start = part.stat().st_size if part.exists() else 0
         length = _append(url, part, start, path.name)
         size = part.stat().st_size
         if not length or size == length:
             break
-        if size <= start:
+        if size <= start or attempt == ATTEMPTS:
             raise OSError(f"{path.name} broke off after {size} of {length} bytes")
-    else:
-        raise OSError(f"{path.name} broke off after {size} of {length} bytes")
     try:
         check(part, path.name)
     except ValueError:
@@ -86,10 +74,9 @@ def _fetch_one(url: str, path: Path, check: Callable[[Path, str], None]) -> None
 
 
 def _append(url: str, part: Path, start: int, name: str) -> int:
-    """Appends what a server sends after byte `start`; returns the whole file's length.
+    """Append what a server sends after byte `start`; return the whole file's length.
 
-    A server that cannot resume sends the whole file again. A broken connection is no
-    error here, because the caller compares the length.
+    A broken connection is no error here, because the caller compares the length.
     """
     headers = {"Range": f"bytes={start}-"} if start else {}
     request = urllib.request.Request(url, headers=headers)
@@ -101,7 +88,8 @@ def _append(url: str, part: Path, start: int, name: str) -> int:
         part.unlink()
         return _append(url, part, 0, name)
     with response:
-        start = start if response.status == 206 else 0
+        if response.status != 206:  # it cannot resume, and sends the whole file
+            start = 0
         length = int(response.headers.get("Content-Length", 0))
         total = start + length if length else 0
         with (

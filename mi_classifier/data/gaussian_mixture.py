@@ -15,36 +15,23 @@ _FRESH_NUMBERS = 20_000_000  # at most 80 MB; fewer examples if D is above 20
 
 
 def log_density(x: jax.Array) -> jax.Array:
-    """Returns log p(x|y) of each class: a Gaussian of mean `MEANS[y]`, unit covariance.
+    """Return log p(x|y) `[..., 5]` in nats: Gaussians of mean `MEANS[y]`, deviation 1.
 
-    Args:
-      x: `[..., D]`.
-
-    Returns:
-      `[..., 5]` nats.
+    `x` is `[..., D]`.
     """
     distance = x[..., None, :] - jnp.asarray(MEANS)[:, None]
     return -0.5 * (distance**2 + jnp.log(2 * jnp.pi)).sum(-1)
 
 
 def sample(labels: np.ndarray, dim: int, generator: np.random.Generator) -> Split:
-    """Samples one point for each label.
-
-    Args:
-      labels: integers in [0, 5), shape [N].
-      dim: number of coordinates D.
-      generator: the source of randomness.
-
-    Returns:
-      "image", float32 `[N, D]`, and "label", int32 `[N]`.
-    """
+    """Sample a point `[D]` for each label, an integer in [0, 5)."""
     x = generator.standard_normal((len(labels), dim), np.float32)
     x += np.asarray(MEANS, np.float32)[labels, None]
     return {"image": x, "label": labels.astype(np.int32)}
 
 
 def load(dim: int, balanced: bool, seed: int, fresh: bool = True) -> Dataset:
-    """Samples the paper's data set.
+    """Sample the paper's data set.
 
     Args:
       dim: number of coordinates D, at least 1.
@@ -67,19 +54,16 @@ def load(dim: int, balanced: bool, seed: int, fresh: bool = True) -> Dataset:
     generator = np.random.default_rng(seed)
     labels = generator.permutation(np.repeat(np.arange(5), counts))
     tenth = len(labels) // 10
-    parts = np.split(labels, [len(labels) - 2 * tenth, len(labels) - tenth])
+    blocks = np.split(labels, [len(labels) - 2 * tenth, len(labels) - tenth])
+    parts = dict(zip(("train", "validation", "test"), blocks, strict=True))
     size = min(FRESH, _FRESH_NUMBERS // dim + 1)
     # Sampled even if not wanted, so that the other splits stay the same.
     fresh_labels = generator.choice(5, size, p=np.divide(counts, sum(counts)))
-    names = ("train", "validation", "test")
     if fresh:
-        names, parts = (*names, "fresh"), [*parts, fresh_labels]
+        parts["fresh"] = fresh_labels
     return Dataset(
         name=f"Gaussian mixture, D = {dim}, {'' if balanced else 'un'}balanced",
-        splits={
-            name: sample(part, dim, generator)
-            for name, part in zip(names, parts, strict=True)
-        },
+        splits={name: sample(part, dim, generator) for name, part in parts.items()},
         class_names=tuple(f"mean {mean:+g}" for mean in MEANS),
         preprocess=lambda x: x,
         log_density=lambda batch: log_density(batch["image"]),

@@ -1,6 +1,5 @@
 """Decode images once, and keep them as uint8 arrays on disk, mapped into memory."""
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -8,7 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -24,26 +23,18 @@ _CHUNK = 256  # images in memory at once
 _PART = 2**24  # bytes hashed by one thread
 
 
-@dataclasses.dataclass(frozen=True)
-class EncodedSplit:
-    """A split of N images, not yet decoded.
+class EncodedSplit(NamedTuple):
+    """A split of N images, not yet decoded."""
 
-    Attributes:
-      names: N names, all different.
-      labels: int32 `[N]`.
-      read: returns the contents of files, given their indices.
-      boxes: if boxes are known, "boxes" float32 `[N, G, 4]`, `(x0, y0, x1, y1)` as
-        fractions of the image's width and height, padded with zeros, and "num_boxes"
-        int32 `[N]`, how many of the G are true.
-    """
-
-    names: Sequence[str]
-    labels: np.ndarray
-    read: Callable[[Sequence[int]], Sequence[bytes]]
-    boxes: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    names: Sequence[str]  # all different
+    labels: np.ndarray  # int32 [N]
+    read: Callable[[Sequence[int]], Sequence[bytes]]  # contents of files, by indices
+    # "boxes" float32 [N, G, 4], (x0, y0, x1, y1) as fractions of width and height,
+    # padded with zeros, and "num_boxes" int32 [N]; empty if boxes are not known.
+    boxes: Mapping[str, np.ndarray]
 
     def take(self, indices: np.ndarray) -> "EncodedSplit":
-        """Returns the split of some of the images."""
+        """Return the split of some of the images."""
         return EncodedSplit(
             [self.names[i] for i in indices],
             self.labels[indices],
@@ -52,7 +43,7 @@ class EncodedSplit:
         )
 
     def by_name(self) -> "EncodedSplit":
-        """Returns the split sorted by names."""
+        """Return the split sorted by names."""
         return self.take(np.argsort(np.array(self.names, str), kind="stable"))
 
 
@@ -66,44 +57,36 @@ def load(
     broken: str,
     make: Callable[[], Encoded],
 ) -> Images:
-    """Loads splits of decoded images, and decodes them if no cache holds them.
+    """Load splits of decoded images; make and decode them if no cache holds them.
 
-    Args:
-      folder: holds all caches.
-      identity: everything that the splits depend on beside `side` and `broken`. Each
-        identity has a cache of its own.
-      side: side of the decoded images in pixels; see `decoding.decode`.
-      broken: what to do with an image that cannot be decoded, "stop" or "skip".
-      make: returns the encoded splits and the class names.
-
-    Raises:
-      UserError: an image is broken, the folder cannot be written to, the disk is full,
-        or the cache is damaged.
+    `folder` holds all caches, one for each `identity`: everything that the splits
+    depend on beside `side` in pixels and `broken`.
     """
     choose(broken, ("stop", "skip"), "data.broken")
     whole = {"format": _FORMAT, "side": side, "broken": broken, **identity}
     entry = folder / hash_text(json.dumps(whole, sort_keys=True))[:16]
-    is_new = False
-    if not (entry / "done.json").is_file():
+    note, is_new = entry / "done.json", False
+    if not note.is_file():
         with hold(
             folder / f".{entry.name}.lock",
             waiting="waiting for another process that decodes the same images",
             leftovers=[f".{entry.name}.*{TEMPORARY}"],
         ):
-            if not (entry / "done.json").is_file():
-                _make(entry, whole, side, broken, make)
-                is_new = True
+            if is_new := not note.is_file():
+                _make(entry, whole, make)
+    splits, names, hashes = {}, {}, {}
     try:
-        done = json.loads((entry / "done.json").read_text())
+        done = json.loads(note.read_text())
         digests = done["digests"]
         for file, digest in digests.items():
             if not is_new and _digest(entry / file) != digest:
                 raise ValueError(f"{file} is not what was written")
-        splits = {name: _read(entry, name) for name in done["splits"]}
-        hashes = {
-            name: hash_text(digests[f"{name}.npy"] + digests[f"{name}.npz"])
-            for name in splits
-        }
+        for name in done["splits"]:
+            hashes[name] = hash_text(digests[f"{name}.npy"] + digests[f"{name}.npz"])
+            image = np.load(entry / f"{name}.npy", mmap_mode="r")
+            with np.load(entry / f"{name}.npz") as arrays:
+                splits[name] = {"image": image, **arrays}
+            names[name] = splits[name].pop("name")
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
         raise UserError(
             f"{entry}: damaged; remove this folder and run the command again ({error})"
@@ -111,12 +94,11 @@ def load(
     for name, skipped in done["splits"].items():
         if skipped:
             print(f"{name}: {len(skipped)} broken images skipped, first {skipped[0]}")
-    names = {name: split.pop("name") for name, split in splits.items()}
     return Images(splits, done["class_names"], names, hashes)
 
 
 def _digest(path: Path) -> str:
-    """Returns a hash of the hashes of a file's parts, computed on all cores."""
+    """Return a hash of the hashes of a file's parts, computed on all cores."""
 
     def digest(start: int) -> bytes:
         with path.open("rb") as file:
@@ -128,37 +110,19 @@ def _digest(path: Path) -> str:
         return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def _read(entry: Path, name: str) -> dict[str, np.ndarray]:
-    with np.load(entry / f"{name}.npz") as file:
-        arrays = dict(file)
-    images = np.load(entry / f"{name}.npy", mmap_mode="r")
-    if len(images) != len(arrays["label"]):
-        raise ValueError(f"{name}: {len(images)} images, {len(arrays['label'])} labels")
-    return {"image": images, **arrays}
-
-
-def _make(
-    entry: Path,
-    identity: Mapping[str, Any],
-    side: int,
-    broken: str,
-    make: Callable[[], Encoded],
-) -> None:
-    """Writes a cache to a temporary folder, and renames that when it is complete."""
+def _make(entry: Path, identity: dict[str, Any], make: Callable[[], Encoded]) -> None:
+    """Write a cache to a temporary folder, and rename that when it is complete."""
     splits, class_names = make()
-    for name, split in splits.items():
-        if not len(split.labels):
-            raise UserError(f"data: no image is left for the {name} split")
     temporary = entry.with_name(f".{entry.name}.{os.getpid()}{TEMPORARY}")
     total = sum(len(split.labels) for split in splits.values())
-    done = {"class_names": list(class_names), "identity": identity, "splits": {}}
+    skipped: dict[str, list[str]] = {}
+    done = {"class_names": list(class_names), "identity": identity, "splits": skipped}
     try:
         temporary.mkdir(parents=True)
         with Progress("decoding images", total) as progress:
             for name, split in splits.items():
-                done["splits"][name] = _write(
-                    temporary / name, split.by_name(), side, broken, progress
-                )
+                path, split = temporary / name, split.by_name()
+                skipped[name] = _write(path, split, identity, progress)
         files = sorted(path.name for path in temporary.iterdir())
         done["digests"] = {name: _digest(temporary / name) for name in files}
         (temporary / "done.json").write_text(json.dumps(done, indent=2))
@@ -173,15 +137,15 @@ def _make(
 
 
 def _write(
-    path: Path, split: EncodedSplit, side: int, broken: str, progress: Progress
+    path: Path, split: EncodedSplit, identity: dict[str, Any], progress: Progress
 ) -> list[str]:
-    """Writes a split's arrays; returns the names of skipped images, with reasons."""
+    """Write a split's arrays; return the names of skipped images, with reasons."""
+    side = identity["side"]
 
-    def attempt(content: bytes) -> np.ndarray | ValueError:
-        try:
-            return decode(content, side)
-        except ValueError as error:
-            return error
+    def write_header(rows: int) -> None:
+        shape = (rows, side, side, 3)
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
 
     kept: list[int] = []
     skipped: list[str] = []
@@ -190,28 +154,30 @@ def _write(
         ThreadPoolExecutor(os.cpu_count() or 1) as pool,
     ):
         # Written, not mapped: writing to a mapped file on a full disk is a SIGBUS.
-        _write_header(file, (len(split.labels), side, side, 3))
+        write_header(len(split.labels))
         for start in range(0, len(split.labels), _CHUNK):
             indices = range(start, min(start + _CHUNK, len(split.labels)))
-            decoded = pool.map(attempt, split.read(list(indices)))
-            for index, image in zip(indices, decoded, strict=True):
-                name = split.names[index]
-                if not isinstance(image, ValueError):
-                    file.write(image.data)
-                    kept.append(index)
-                elif broken == "skip":
-                    skipped.append(f"{name}: {image}")
+            contents = split.read(list(indices))
+            images = [pool.submit(decode, content, side) for content in contents]
+            for index, image in zip(indices, images, strict=True):
+                try:
+                    pixels = image.result()
+                except ValueError as error:
+                    if identity["broken"] == "stop":
+                        raise UserError(
+                            f"{split.names[index]}: cannot be decoded: {error}; "
+                            "--config.data.broken=skip leaves such images out"
+                        ) from error
+                    skipped.append(f"{split.names[index]}: {error}")
                 else:
-                    raise UserError(
-                        f"{name}: cannot be decoded: {image}; "
-                        "--config.data.broken=skip leaves such images out"
-                    )
+                    file.write(pixels.data)
+                    kept.append(index)
             progress.advance(len(indices))
         if not kept:
             raise UserError(f"{path.name}: every image is broken, first {skipped[0]}")
         # NumPy pads the header for any number of rows, so its length stays the same.
         file.seek(0)
-        _write_header(file, (len(kept), side, side, 3))
+        write_header(len(kept))
     arrays = {
         "label": split.labels[kept].astype(np.int32),
         "name": np.array([split.names[i] for i in kept], str),
@@ -221,8 +187,3 @@ def _write(
         arrays["boxes"] = (side * arrays["boxes"]).astype(np.float32)
     np.savez(path.with_suffix(".npz"), **arrays)
     return skipped
-
-
-def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)

@@ -1,6 +1,5 @@
 """A user's own images: `root/train/CLASS/*`, `root/val/CLASS/*`, and `boxes.csv`."""
 
-import dataclasses
 import functools
 import hashlib
 import os
@@ -15,11 +14,11 @@ from mi_classifier.data import archive, arrays, image_cache, splits, tfds_store
 from mi_classifier.data.dataset import Dataset
 from mi_classifier.data.image_cache import EncodedSplit
 from mi_classifier.data.images import check_sides, image_dataset
-from mi_classifier.errors import UserError, disk_errors_told
+from mi_classifier.errors import UserError
 
 TABLE = "boxes.csv"
-_COLUMNS = ["path", "x0", "y0", "x1", "y1"]
-Boxes = Mapping[str, Sequence[tuple[float, float, float, float]]]
+_HEADER = "path,x0,y0,x1,y1"
+Boxes = Mapping[str, Sequence[tfds_store.Box]]
 
 
 def load(
@@ -31,7 +30,7 @@ def load(
     broken: str = "stop",
     seed: int = 0,
 ) -> Dataset:
-    """Loads images from folders that have the names of their classes.
+    """Load images from folders that have the names of their classes.
 
     `root/val/` is the validation split and `root/test/` the test split. Without the
     latter, the images of each class in `val` are split evenly into both. Images may be
@@ -71,7 +70,7 @@ def load(
 
 
 def _find(root_dir: str) -> tuple[list[str], dict[str, list[Path]]]:
-    """Returns the class names, and the images of "train", "val" and "test", if any."""
+    """Return the class names, and the images of "train", "val" and "test", if any."""
     root = Path(root_dir)
     if not root_dir or not root.is_dir():
         raise UserError(f"data.root_dir: no such folder: {root_dir or '(not set)'}")
@@ -92,19 +91,14 @@ def _find(root_dir: str) -> tuple[list[str], dict[str, list[Path]]]:
 
 
 def _folders(path: Path) -> list[str]:
-    if not path.is_dir():
-        return []
-    folders = (p for p in path.iterdir() if p.is_dir())
-    return sorted(p.name for p in folders if not p.name.startswith("."))
+    return sorted(p.name for p in path.glob("[!.]*") if p.is_dir())
 
 
 def _files(root: Path, split: str, class_names: Sequence[str]) -> list[Path]:
-    """Returns the images of a split; files without an image's suffix are left out."""
+    """Return the images of a split; files without an image's suffix are left out."""
     if strange := [n for n in _folders(root / split) if n not in class_names]:
-        raise UserError(
-            f"data.root_dir: {root / split / strange[0]} is a class that "
-            f"{root / 'train'} lacks"
-        )
+        where = root / split / strange[0]
+        raise UserError(f"data.root_dir: {where} is a class that {root}/train lacks")
     Image.init()
     files = [
         path
@@ -144,24 +138,19 @@ def _encode(
     labels = [number[name.split("/")[1]] for name in names]
 
     def read(indices: Sequence[int]) -> list[bytes]:
-        contents = []
-        for i in indices:
-            with disk_errors_told(files[i], "read"):
-                contents.append(files[i].read_bytes())
-        return contents
+        return [archive.read_file(files[i]) for i in indices]
 
-    split = EncodedSplit(names, np.array(labels, np.int32), read)
+    split = EncodedSplit(names, np.array(labels, np.int32), read, {})
     if boxes is None:
         return split
     counts = np.array([len(boxes.get(name, ())) for name in names], np.int32)
     array = np.zeros((len(names), max(counts.max(), 1), 4), np.float32)
-    for row, name in zip(array, names, strict=True):
+    for row, name, file in zip(array, names, files, strict=True):
         own = boxes.get(name)
         # A file that is no image has no size; decoding stops at it or skips it.
-        if own and (size := tfds_store.size_of((root / name).read_bytes())):
+        if own and (size := tfds_store.size_of(archive.read_file(file))):
             row[: len(own)] = [tfds_store.fractions(b, size, name) for b in own]
-    boxes = {"boxes": array, "num_boxes": counts}
-    return dataclasses.replace(split, boxes=boxes)
+    return split._replace(boxes={"boxes": array, "num_boxes": counts})
 
 
 def _read_boxes(root: Path, files: Mapping[str, list[Path]]) -> Boxes:
@@ -169,16 +158,15 @@ def _read_boxes(root: Path, files: Mapping[str, list[Path]]) -> Boxes:
     known = {p.relative_to(root).as_posix() for paths in files.values() for p in paths}
     boxes = defaultdict(list)
     rows = arrays.read_csv(table) or [(1, [])]
-    if (header := rows.pop(0)[1]) != _COLUMNS:
-        columns = ",".join(_COLUMNS)
-        raise UserError(f"{table}: the first line must be {columns}, not {header}")
+    if (header := rows.pop(0)[1]) != _HEADER.split(","):
+        raise UserError(f"{table}: the first line must be {_HEADER}, not {header}")
     for line, row in rows:
         where = f"{table}, line {line}"
         try:
             name, *numbers = row
             x0, y0, x1, y1 = map(float, numbers)
         except ValueError:
-            raise UserError(f"{where}: not path,x0,y0,x1,y1: {row}") from None
+            raise UserError(f"{where}: not {_HEADER}: {row}") from None
         if name not in known:
             raise UserError(f"{where}: {name} is not an image of a split")
         boxes[name].append((x0, y0, x1, y1))
@@ -186,7 +174,7 @@ def _read_boxes(root: Path, files: Mapping[str, list[Path]]) -> Boxes:
 
 
 def _digest(files: Sequence[Path], table: Path) -> str:
-    """Hashes names, sizes and times of change of files, and the table of boxes."""
+    """Hash names, sizes and times of change of files, and the table of boxes."""
     digest = hashlib.sha256()
     for path in files:
         status = path.stat()

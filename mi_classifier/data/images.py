@@ -22,30 +22,16 @@ NORMALIZATIONS = {
 
 
 class Images(NamedTuple):
-    """Splits of decoded images.
-
-    Attributes:
-      splits: "train", "test" and others, of "image" uint8 `[N, S, S, 3]`, "label" and,
-        if known, "boxes" `[N, G, 4]` in pixels and "num_boxes".
-      class_names: M names.
-      names: N names of images, by split, if they are known.
-      digests: a hash of each split, if it is known.
-    """
+    """Splits of decoded images, uint8 `[N, S, S, 3]`, with boxes in their pixels."""
 
     splits: Mapping[str, Split]
     class_names: Sequence[str]
-    names: Mapping[str, Sequence[str]] | None = None
-    digests: Mapping[str, str] | None = None
+    names: Mapping[str, Sequence[str]] | None = None  # of the images, by split
+    digests: Mapping[str, str] | None = None  # a hash of each split
 
 
 def random_crop_and_flip(key: jax.Array, image: jax.Array, side: int) -> jax.Array:
-    """Returns a random square of an image, mirrored with probability 1/2.
-
-    Args:
-      key: decides the place and the direction.
-      image: `[H, W, C]`, H and W at least `side`.
-      side: side of the square in pixels.
-    """
+    """Return a random square of an image `[H, W, C]`, mirrored with probability 1/2."""
     top_key, left_key, flip_key = jax.random.split(key, 3)
     top = jax.random.randint(top_key, (), 0, image.shape[0] - side + 1)
     left = jax.random.randint(left_key, (), 0, image.shape[1] - side + 1)
@@ -54,37 +40,25 @@ def random_crop_and_flip(key: jax.Array, image: jax.Array, side: int) -> jax.Arr
 
 
 def center_crop(images: jax.Array, side: int) -> jax.Array:
-    """Returns the middle square of images `[..., H, W, C]`, rounded to the top left."""
+    """Return the middle square of images `[..., H, W, C]`, rounded to the top left."""
     top, left = ((size - side) // 2 for size in images.shape[-3:-1])
     return images[..., top : top + side, left : left + side, :]
 
 
-def center_crop_boxes(
-    boxes: np.ndarray, size: tuple[int, int], side: int
-) -> np.ndarray:
-    """Moves boxes as `center_crop` moves images, and clips them to the square.
-
-    Args:
-      boxes: `[..., 4]`.
-      size: (height, width) of the images.
-      side: side of the square.
-    """
+def center_crop_boxes(boxes: np.ndarray, size: Sequence[int], side: int) -> np.ndarray:
+    """Move and clip boxes as `center_crop` crops images of `size` (height, width)."""
     top, left = ((length - side) // 2 for length in size)
     return np.clip(boxes - np.array([left, top, left, top]), 0, side)
 
 
 def check_sides(stored_side: int, side: int) -> None:
-    """Checks the sides of stored images and of their crops, in pixels.
-
-    Raises:
-      UserError: crops are larger than images, or smaller than 16 pixels.
-    """
+    """Check that crops are not larger than images, nor smaller than 16 pixels."""
     if not 16 <= side <= stored_side:
         raise UserError(f"data.side: must be in [16, {stored_side}], not {side}")
 
 
 def image_dataset(name: str, images: Images, side: int, normalization: str) -> Dataset:
-    """Makes a data set whose images are cropped and normalized.
+    """Make a data set whose images are cropped and normalized.
 
     Training images are cropped at random in each step and mirrored with probability
     1/2. The other splits hold the middle of each image; boxes follow the crop and are
@@ -124,25 +98,14 @@ def image_dataset(name: str, images: Images, side: int, normalization: str) -> D
 def blank_dataset(
     side: int, normalization: str, stored_side: int | None = None, num_classes: int = 2
 ) -> Dataset:
-    """Makes a data set of one black image per split, to find shapes without data.
-
-    Args:
-      side: side of the crops in pixels.
-      normalization: a name in `NORMALIZATIONS`.
-      stored_side: side of the images in pixels; by default that of the crops.
-      num_classes: number of classes M.
-
-    Raises:
-      UserError: the sides do not fit, or the normalization is unknown.
-    """
+    """Make a data set of one black image per split, to find shapes without data."""
     stored_side = side if stored_side is None else stored_side
     check_sides(stored_side, side)
     one = {
         "image": np.zeros((1, stored_side, stored_side, 3), np.uint8),
         "label": np.zeros(1, np.int32),
     }
-    class_names = tuple(map(str, range(num_classes)))
-    images = Images({"train": one, "test": one}, class_names)
+    images = Images({"train": one, "test": one}, [str(i) for i in range(num_classes)])
     return image_dataset("", images, side, normalization)
 
 

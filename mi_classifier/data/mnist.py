@@ -17,7 +17,6 @@ from mi_classifier.errors import UserError
 from mi_classifier.progress import tracked
 
 MEAN, DEVIATION = 0.1307, 0.3081  # of the training pixels, in [0, 1]
-EVEN = (0, 2, 4, 6, 8)
 
 
 class MnistIdx(tfds.core.GeneratorBasedBuilder):
@@ -59,7 +58,7 @@ class MnistIdx(tfds.core.GeneratorBasedBuilder):
 
 
 def load(balanced: bool, archive_dir: str = "", data_dir: str = "") -> Dataset:
-    """Loads the training set of Table 3 and the sets it is tested on.
+    """Load the training set of Table 3 and the sets it is tested on.
 
     "train" has the first 3,000 images of each digit among the first 40,000 training
     images; if unbalanced, only the first 300 of each even digit. The same rule selects
@@ -94,17 +93,7 @@ def load(balanced: bool, archive_dir: str = "", data_dir: str = "") -> Dataset:
 def digit_dataset(
     name: str, splits: Mapping[str, Split], width: int = SIDE, **fields: object
 ) -> Dataset:
-    """Makes a data set whose classes are the ten digits.
-
-    Args:
-      name: its title in tables.
-      splits: "image" uint8 `[N, 28, width, 1]`, "label" and others.
-      width: width of the images in pixels.
-      **fields: other fields of `Dataset`.
-
-    Raises:
-      UserError: a split is empty.
-    """
+    """Make a data set of images of digits, uint8 `[N, 28, width, 1]`."""
     _check_not_empty(splits)
     return Dataset(
         name=name,
@@ -117,62 +106,37 @@ def digit_dataset(
 
 
 def read(archive_dir: str = "", data_dir: str = "") -> tuple[Split, Split]:
-    """Returns all training images of MNIST, and all test images.
-
-    Args:
-      archive_dir: as in `load`.
-      data_dir: as in `load`.
-
-    Raises:
-      UserError: files are missing or damaged, and cannot be downloaded.
-    """
+    """Return all training images of MNIST, and all test images."""
     builder = _find_or_prepare(archive_dir, tfds_store.root(data_dir))
     train, test = _read_split(builder, "train"), _read_split(builder, "test")
     # Sets that others prepared may be shuffled; ours were checked when they were made.
     if builder.name != MnistIdx.name:
         digest = mnist_archive.checksum(train["image"][..., 0])
         if digest not in mnist_archive.SHA256.values():
-            where = builder.data_dir
-            print(f"{where}: not MNIST in the order of its files; used as it is")
+            told = "not MNIST in the order of its files; used as it is"
+            print(f"{builder.data_dir}: {told}")
     return train, test
 
 
 def read_disjoint(archive_dir: str = "", data_dir: str = "") -> dict[str, Split]:
-    """Returns three disjoint splits of MNIST, with all their images.
-
-    Args:
-      archive_dir: as in `load`.
-      data_dir: as in `load`.
-
-    Returns:
-      "train", the first eleven twelfths of the training images; "validation", the rest;
-      "test", the test images.
-
-    Raises:
-      UserError: files are missing or damaged, or a split is empty.
-    """
+    """Return "train", "validation" (the last twelfth of the training set), "test"."""
     images, test = read(archive_dir, data_dir)
     cut = len(images["label"]) * 11 // 12
-    splits = {
-        "train": {name: array[:cut] for name, array in images.items()},
-        "validation": {name: array[cut:] for name, array in images.items()},
-        "test": test,
-    }
+    train = {name: array[:cut] for name, array in images.items()}
+    validation = {name: array[cut:] for name, array in images.items()}
+    splits = {"train": train, "validation": validation, "test": test}
     _check_not_empty(splits)
     return splits
 
 
 def thin(labels: np.ndarray, most: int, balanced: bool) -> np.ndarray:
-    """Returns a mask `[N]` of the first `most` examples of each digit.
+    """Return a mask `[N]` of the first `most` examples of each digit in `labels` `[N]`.
 
-    Args:
-      labels: digits, shape [N].
-      most: how many examples of a digit to keep.
-      balanced: if false, keep only a tenth as many of each even digit.
+    If not balanced, it keeps only a tenth as many of each even digit.
     """
     keep = np.zeros(len(labels), bool)
     for digit in range(10):
-        limit = most if balanced or digit not in EVEN else most // 10
+        limit = most if balanced or digit % 2 else most // 10
         keep[np.flatnonzero(labels == digit)[:limit]] = True
     return keep
 
@@ -194,16 +158,14 @@ def _find_or_prepare(archive_dir: str, root: Path) -> tfds.core.DatasetBuilder:
     archive, name = mnist_archive.read(Path(archive_dir).expanduser())
     if name != "standard":
         print(f"{archive_dir}: not the standard MNIST; used as it is")
-    return tfds_store.prepare(
-        MnistIdx, name, root, "MNIST", lambda: {"archive": archive}
-    )
+    options = {"archive": archive}
+    return tfds_store.prepare(MnistIdx, name, root, "MNIST", lambda: options)
 
 
 def _read_split(builder: tfds.core.DatasetBuilder, name: str) -> Split:
     with tfds_store.damage_told(Path(builder.data_dir), "MNIST"):
-        source = builder.as_data_source(
-            split=name, decoders={"image": tfds.decode.SkipDecoding()}
-        )
+        skip = {"image": tfds.decode.SkipDecoding()}
+        source = builder.as_data_source(split=name, decoders=skip)
         records = source.__getitems__(range(len(source)))
         images = [np.asarray(Image.open(io.BytesIO(r["image"]))) for r in records]
         labels = np.array([record["label"] for record in records], np.int32)

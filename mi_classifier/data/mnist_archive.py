@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import math
+import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,39 +23,23 @@ FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-# Hashes of the uncompressed content, which is the same on all mirrors.
-SHA256 = {
-    "train-images-idx3-ubyte": (
-        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
-    ),
-    "train-labels-idx1-ubyte": (
-        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
-    ),
-    "t10k-images-idx3-ubyte": (
-        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
-    ),
-    "t10k-labels-idx1-ubyte": (
-        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
-    ),
-}
+_NAMES = [name for pair in FILES.values() for name in pair]
+_HASHES = (  # of the uncompressed content, which is the same on all mirrors
+    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+)
+SHA256 = dict(zip(_NAMES, _HASHES, strict=True))
 SIDE = 28  # pixels
-_MAGIC = 2048  # an idx file of uint8 starts with this plus its number of dimensions
-_DIMS = {"images": 3, "labels": 1}
+_KINDS = {2051: "images", 2049: "labels"}  # by the first number of an idx file
 
 
 def read(directory: Path) -> tuple[dict[str, Split], str]:
-    """Reads and checks the four idx files.
+    """Read and check the four files, each gzipped or not.
 
-    Args:
-      directory: holds the files, each gzipped or not.
-
-    Returns:
-      "train" and "test", with "image" uint8 `[N, 28, 28, 1]` and "label" uint8 `[N]`;
-      and a name for their content, "standard" for MNIST itself.
-
-    Raises:
-      UserError: a file is missing, truncated or damaged, or its content does not fit
-        its name.
+    The result is "train" and "test", with "image" uint8 `[N, 28, 28, 1]` and "label"
+    uint8 `[N]`, and a name for their content, "standard" for MNIST itself.
     """
     if not directory.is_dir():
         what = "is a file, not a folder" if directory.exists() else "does not exist"
@@ -81,15 +66,14 @@ def read(directory: Path) -> tuple[dict[str, Split], str]:
             f"{directory}: the train files hold fewer images than the t10k files: "
             "are they swapped?"
         )
-    strange = [
-        path for path, digest in digests.items() if digest not in SHA256.values()
-    ]
+    known = SHA256.values()
+    strange = [path for path, digest in digests.items() if digest not in known]
     if not strange:
         return archive, "standard"
-    if len(strange) < len(digests):
+    if others := len(digests) - len(strange):
         raise UserError(
-            f"{strange[0]}: damaged or of another set; {len(digests) - len(strange)} "
-            "files beside it are MNIST's"
+            f"{strange[0]}: damaged or of another set; {others} files beside it are "
+            "MNIST's"
         )
     return archive, hashlib.sha256("".join(digests.values()).encode()).hexdigest()[:12]
 
@@ -104,23 +88,20 @@ def _find(directory: Path, name: str) -> Path:
 
 
 def _read_idx(path: Path, name: str) -> tuple[np.ndarray, str]:
-    """Reads an idx file of uint8 and returns its array and checksum.
-
-    http://yann.lecun.com/exdb/mnist/ describes the format.
-    """
+    # http://yann.lecun.com/exdb/mnist/ describes the format.
     kind = "images" if "images" in name else "labels"
+    dims = 3 if kind == "images" else 1
     try:
         with path.open("rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
         with gzip.open(path) if zipped else path.open("rb") as file:
-            header = np.frombuffer(file.read(4 + 4 * _DIMS[kind]), ">u4")
-            if len(header) < 1 + _DIMS[kind]:
+            header = file.read(4 + 4 * dims)
+            if len(header) < 4 + 4 * dims:
                 raise UserError(f"{path}: truncated: no header")
-            if header[0] != _MAGIC + _DIMS[kind]:
-                held = [k for k, dims in _DIMS.items() if header[0] == _MAGIC + dims]
-                hint = f", it holds {held[0]}: swapped?" if held else ""
+            magic, *shape = struct.unpack(f">{1 + dims}I", header)
+            if (held := _KINDS.get(magic)) != kind:
+                hint = f", it holds {held}: swapped?" if held else ""
                 raise UserError(f"{path}: not an idx file of {kind}{hint}")
-            shape = tuple(map(int, header[1:]))
             size = math.prod(shape)
             if size > 1 << 31 or max(shape) > 1 << 31:
                 raise UserError(f"{path}: damaged: the header announces {size} bytes")
@@ -139,22 +120,14 @@ def _read_idx(path: Path, name: str) -> tuple[np.ndarray, str]:
 
 
 def checksum(array: np.ndarray) -> str:
-    """Returns the SHA-256 of an uncompressed idx file that holds `array`."""
-    header = np.array([_MAGIC + array.ndim, *array.shape], ">u4")
+    """Return the SHA-256 of an uncompressed idx file that holds `array`."""
+    header = np.array([2048 + array.ndim, *array.shape], ">u4")
     return hashlib.sha256(header.tobytes() + array.tobytes()).hexdigest()
 
 
 def fetch(directory: Path, mirrors: Sequence[str]) -> None:
-    """Downloads the four files, gzipped, and checks their content.
-
-    Args:
-      directory: where the files go.
-      mirrors: URLs of folders that hold the files, tried in turn.
-
-    Raises:
-      UserError: no mirror has them; the message says which files to put where.
-    """
-    names = [f"{name}.gz" for pair in FILES.values() for name in pair]
+    """Download the four files, gzipped, and check their content."""
+    names = [f"{name}.gz" for name in _NAMES]
     remedy = (
         f"MNIST: put {', '.join(names)} into a folder and pass "
         "--config.data.archive_dir=FOLDER"

@@ -14,32 +14,22 @@ PIPELINES = ("auto", "device", "stream")
 
 
 class Batches(NamedTuple):
-    """The batches of one call of the compiled training steps.
+    """The batches of one call of the compiled training steps."""
 
-    Attributes:
-      split: arrays that hold the examples, the same on every device or sharded.
-      rows: rows of `split` to train on, `[devices, S, B / devices]`.
-      indices: the same examples as indices into the training split, of the same shape.
-        They do not depend on the pipeline, so random keys are derived from them.
-    """
-
-    split: Mapping[str, jax.Array | np.ndarray]
-    rows: np.ndarray
+    split: Mapping[str, jax.Array | np.ndarray]  # the same on every device, or sharded
+    rows: np.ndarray  # of `split`, `[devices, S, B / devices]`
+    # The same examples as indices into the training split, of the same shape. They do
+    # not depend on the pipeline, so random keys are derived from them.
     indices: np.ndarray
 
 
 class Pipeline(Protocol):
-    """Brings batches to the devices.
+    """Brings batches to the devices."""
 
-    Attributes:
-      axis: the axis of the arrays in `Batches.split` that is sharded over the devices;
-        None if every device holds all of it.
-    """
-
-    axis: int | None
+    axis: int | None  # of the arrays in `Batches.split`, sharded; None: replicated
 
     def batches(self, order: np.ndarray, steps_per_call: int) -> Iterator[Batches]:
-        """Yields what each call of the training steps takes.
+        """Yield what each call of the training steps takes.
 
         Args:
           order: indices into the training split, `[steps, B]`.
@@ -48,16 +38,10 @@ class Pipeline(Protocol):
 
 
 def make_pipeline(name: str, split: Split) -> Pipeline:
-    """Makes a pipeline for a training split.
+    """Make the pipeline of `PIPELINES` with this name for a training split.
 
-    Args:
-      name: "device" keeps the split in device memory; "stream" reads the examples of a
-        call while the calls before it run; "auto" means "device" if the split takes at
-        most half of the free device memory, else "stream".
-      split: the training split.
-
-    Raises:
-      UserError: the name is unknown.
+    "auto" means "device" if the split takes at most half of the free device memory,
+    else "stream".
     """
     choose(name, PIPELINES, "pipeline")
     size = sum(array.nbytes for array in split.values())
@@ -94,14 +78,13 @@ class StreamPipeline:
         """See `Pipeline`."""
         import grain  # the import takes a second, so only this pipeline pays for it
 
-        def gather(call: int) -> Batches:
-            start = call * steps_per_call
+        def gather(start: int) -> Batches:
             indices = parallel.split_indices(order[start : start + steps_per_call])
             flat = indices.reshape(len(indices), -1)  # [devices, examples of a call]
             arrays = {name: array[flat] for name, array in self._split.items()}
             rows = np.arange(flat.shape[1], dtype=np.int32).reshape(indices.shape[1:])
             return Batches(arrays, np.broadcast_to(rows, indices.shape).copy(), indices)
 
-        calls = -(-len(order) // steps_per_call)
+        starts = grain.MapDataset.range(0, len(order), steps_per_call)
         options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
-        yield from grain.MapDataset.range(calls).map(gather).to_iter_dataset(options)
+        yield from starts.map(gather).to_iter_dataset(options)

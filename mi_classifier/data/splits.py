@@ -15,21 +15,9 @@ LISTS = ("validation.txt", "test.txt")
 def halve(
     names: Sequence[str], labels: np.ndarray, class_names: Sequence[str], seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Splits the images of each class evenly into two halves.
+    """Split N images evenly by class; return the sorted indices of the two halves.
 
     If a class has an odd number of images, the halves get the extra one in turn.
-
-    Args:
-      names: N names, all different.
-      labels: `[N]`.
-      class_names: M names, for messages.
-      seed: selects one of the many even splits.
-
-    Returns:
-      The indices of the two halves, sorted.
-
-    Raises:
-      UserError: a class has a single image, which cannot be in both halves.
     """
     halves: tuple[list[int], list[int]] = ([], [])
     more = 0
@@ -48,13 +36,7 @@ def halve(
 
 
 def drop_half(names: Sequence[str], labels: np.ndarray, seed: int) -> np.ndarray:
-    """Drops half of the images of half of the classes; returns the indices kept.
-
-    Args:
-      names: N names, all different.
-      labels: `[N]`.
-      seed: selects the classes and the images.
-    """
+    """Drop half of the images of half of the classes; return the indices kept."""
     classes = [str(c) for c in np.unique(labels)]
     chosen = _shuffled(np.arange(len(classes)), classes, seed)[: len(classes) // 2]
     dropped = set()
@@ -65,19 +47,9 @@ def drop_half(names: Sequence[str], labels: np.ndarray, seed: int) -> np.ndarray
 
 
 def by_lists(folder: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Splits images by two lists of names, `validation.txt` and `test.txt`.
+    """Return the indices of the images that `validation.txt` and `test.txt` list.
 
-    Args:
-      folder: holds the two lists.
-      names: all images that may be listed. A line may leave out the folders of a name
-        if only one image has that basename.
-
-    Returns:
-      The indices of "validation" and "test".
-
-    Raises:
-      UserError: a list is missing or empty, or a line names no image, or one that was
-        listed before.
+    A line may leave out the folders of a name if only one image has that basename.
     """
     basenames = [PurePosixPath(name).name for name in names]
     count = Counter(basenames)
@@ -95,13 +67,13 @@ def by_lists(folder: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
             if not (name := line.strip()):
                 continue
             where = f"{path}, line {number}: {name}"
-            name = name if name in index else PurePosixPath(name).name
-            if name not in index:
+            row = index.get(name, index.get(PurePosixPath(name).name))
+            if row is None:
                 raise UserError(f"{where} is none of the {len(names):,} images")
-            if index[name] in seen:
-                raise UserError(f"{where} was listed before, {seen[index[name]]}")
-            seen[index[name]] = f"{path.name}, line {number}"
-            rows.append(index[name])
+            if row in seen:
+                raise UserError(f"{where} was listed before, {seen[row]}")
+            seen[row] = f"{path.name}, line {number}"
+            rows.append(row)
         if not rows:
             raise UserError(f"{path}: lists no image; write one name per line")
         splits[path.stem] = np.sort(np.array(rows, int))
@@ -109,7 +81,7 @@ def by_lists(folder: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def _shuffled(indices: np.ndarray, names: Sequence[str], seed: int) -> list[int]:
-    """Sorts by hashes, which stay the same in all versions of all libraries."""
+    """Sort by hashes, which stay the same in all versions of all libraries."""
 
     def order(i: int) -> bytes:
         # Hash only the basename: TFDS stores nothing else.

@@ -5,23 +5,25 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from mi_classifier.data.archive import Members
 from mi_classifier.data.image_cache import EncodedSplit
 from mi_classifier.errors import DISK_ERRORS, UserError, reason_of
 from mi_classifier.progress import tracked
 from mi_classifier.storage.files import TEMPORARY, hash_file, hold
 
+Box = tuple[float, float, float, float]  # (x0, y0, x1, y1), half-open pixels
+Rows = Mapping[str, tuple[int, Box]]  # label and box of each image, by unique name
+Contents = tuple[Sequence[str], Mapping[str, Rows]]  # class names, and rows by split
 _HASHES = "hashes.json"
-_INCOMPLETE = tfds.core.constants.INCOMPLETE_PREFIX
 
 
 def root(data_dir: str) -> Path:
-    """Returns the folder of all data sets; TFDS's default if `data_dir` is ""."""
+    """Return the folder of all data sets; TFDS's default if `data_dir` is ""."""
     return Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
 
 
@@ -32,22 +34,15 @@ def prepare(
     what: str,
     make_options: Callable[[], dict[str, object]],
 ) -> tfds.core.DatasetBuilder:
-    """Finds a prepared data set, or prepares it as array_record.
+    """Find a prepared data set below `root`, or prepare it as array_record.
 
-    Args:
-      builder_class: its builder.
-      config: a name for its content; each config has its own folder.
-      root: the folder of all data sets.
-      what: the data set's name, for messages.
-      make_options: returns further arguments of the builder, if it has to be prepared.
-
-    Raises:
-      UserError: the folder cannot be written to, or is damaged.
+    Each `config` has its own folder. `make_options` returns further arguments of the
+    builder, if it has to be prepared; `what` names the data set in messages.
     """
     version = builder_class.VERSION
     folder = root / builder_class.name / config / str(version)
     if found := find([folder], what):
-        if not (folder / _HASHES).is_file():  # a kill came in between
+        if not (folder / _HASHES).is_file():  # a kill came before they were noted
             with contextlib.suppress(OSError):
                 _note_texts(folder)
         return found
@@ -57,7 +52,7 @@ def prepare(
             hold(
                 folder.parent / f".{folder.name}.lock",
                 waiting=f"waiting for another process that prepares {what}",
-                leftovers=[f"{_INCOMPLETE}*_{folder.name}"],
+                leftovers=[f"{tfds.core.constants.INCOMPLETE_PREFIX}*_{folder.name}"],
             ),
             # TFDS prints that it downloads a file of unknown size.
             contextlib.redirect_stdout(io.StringIO()),
@@ -74,16 +69,15 @@ def prepare(
             builder.download_and_prepare()
             _note_texts(folder)
     except UserError as error:
-        cause = error.__cause__
-        if isinstance(cause, OSError) and cause.errno in DISK_ERRORS:
-            message = f"data.data_dir: cannot write to {folder}: {cause}"
+        if getattr(error.__cause__, "errno", None) in DISK_ERRORS:
+            message = f"data.data_dir: cannot write to {folder}: {error.__cause__}"
             raise UserError(message) from error
         raise
     return builder
 
 
 def find(folders: Sequence[Path], what: str) -> tfds.core.DatasetBuilder | None:
-    """Returns the data set in the first folder that holds one as array_record."""
+    """Return the data set in the first folder that holds one as array_record."""
     for folder in folders:
         if (folder / "dataset_info.json").is_file():
             with damage_told(folder, what):
@@ -95,7 +89,7 @@ def find(folders: Sequence[Path], what: str) -> tfds.core.DatasetBuilder | None:
 
 
 def _hash_texts(folder: Path) -> dict[str, str]:
-    """Hashes the files that describe the records; the records have checksums."""
+    """Hash the files that describe the records; the records have checksums."""
     return {
         path.name: hash_file(path)
         for path in sorted(folder.glob("*"))
@@ -110,27 +104,23 @@ def _note_texts(folder: Path) -> None:
 
 
 def _check_texts(folder: Path) -> None:
-    """Compares with the hashes that we noted; sets prepared by others have none."""
+    """Compare with the hashes that we noted; sets prepared by others have none."""
     if (folder / _HASHES).is_file():
-        noted, found = json.loads((folder / _HASHES).read_text()), _hash_texts(folder)
-        for name in noted:
-            if noted[name] != found.get(name):
+        found = _hash_texts(folder)
+        for name, digest in json.loads((folder / _HASHES).read_text()).items():
+            if digest != found.get(name):
                 raise ValueError(f"{name} is not what was written")
 
 
 def versions(folder: Path) -> list[Path]:
-    """Returns the folders of a data set's versions, newest first."""
-    found = [
-        (tfds.core.Version(path.name), path)
-        for path in folder.glob("*")
-        if tfds.core.Version.is_valid(path.name)
-    ]
-    return [path for _, path in sorted(found, reverse=True)]
+    """Return the folders of a data set's versions, newest first."""
+    found = [p for p in folder.glob("*") if tfds.core.Version.is_valid(p.name)]
+    return sorted(found, key=lambda p: tfds.core.Version(p.name), reverse=True)
 
 
 @contextlib.contextmanager
 def damage_told(folder: Path, what: str) -> Iterator[None]:
-    """Turns any exception of TFDS, its record reader or Pillow into a `UserError`."""
+    """Turn any exception of TFDS, its record reader or Pillow into a `UserError`."""
     try:
         yield
     except UserError:
@@ -143,22 +133,6 @@ def damage_told(folder: Path, what: str) -> Iterator[None]:
         ) from error
 
 
-class BoxedImage(NamedTuple):
-    """An image file, its label, and the box of its object.
-
-    Attributes:
-      name: name of the file, unique in its split.
-      content: content of the file.
-      label: an integer.
-      box: `(x0, y0, x1, y1)`, half-open pixels.
-    """
-
-    name: str
-    content: bytes
-    label: int
-    box: tuple[float, float, float, float]
-
-
 class BoxedImages(tfds.core.GeneratorBasedBuilder):
     """Images with a label and a box each, in the features of TFDS's CUB-200-2011.
 
@@ -169,23 +143,11 @@ class BoxedImages(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
 
     def __init__(
-        self,
-        *,
-        class_names: Sequence[str] = (),
-        examples: Mapping[str, Callable[[], Iterator[BoxedImage]]] | None = None,
-        counts: Mapping[str, int] | None = None,
-        **options: object,
+        self, *, contents: Contents, read: Callable[[Rows], Members], **options: object
     ) -> None:
-        """Makes a builder.
-
-        Args:
-          class_names: M names.
-          examples: for each split, a function that yields its examples.
-          counts: for each split, the number of examples.
-          **options: arguments of `tfds.core.GeneratorBasedBuilder`.
-        """
-        self._class_names, self._examples = class_names, examples or {}
-        self._counts = counts or {}
+        """Take what the set holds, and a function that reads the images of rows."""
+        self._class_names, self._rows = contents
+        self._read_images = read
         super().__init__(**options)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -197,19 +159,19 @@ class BoxedImages(tfds.core.GeneratorBasedBuilder):
         }
         return tfds.core.DatasetInfo(
             builder=self,
-            description=(type(self).__doc__ or "").splitlines()[0],
+            description=type(self).__doc__.splitlines()[0],
             features=tfds.features.FeaturesDict(features),
             supervised_keys=("image", "label"),
         )
 
     def _split_generators(self, dl_manager: object) -> dict[str, Iterator]:
-        del dl_manager
-        return {name: self._generate_examples(name) for name in self._examples}
+        return {name: self._generate_examples(name) for name in self._rows}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[str, dict]]:
+        rows = self._rows[split]
         what = f"preparing {self.name}, {split}"
-        examples = tracked(self._examples[split](), what, self._counts[split])
-        for name, content, label, box in examples:
+        for name, content in tracked(self._read_images(rows), what, len(rows)):
+            label, box = rows[name]
             x0, y0, x1, y1 = 0.0, 0.0, 1.0, 1.0
             if size := size_of(content):  # else decoding stops at it or skips it
                 x0, y0, x1, y1 = fractions(box, size, name)
@@ -218,7 +180,7 @@ class BoxedImages(tfds.core.GeneratorBasedBuilder):
 
 
 def size_of(content: bytes) -> tuple[int, int] | None:
-    """Returns width and height of an image turned upright, or None if it is none."""
+    """Return width and height of an image turned upright, or None if it is no image."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
@@ -229,47 +191,37 @@ def size_of(content: bytes) -> tuple[int, int] | None:
         return None
 
 
-def fractions(
-    box: Sequence[float], size: tuple[int, int], name: str
-) -> tuple[float, float, float, float]:
-    """Returns a box as fractions of its image, clipped to it.
+def fractions(box: Box, size: tuple[int, int], name: str) -> Box:
+    """Return a box as fractions of its image's (width, height), clipped to [0, 1].
 
-    Raises:
-      UserError: the box is empty, or less than half of it is in its image.
+    A box that is empty, or has less than half of its area in the image, is an error.
     """
-    width, height = size
     x0, y0, x1, y1 = box
-    xs, ys = np.clip([x0, x1], 0, width), np.clip([y0, y1], 0, height)
-    left = (xs[1] - xs[0]) * (ys[1] - ys[0])
-    inside = x0 < x1 and y0 < y1 and 2 * left >= (x1 - x0) * (y1 - y0)
+    sides = np.array([*size, *size])
+    clipped = np.clip(box, 0, sides)
+    area = np.prod(clipped[2:] - clipped[:2])
+    inside = x0 < x1 and y0 < y1 and 2 * area >= (x1 - x0) * (y1 - y0)
     if not inside:  # or a coordinate is NaN
         raise UserError(
             f"{name}: its box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) is empty or outside of "
-            f"the image of {width} x {height} pixels"
+            f"the image of {size[0]} x {size[1]} pixels"
         )
-    xs, ys = xs / width, ys / height
-    return float(xs[0]), float(ys[0]), float(xs[1]), float(ys[1])
+    return tuple((clipped / sides).tolist())
 
 
 def read_boxed_images(
     builder: tfds.core.DatasetBuilder, split: str, what: str
 ) -> EncodedSplit:
-    """Reads a split of `BoxedImages`, or of TFDS's own set of the same features.
-
-    Raises:
-      UserError: the folder is damaged, or holds other features.
-    """
+    """Read a split of `BoxedImages`, or of TFDS's own set of the same features."""
     folder = Path(builder.data_dir)
     with damage_told(folder, what):
-        encoded = ("image", "segmentation_mask")  # TFDS's own set has both
-        skip = {
-            n: tfds.decode.SkipDecoding() for n in encoded if n in builder.info.features
-        }
+        # TFDS's own set has both.
+        encoded = {"image", "segmentation_mask"} & builder.info.features.keys()
+        skip = {name: tfds.decode.SkipDecoding() for name in encoded}
         source = builder.as_data_source(split=split, decoders=skip)
         names, labels, boxes = [], [], []
         for start in range(0, len(source), 256):
-            chunk = range(start, min(start + 256, len(source)))
-            for record in source.__getitems__(chunk):
+            for record in source.__getitems__(range(len(source))[start : start + 256]):
                 names.append(record["image/filename"].decode())
                 labels.append(record["label"])
                 y0, x0, y1, x1 = record["bbox"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mi_classifier.data import boxed_sets
 from mi_classifier.data.dataset import Dataset
-from mi_classifier.data.tfds_store import BoxedImages
+from mi_classifier.data.tfds_store import BoxedImages, Contents
 
 _VALIDATION = "val/val_annotations.txt"
 _TEXTS = rf"wnids\.txt|words\.txt|{_VALIDATION}|train/(\w+)/\1_boxes\.txt"
@@ -25,7 +25,7 @@ def load(
     broken: str = "stop",
     seed: int = 0,
 ) -> Dataset:
-    """Loads Tiny-ImageNet.
+    """Load Tiny-ImageNet.
 
     The training images are the official ones; they are mirrored with probability 1/2,
     but not cropped. The official validation images, 50 per class, are split evenly into
@@ -44,17 +44,15 @@ def load(
     Raises:
       UserError: as `cub200.load`.
     """
-    options = boxed_sets.Options(archive_path, data_dir, lists_dir, broken, seed)
-    return boxed_sets.load(OFFICIAL, options, side, side, normalization)
+    paths = archive_path, data_dir, lists_dir
+    options = boxed_sets.Options(side, side, normalization, True, *paths, broken, seed)
+    return boxed_sets.load(OFFICIAL, options)
 
 
-def parse(texts: boxed_sets.Texts) -> boxed_sets.Contents:
-    """Makes the contents of an archive from its texts.
+def parse(texts: boxed_sets.Texts) -> Contents:
+    """Make the contents of an archive from its texts.
 
     Boxes include their last pixel (0 to 63) in the texts, and are half-open here.
-
-    Raises:
-      UserError: the texts disagree.
     """
     ids = texts.contents["wnids.txt"].split()
     number = {wnid: i for i, wnid in enumerate(ids)}
@@ -82,11 +80,9 @@ def parse(texts: boxed_sets.Texts) -> boxed_sets.Contents:
 
 
 def class_names(words: str, ids: list[str]) -> list[str]:
-    """Returns the first word for each class, with the id if classes share that word.
+    """Return the first word for each class, with the id if classes share that word.
 
-    Args:
-      words: lines of an id, a tab, and words separated by commas.
-      ids: M ids.
+    A line of `words` is an id, a tab, and words separated by commas.
     """
     table = dict(line.split("\t", 1) for line in words.splitlines() if "\t" in line)
     firsts = [table.get(wnid, wnid).split(",")[0].strip() for wnid in ids]
@@ -100,13 +96,11 @@ def class_names(words: str, ids: list[str]) -> list[str]:
 OFFICIAL = boxed_sets.Official(
     title="Tiny-ImageNet",
     builder=TinyImagenet,
-    elsewhere="",
     test_split="validation",
     file="tiny-imagenet-200.zip",
     urls=("http://cs231n.stanford.edu/",),
     digest="md5:90528d7ca1a48142e341f4ef8d21d0de",
     root="tiny-imagenet-200",
-    folder="",
     texts=("wnids.txt", "words.txt", _VALIDATION),
     is_text=lambda name: re.fullmatch(_TEXTS, name) is not None,
     parse=parse,

@@ -1,6 +1,6 @@
-"""From a net and a split to results, as dataclasses; knows nothing of training.
+"""Evaluate a trained net: from a net and a split to results, as frozen dataclasses.
 
-Nothing in this room prints, draws or writes: `reporting` does.
+Nothing here prints, draws or writes; `mi_classifier.reporting` does.
 """
 
 from mi_classifier.evaluation.evaluate import ablate_net, evaluate_net

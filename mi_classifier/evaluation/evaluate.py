@@ -1,4 +1,4 @@
-"""From a trained net to results; nothing here prints, draws or writes."""
+"""Evaluate a trained net, and return what was found."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,12 +21,9 @@ from mi_classifier.evaluation.trained_net import TrainedNet
 
 
 def evaluate_net(net: TrainedNet) -> Evaluation:
-    """Evaluates a net on every split but the training one.
+    """Evaluates a net on every split except "train".
 
-    The config's `evaluators` say what is asked.
-
-    Args:
-      net: to be evaluated.
+    `net.config.evaluators` names the evaluators; without it, `DEFAULT` does.
     """
     dataset = net.dataset
     names = net.config.get("evaluators") or DEFAULT
@@ -34,22 +31,22 @@ def evaluate_net(net: TrainedNet) -> Evaluation:
     measure_split = split_pass.make_split_pass(
         net.model, dataset, evaluators, net.config.evaluation_batch_size
     )
-    splits, of_test = {}, {}
+    splits, details = {}, {}
     for name in dataset.splits:
         if name == "train":
             continue
         measurements = measure_split(net.variables, name)
         splits[name] = split_pass.summarize(dataset, evaluators, name, measurements)
         if name == "test":
-            of_test = measurements
-    columns = prediction_columns(dataset, evaluators, "test", of_test)
-    return Evaluation(_results(net, splits), of_test, columns)
+            details = measurements
+    columns = prediction_columns(dataset, evaluators, "test", details)
+    return Evaluation(_results(net, splits), details, columns)
 
 
 def ablate_net(net: TrainedNet) -> Results:
     """Evaluates what each part of infoCAM adds, on the validation split.
 
-    A setting that is chosen by it has not seen the test split.
+    The test split stays unseen, so that settings can be chosen by these results.
 
     Raises:
       UserError: the data has no boxes to find.
@@ -73,10 +70,11 @@ def prediction_columns(
     name: str,
     measurements: Mapping[str, Any],
 ) -> dict[str, Sequence[Any]]:
-    """Returns the columns of a split's predictions.csv, N values each.
+    """Returns the columns of predictions.csv for a split, N values each, by name.
 
-    First the row, counted from 0, the name of its "image" where it has one, and its
-    "label"; then what each evaluator says. None stands for what is not known.
+    The first columns are "row", counted from 0, "image", the name of the image if it
+    has one, and "label"; the columns of each evaluator follow. A value that is not
+    known is None.
     """
     split = dataset.splits[name]
     labels = split["label"]

@@ -1,4 +1,4 @@
-"""Results of an evaluation: frozen dataclasses that know how to be tabulated."""
+"""Results of an evaluation: frozen dataclasses that list the rows of their tables."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -12,15 +12,18 @@ from mi_classifier.data import Split
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A line of the summary table: one number of one split.
+    """A row of the summary table: what one evaluator found in one split.
 
     Attributes:
-      title: indented by two spaces if it belongs to the row above.
-      value: a number, several that are shown side by side, or None for a heading.
-      error: its standard error, if known.
-      unit: "nats" (any plain number) or "percent" (a share in [0, 1]).
-      below: title of the row that it stands below; "" for its natural place.
-      starred: whether it is what the paper reports.
+      title: names the value; two spaces in front if it details the row above, four if
+        it details a row that has two.
+      value: a number, several numbers shown side by side, or None for a heading.
+      error: the standard error of the value, if known.
+      unit: "nats" for any plain number, "percent" for a share in [0, 1], "count" for
+        a whole number.
+      below: title of another row, below which this one is shown; "" to show it after
+        the evaluator's previous row.
+      starred: whether the paper reports this value.
     """
 
     title: str
@@ -36,10 +39,10 @@ class ClassColumn:
     """A column of the table by class.
 
     Attributes:
-      title: above it.
-      values: `[M]`.
+      title: the column's heading.
+      values: one for each class, `[M]`.
       errors: standard errors `[M]`, if known.
-      unit: as of a `Row`.
+      unit: as in a `Row`.
     """
 
     title: str
@@ -49,25 +52,29 @@ class ClassColumn:
 
 
 class Result:
-    """Base of what an evaluator finds in a split; subclasses are frozen dataclasses."""
+    """Base class of an evaluator's results; its subclasses are frozen dataclasses.
+
+    The fields of a subclass go into metrics.json as they are, without those that are
+    None.
+    """
 
     def rows(self) -> Sequence[Row]:
-        """Returns the lines of the summary table."""
+        """Returns the rows that the summary table shows."""
         return ()
 
     def by_class(self) -> Sequence[ClassColumn]:
-        """Returns the columns of the table by class."""
+        """Returns the columns that the table by class shows."""
         return ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A mean over examples.
+    """A mean over examples, and its standard error.
 
     Attributes:
-      nats: the mean.
-      bits: the same in bits.
-      standard_error: of `nats`; NaN for a single example.
+      nats: the mean in nats.
+      bits: the mean in bits.
+      standard_error: of the mean in nats; NaN for a single example.
     """
 
     nats: float
@@ -76,27 +83,27 @@ class Estimate:
 
     @classmethod
     def of(cls, values: np.ndarray, split: Split) -> "Estimate":
-        """Returns the mean of `[N]` values in nats, summed in float64.
+        """Estimates the mean of values in nats, summed in float64.
 
         Args:
-          values: one for each example.
-          split: of the examples; its "group", if any, says which are not independent.
+          values: one for each example, `[N]`.
+          split: the examples; rows with the same "group", if any, are not independent.
         """
         nats = mean(values)
         error = information.standard_error(values, split.get("group"))
         return cls(nats, nats / information.NATS_PER_BIT, error)
 
     def row(self, title: str, below: str = "") -> Row:
-        """Returns the row of the estimate in nats."""
+        """Returns a row with the mean and the standard error in nats."""
         return Row(title, self.nats, self.standard_error, below=below)
 
 
 @dataclasses.dataclass(frozen=True)
 class SplitResults:
-    """What all evaluators found in a split.
+    """The results of all evaluators on a split.
 
     Attributes:
-      num_examples: N.
+      num_examples: number of examples N.
       found: the result of each evaluator, by its name.
     """
 
@@ -110,38 +117,38 @@ class SplitResults:
         return name in self.found
 
     def rows(self) -> list[Row]:
-        """Returns the rows of all results, each below the one that it belongs to."""
-        every = [row for result in self.found.values() for row in result.rows()]
-        placed = [row for row in every if not row.below]
-        for row in every:
-            titles = [other.title for other in placed]
-            if row.below in titles:
-                place = titles.index(row.below) + 1
-                while place < len(placed) and placed[place].below == row.below:
-                    place += 1
-                placed.insert(place, row)
-            elif row.below:
-                placed.append(row)
+        """Returns the rows of all results in the order of the table.
+
+        A row whose `below` names a row that is missing is shown where it would be
+        without `below`.
+        """
+        rows = [row for result in self.found.values() for row in result.rows()]
+        titles = {row.title for row in rows if not row.below}
+        below = {title: [r for r in rows if r.below == title] for title in titles}
+        placed = []
+        for row in rows:
+            if row.below not in titles:
+                placed += [row, *below.pop(row.title, ())]
         return placed
 
     def by_class(self) -> list[ClassColumn]:
-        """Returns the columns by class of all results, shares first."""
+        """Returns the columns by class of all results, those in percent first."""
         columns = [c for result in self.found.values() for c in result.by_class()]
         return sorted(columns, key=lambda column: column.unit != "percent")
 
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """What an evaluation found.
+    """The results of an evaluation.
 
     Attributes:
-      dataset: its name.
+      dataset: name of the data set.
       loss: name of the training loss.
       class_names: M names.
-      class_frequencies: shares of the training labels, `[M]`.
-      epoch: the one evaluated, counted from 1.
-      true_mutual_information: in nats, where it is known in closed form.
-      splits: the results of each split, by its name.
+      class_frequencies: the share of each class in the training labels, `[M]`.
+      epoch: the epoch that was evaluated, counted from 1.
+      true_mutual_information: I(X; Y) in nats if it is known in closed form, or None.
+      splits: the results on each split, by its name.
     """
 
     dataset: str
@@ -153,7 +160,10 @@ class Results:
     splits: Mapping[str, SplitResults]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns nested dicts, as metrics.json has them; None stays out of results."""
+        """Returns the nested dicts that metrics.json holds.
+
+        A field that is None is left out of what an evaluator found.
+        """
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return fields | {
             "splits": {
@@ -165,12 +175,13 @@ class Results:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """The results of an evaluation, and what the report shows of the test split.
+    """The results of an evaluation, and the details that a report shows.
 
     Attributes:
-      results: of all splits but the training one.
-      measurements: of the test split's examples, by evaluator, `[N, ...]`.
-      columns: of predictions.csv, N values by name.
+      results: the results on every split except "train".
+      measurements: what each evaluator measured on the test split, `[N, ...]`, by the
+        evaluator's name.
+      columns: the columns of predictions.csv, N values each, by name.
     """
 
     results: Results

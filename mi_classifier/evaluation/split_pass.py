@@ -1,4 +1,4 @@
-"""The pass through a split: every example once, on all devices, at any batch size."""
+"""The pass through a split: each example once, in batches of any size."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -33,8 +33,8 @@ def make_split_pass(
 
     Args:
       model: the module to evaluate.
-      dataset: whose splits are evaluated.
-      evaluators: what is asked of each batch, by name.
+      dataset: the data set whose splits are evaluated.
+      evaluators: the evaluators that measure each batch, by name.
       batch_size: examples a batch; any positive number gives the same measurements.
 
     Returns:
@@ -57,7 +57,7 @@ def make_split_pass(
         outputs, running = [], None
         for batch in parallel.evaluation_batches(split, batch_size):
             running, done = step(variables, priors, batch), running
-            if done is not None:  # the devices hold two batches, not the split
+            if done is not None:  # at most two batches are on the devices
                 outputs.append(parallel.merge(done))
         outputs.append(parallel.merge(running))
         count = len(split["label"])  # padding is at the end

@@ -1,4 +1,4 @@
-"""What maps are to find: labels of images, and the true boxes of each."""
+"""The targets of localization: labels of images, and the true boxes of each."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -10,13 +10,15 @@ from mi_classifier.data import Split
 
 @dataclasses.dataclass(frozen=True)
 class Targets:
-    """I labels of images, and the boxes of each.
+    """I pairs of an image and a label that a map should find in it.
 
     Attributes:
-      rows: `[I]`, the image's.
-      columns: `[I]`, which of the image's labels.
-      truths: for each kind of true box `[I, G, 4]`, padded.
-      num_boxes: `[I]`, how many of the G are true.
+      rows: the image of each target, as a row of the split, `[I]`.
+      columns: the label of each target, as its position among the image's labels,
+        `[I]`.
+      truths: true boxes `[I, G, 4]`, padded, by their kind: "boxes" around the objects
+        and, where known, "cells" around the part of the image that an object stands in.
+      num_boxes: how many of the G boxes are true ones, `[I]`.
     """
 
     rows: np.ndarray
@@ -26,23 +28,24 @@ class Targets:
 
     @property
     def boxes(self) -> tuple[np.ndarray, np.ndarray]:
-        """The true boxes and how many there are, as `localization` takes them."""
+        """The true boxes and their number, as functions of `localization` take them."""
         return self.truths["boxes"], self.num_boxes
 
     def of(self, array: np.ndarray) -> np.ndarray:
-        """Returns the targets' values `[I, ...]` of an array `[N, G, ...]`."""
+        """Returns the values `[I, ...]` of the targets from an array `[N, G, ...]`."""
         return array[self.rows, self.columns]
 
 
 def find_targets(split: Split, all_images: bool = False) -> Targets:
-    """Returns what is to be found in the images of a split.
+    """Returns the targets of a split.
 
-    All boxes of an image with one label are that label's. With several labels, each
-    label is a target, once, and has the boxes that bear it.
+    If an image has one label, that label is its target and has all of its boxes. If
+    each box has a label of its own, each different label is a target and has the boxes
+    with that label.
 
     Args:
-      split: with or without boxes.
-      all_images: whether images of one label, but without a true box, count too.
+      split: a split with or without boxes.
+      all_images: whether an image with one label is a target even without a true box.
     """
     kinds = [name for name in ("boxes", "cells") if name in split]
     if "box_label" not in split:
@@ -64,7 +67,7 @@ def find_targets(split: Split, all_images: bool = False) -> Targets:
 
 
 def labels_of(split: Split) -> np.ndarray:
-    """Returns the labels that may be looked for in each image, `[N, G]`."""
+    """Returns the labels of each image that can be targets, `[N, G]`."""
     return split["box_label"] if "box_label" in split else split["label"][:, None]
 
 

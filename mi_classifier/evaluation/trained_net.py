@@ -1,4 +1,4 @@
-"""A trained net as a workdir holds it."""
+"""A trained net, read from the workdir that holds it."""
 
 import dataclasses
 from pathlib import Path
@@ -17,22 +17,22 @@ from mi_classifier.models import create_model
 from mi_classifier.storage import workdirs
 from mi_classifier.storage.checkpoints import check_has_checkpoint, restore_best
 
-MEMORY = "memory"  # data.name of a run that was trained on a data set from memory
+MEMORY = "memory"  # config.data.name of a run whose data set came from memory
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainedNet:
-    """A trained net, and the data that it was trained on.
+    """A trained net and the data that it was trained on.
 
     Attributes:
-      workdir: that holds it.
-      config: it was trained by.
-      dataset: it was trained on.
-      loss: it was trained with.
+      workdir: the folder that the training wrote.
+      config: the config of the training.
+      dataset: the data set of the training, with all of its splits.
+      loss: the training loss.
       model: the module.
-      variables: of the best epoch, replicated.
-      epoch: the best, counted from 1.
-      rows: of metrics.jsonl, one an epoch.
+      variables: the variables of the best epoch, replicated over the devices.
+      epoch: the best epoch, counted from 1.
+      rows: the rows of metrics.jsonl, one for each epoch.
     """
 
     workdir: Path
@@ -50,17 +50,19 @@ def load_net(workdir: Path, dataset: Dataset | None = None) -> TrainedNet:
 
     Args:
       workdir: a folder that a training wrote.
-      dataset: of the run; by default it is loaded as the config says.
+      dataset: the data set of the run; by default it is loaded as the config says.
 
     Raises:
-      UserError: no workdir, no checkpoint, or data that cannot be read.
+      UserError: the workdir or its checkpoint is missing, or the data cannot be read or
+        is not the data of the training.
     """
     config = load_config(workdir)
     check_has_checkpoint(workdir)
     if dataset is None:
         if config.data.name == MEMORY:
             raise UserError(
-                f"{workdir}: its data came from memory; give dataset=, the same data set"
+                f"{workdir}: its data came from memory; give dataset=, the same data "
+                "set again"
             )
         with parallel.first_process_first():
             dataset = load_dataset(config.data)
@@ -82,7 +84,7 @@ def load_config(workdir: Path) -> ConfigDict:
     """Reads the config of a workdir, and checks it.
 
     Raises:
-      UserError: no workdir, or a config with a mistake.
+      UserError: the workdir is missing, or its config has a mistake.
     """
     config = workdirs.load_config(workdir)
     try:

@@ -11,11 +11,10 @@ from typing import Any
 import flax.linen as nn
 
 from mi_classifier.errors import UserError, check_options, choose
-from mi_classifier.models.gap_cnn import GapCNN
+from mi_classifier.models.cnn import GapCNN, MnistCNN
 from mi_classifier.models.inception import InceptionV3
 from mi_classifier.models.inference import infer
 from mi_classifier.models.mlp import MLP
-from mi_classifier.models.mnist_cnn import MnistCNN
 from mi_classifier.models.output import ModelOutput
 from mi_classifier.models.resnet import ResNet50
 from mi_classifier.models.vgg import VGG16GAP
@@ -33,7 +32,7 @@ MODELS: dict[str, type[nn.Module]] = {
 
 
 def create_model(name: str, num_classes: int, **options: Any) -> nn.Module:
-    """Creates a model by name.
+    """Create a model by name.
 
     Args:
       name: a key of `MODELS`.

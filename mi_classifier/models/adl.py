@@ -8,16 +8,10 @@ import jax.numpy as jnp
 def attention_branches(
     features: jax.Array, threshold: float
 ) -> tuple[jax.Array, jax.Array]:
-    """Multiplies features by the two maps that attention-based dropout chooses from.
+    """Return the features `[B, h, w, C]` without the most attended cells, and weighted.
 
-    Args:
-      features: `[B, h, w, C]`.
-      threshold: gamma, share of an image's largest attention, in [0, 1].
-
-    Returns:
-      `[B, h, w, C]` each: the features without the cells of most attention, and the
-      features weighted by importance, the sigmoid of their attention. Attention is the
-      mean over channels.
+    Attention is the mean over channels. The first drops cells of at least the share
+    `threshold` of an image's largest attention; the second multiplies by its sigmoid.
     """
     attention = features.mean(-1, keepdims=True, dtype=jnp.float32)
     largest = attention.max((1, 2), keepdims=True)
@@ -27,22 +21,18 @@ def attention_branches(
 
 
 class AttentionDropout(nn.Module):
-    """Hides the most attended cells in some training steps, weights all in the others.
+    """Hide the most attended cells in some training steps, weight all in the others.
 
     One random number of the "dropout" key decides for the whole batch, and for every
     part of it that is given the same key. In evaluation the layer is the identity.
-
-    Attributes:
-      threshold: gamma, share of an image's largest attention.
-      drop_rate: probability of hiding.
     """
 
-    threshold: float
-    drop_rate: float = 0.75
+    threshold: float  # gamma, share of an image's largest attention
+    drop_rate: float = 0.75  # probability of hiding
 
     @nn.compact
     def __call__(self, features: jax.Array, train: bool) -> jax.Array:
-        """Maps features `[B, h, w, C]` to the same shape."""
+        """Map features `[B, h, w, C]` to the same shape."""
         if not train:
             return features
         dropped, weighted = attention_branches(features, self.threshold)

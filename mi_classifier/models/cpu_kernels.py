@@ -3,7 +3,6 @@
 On a GPU or TPU each of them is XLA's own operation, or costs no more than that.
 """
 
-import functools
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -21,17 +20,10 @@ def convolve_in_scan(
     padding: str,
     **options: object,
 ) -> jax.Array:
-    """Convolves with stride 1 for `nn.Conv`, as a matrix product on CPUs.
+    """Convolve with stride 1 for `nn.Conv`, as a matrix product on CPUs.
 
     Inside a `scan`, the gradients of XLA's CPU convolutions are ten times slower (as of
     JAX 0.10). Matrix products stay fast there.
-
-    Args:
-      x: `[B, H, W, C]`.
-      kernel: `[kh, kw, C, features]`.
-      strides: all 1.
-      padding: "VALID" or "SAME".
-      **options: of `jax.lax.conv_general_dilated`, all at their default.
     """
     if jax.default_backend() != "cpu":
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
@@ -39,11 +31,15 @@ def convolve_in_scan(
     if padding == "SAME":
         sides = [((k - 1) // 2, k // 2) for k in (kh, kw)]
         x = jnp.pad(x, [(0, 0), *sides, (0, 0)])
-    height, width = x.shape[1] - kh + 1, x.shape[2] - kw + 1
-    patches = [
-        x[:, i : i + height, j : j + width] for i in range(kh) for j in range(kw)
-    ]
-    return jnp.concatenate(patches, -1) @ kernel.reshape(kh * kw * channels, features)
+    return _patches(x, kh, kw) @ kernel.reshape(kh * kw * channels, features)
+
+
+def _patches(x: jax.Array, kh: int, kw: int) -> jax.Array:
+    """Return the patches `[..., kh * kw * C]` of images `[..., H, W, C]`."""
+    height, width = x.shape[-3] - kh + 1, x.shape[-2] - kw + 1
+    corners = [(i, j) for i in range(kh) for j in range(kw)]
+    patches = [x[..., i : i + height, j : j + width, :] for i, j in corners]
+    return jnp.concatenate(patches, -1)
 
 
 def convolve(
@@ -54,31 +50,41 @@ def convolve(
     block_bytes: int = _BLOCK_BYTES,
     **options: object,
 ) -> jax.Array:
-    """Convolves for `nn.Conv` in large nets, with kernel gradients that CPUs do fast.
+    """Convolve for `nn.Conv` in large nets, with kernel gradients that CPUs do fast.
 
     XLA's CPU gradients with respect to kernels take up to six times as long as
     PyTorch's (as of JAX 0.10). Here they are matrix products: of the pixels themselves
     where the kernel is 1 x 1, of blocks of patches where the stride is 1.
-
-    Args:
-      x: `[B, H, W, C]`.
-      kernel: `[kh, kw, C, features]`.
-      strides: along H and W.
-      padding: "VALID" or "SAME", or before and after H and W.
-      block_bytes: of patches in a block; it should fit the cache of one CPU core.
-      **options: of `jax.lax.conv_general_dilated`, all at their default.
     """
     if jax.default_backend() != "cpu":
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
-    size = kernel.shape[:2]
     if isinstance(padding, str):
-        padding = jax.lax.padtype_to_pads(x.shape[1:3], size, strides, padding)
+        sizes = x.shape[1:3], kernel.shape[:2]
+        padding = jax.lax.padtype_to_pads(*sizes, strides, padding)
     padding = tuple(map(tuple, padding))
     if _is_product(kernel, padding):
         x, strides = x[:, :: strides[0], :: strides[1]], (1, 1)
     if tuple(strides) != (1, 1):
-        return _convolve(x, kernel, strides, padding)
-    return _convolve_stride_1(x, kernel, padding, block_bytes)
+        return _convolve(x, kernel, padding, strides)
+
+    @jax.custom_vjp
+    def run(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return _convolve(x, kernel, padding)
+
+    def gradients(
+        arguments: tuple[jax.Array, jax.Array], gradient: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        x, kernel = arguments
+        if _is_product(kernel, padding):
+            x_gradient = gradient @ kernel[0, 0].T
+        else:
+            _, vjp = jax.vjp(lambda x: _convolve(x, kernel, padding), x)
+            (x_gradient,) = vjp(gradient)
+        x = jnp.pad(x, [(0, 0), *padding, (0, 0)])
+        return x_gradient, _kernel_gradient(x, gradient, kernel.shape, block_bytes)
+
+    run.defvjp(lambda *both: (_convolve(*both, padding), both), gradients)
+    return run(x, kernel)
 
 
 def _is_product(kernel: jax.Array, padding: Padding) -> bool:
@@ -86,7 +92,7 @@ def _is_product(kernel: jax.Array, padding: Padding) -> bool:
 
 
 def _convolve(
-    x: jax.Array, kernel: jax.Array, strides: Sequence[int], padding: Padding
+    x: jax.Array, kernel: jax.Array, padding: Padding, strides: Sequence[int] = (1, 1)
 ) -> jax.Array:
     if _is_product(kernel, padding):
         return x @ kernel[0, 0]
@@ -96,42 +102,10 @@ def _convolve(
     )
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _convolve_stride_1(
-    x: jax.Array, kernel: jax.Array, padding: Padding, block_bytes: int
-) -> jax.Array:
-    return _convolve(x, kernel, (1, 1), padding)
-
-
-def _gradients(
-    padding: Padding,
-    block_bytes: int,
-    residuals: tuple[jax.Array, jax.Array],
-    gradient: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
-    x, kernel = residuals
-    if _is_product(kernel, padding):
-        x_gradient = gradient @ kernel[0, 0].T
-    else:
-        _, vjp = jax.vjp(lambda x: _convolve(x, kernel, (1, 1), padding), x)
-        (x_gradient,) = vjp(gradient)
-    padded = jnp.pad(x, [(0, 0), *padding, (0, 0)])
-    return x_gradient, _kernel_gradient(padded, gradient, kernel.shape, block_bytes)
-
-
-_convolve_stride_1.defvjp(
-    lambda x, kernel, padding, _: (
-        _convolve(x, kernel, (1, 1), padding),
-        (x, kernel),
-    ),
-    _gradients,
-)
-
-
 def _kernel_gradient(
     x: jax.Array, gradient: jax.Array, shape: tuple[int, ...], block_bytes: int
 ) -> jax.Array:
-    """Sums products of patches and gradient over blocks of rows of an image."""
+    """Sum products of patches and gradient over blocks of rows of an image."""
     kh, kw, channels, features = shape
     batch, height, width, _ = gradient.shape
     numbers = kh * kw * channels
@@ -140,17 +114,12 @@ def _kernel_gradient(
     blocks = height // rows
 
     def add(block: jax.Array, total: jax.Array) -> jax.Array:
-        image, row = block // blocks, block % blocks * rows
-        pixels = jax.lax.dynamic_slice(
-            x, (image, row, 0, 0), (1, rows + kh - 1, *x.shape[2:])
-        )[0]
-        patches = [
-            pixels[i : i + rows, j : j + width] for i in range(kh) for j in range(kw)
-        ]
-        patches = jnp.concatenate(patches, -1).reshape(rows * width, numbers)
-        some = jax.lax.dynamic_slice(
-            gradient, (image, row, 0, 0), (1, rows, width, features)
-        ).reshape(rows * width, features)
+        start = (block // blocks, block % blocks * rows, 0, 0)
+        sizes = (1, rows + kh - 1, *x.shape[2:]), (1, rows, width, features)
+        patches = _patches(jax.lax.dynamic_slice(x, start, sizes[0])[0], kh, kw)
+        patches = patches.reshape(rows * width, numbers)
+        some = jax.lax.dynamic_slice(gradient, start, sizes[1])
+        some = some.reshape(rows * width, features)
         product = jnp.matmul(patches.T, some, preferred_element_type=jnp.float32)
         return total + product
 
@@ -160,7 +129,7 @@ def _kernel_gradient(
 
 
 def max_pool(x: jax.Array) -> jax.Array:
-    """Returns the maximum of each 2 x 2 window; drops an odd last row or column.
+    """Return the maximum of each 2 x 2 window; drop an odd last row or column.
 
     `nn.max_pool` does the same; its gradient takes several times as long on CPUs.
     """
@@ -173,20 +142,17 @@ def max_pool(x: jax.Array) -> jax.Array:
 
 
 class DenseOfColumns(nn.Module):
-    """`nn.Dense` with the same parameters, from `[K, B]` to `[units, B]`.
+    """`nn.Dense` with the same parameters, from columns `[K, B]` to `[units, B]`.
 
     With the batch last, XLA's CPU matrix products of a few hundred units spread over
     the cores: a training step of 1,000 examples takes three quarters of the time.
-
-    Attributes:
-      units: number of outputs.
     """
 
     units: int
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps columns `[K, B]` to `[units, B]`."""
+        """Map columns `[K, B]` to `[units, B]`."""
         shape = (len(x), self.units)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.units,))

@@ -7,8 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mi_classifier.models.cpu_kernels import convolve
-from mi_classifier.models.layers import BatchNorm, ConvNorm, GAPHead, check_sides
+from mi_classifier.models.layers import BatchNorm, Conv, ConvNorm, GAPHead, check_sides
 from mi_classifier.models.output import ModelOutput
 
 _INIT = nn.initializers.truncated_normal(0.1)
@@ -21,14 +20,10 @@ class InceptionV3(nn.Module):
     weights expect pixels in [-1, 1] (`data.images.NORMALIZATIONS["inception"]`).
 
     Attributes:
-      num_classes: number of classes M.
       dropout: share of pooled features that training drops.
-      dtype: of computation, "float32" or "bfloat16"; parameters, batch statistics, head
-        and logits are float32.
-      sync_batch_norm: whether training normalizes over all devices' examples, or each
-        device over its own.
-      frozen: whether to train the head alone; the backbone then runs as in evaluation,
-        without a gradient.
+      dtype: of activations, "float32" or "bfloat16"; all else is float32.
+      sync_batch_norm: whether training normalizes over the examples of all devices.
+      frozen: whether to train the head alone, on the backbone's evaluation features.
     """
 
     num_classes: int
@@ -39,12 +34,15 @@ class InceptionV3(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> ModelOutput:
-        """Maps images `[B, H, W, 3]`, sides 75 or more, to `ModelOutput`."""
+        """Map images `[B, H, W, 3]`, sides 75 or more, to `ModelOutput`."""
         check_sides("inception_v3", images, 75)
         dtype = jnp.dtype(self.dtype)
         moves = train and not self.frozen
-        norm = functools.partial(BatchNorm, moves, dtype, 1e-3, self.sync_batch_norm)
-        conv = functools.partial(_conv, norm, dtype)
+        conv = functools.partial(
+            _conv,
+            functools.partial(Conv, use_bias=False, dtype=dtype, kernel_init=_INIT),
+            functools.partial(BatchNorm, moves, dtype, 1e-3, self.sync_batch_norm),
+        )
         x = images.astype(dtype)
         x = conv(x, "Conv2d_1a_3x3", 32, 3, 2)
         x = conv(x, "Conv2d_2a_3x3", 32, 3, 1, "VALID")
@@ -62,8 +60,8 @@ class InceptionV3(nn.Module):
 
 
 def _conv(
+    conv: Callable[..., nn.Module],
     norm: Callable[..., nn.Module],
-    dtype: jnp.dtype,
     x: jax.Array,
     name: str,
     channels: int,
@@ -71,17 +69,9 @@ def _conv(
     stride: int = 1,
     padding: str = "SAME",
 ) -> jax.Array:
-    conv = functools.partial(
-        nn.Conv,
-        channels,
-        (size, size) if isinstance(size, int) else size,
-        stride,
-        padding="VALID" if stride > 1 else padding,
-        use_bias=False,
-        dtype=dtype,
-        kernel_init=_INIT,
-        conv_general_dilated=convolve,
-    )
+    size = (size, size) if isinstance(size, int) else size
+    padding = "VALID" if stride > 1 else padding
+    conv = functools.partial(conv, channels, size, stride, padding=padding)
     return nn.relu(ConvNorm(conv, norm, ("conv", "bn"), name=name)(x))
 
 
@@ -113,8 +103,12 @@ class _Mixed(nn.Module):
 
 
 def _chain(name: str, *convs: Sequence) -> Sequence:
-    """Returns a branch of (channels, size, stride), named `name`_1, `name`_2 ..."""
+    """Return a branch of (channels, size, stride), named `name`_1, `name`_2 ..."""
     return tuple((f"{name}_{number}", *conv) for number, conv in enumerate(convs, 1))
+
+
+def _pooled(channels: int) -> Sequence:
+    return ("average", ("branch_pool", channels, 1))
 
 
 def _five(pooled: int) -> Sequence:
@@ -122,21 +116,25 @@ def _five(pooled: int) -> Sequence:
         (("branch1x1", 64, 1),),
         _chain("branch5x5", (48, 1), (64, 5)),
         _chain("branch3x3dbl", (64, 1), (96, 3), (96, 3)),
-        ("average", ("branch_pool", pooled, 1)),
+        _pooled(pooled),
     )
 
 
 def _six(n: int) -> Sequence:
-    row, column = (1, 7), (7, 1)
-    double = ((n, 1), (n, column), (n, row), (n, column), (192, row))
+    double = ((n, 1), (n, _COLUMN), (n, _ROW), (n, _COLUMN), (192, _ROW))
     return (
         (("branch1x1", 192, 1),),
-        _chain("branch7x7", (n, 1), (n, row), (192, column)),
+        _chain("branch7x7", (n, 1), (n, _ROW), (192, _COLUMN)),
         _chain("branch7x7dbl", *double),
-        ("average", ("branch_pool", 192, 1)),
+        _pooled(192),
     )
 
 
+def _fork(name: str) -> Sequence:
+    return ((f"{name}a", 384, (1, 3)), (f"{name}b", 384, (3, 1)))
+
+
+_ROW, _COLUMN = (1, 7), (7, 1)
 _SIX_A = (
     (("branch3x3", 384, 3, 2),),
     _chain("branch3x3dbl", (64, 1), (96, 3), (96, 3, 2)),
@@ -144,20 +142,14 @@ _SIX_A = (
 )
 _SEVEN_A = (
     _chain("branch3x3", (192, 1), (320, 3, 2)),
-    _chain("branch7x7x3", (192, 1), (192, (1, 7)), (192, (7, 1)), (192, 3, 2)),
+    _chain("branch7x7x3", (192, 1), (192, _ROW), (192, _COLUMN), (192, 3, 2)),
     ("maximum",),
 )
 _SEVEN = (
     (("branch1x1", 320, 1),),
-    (
-        ("branch3x3_1", 384, 1),
-        (("branch3x3_2a", 384, (1, 3)), ("branch3x3_2b", 384, (3, 1))),
-    ),
-    (
-        *_chain("branch3x3dbl", (448, 1), (384, 3)),
-        (("branch3x3dbl_3a", 384, (1, 3)), ("branch3x3dbl_3b", 384, (3, 1))),
-    ),
-    ("average", ("branch_pool", 192, 1)),
+    (*_chain("branch3x3", (384, 1)), _fork("branch3x3_2")),
+    (*_chain("branch3x3dbl", (448, 1), (384, 3)), _fork("branch3x3dbl_3")),
+    _pooled(192),
 )
 # The parallel branches of each mixed block, by the letter in its name.
 BRANCHES = {

@@ -12,13 +12,7 @@ _PIXELS = 2**16  # of a block of images, so that their activations stay in the c
 
 
 def infer(model: nn.Module, variables: Any, images: jax.Array) -> ModelOutput:
-    """Evaluates a model; on CPUs, a few large images at a time.
-
-    Args:
-      model: a module by the contract of `create_model`.
-      variables: of the model.
-      images: a batch of inputs, `[B, ...]`.
-    """
+    """Evaluate a model on a batch `[B, ...]`; on CPUs, a few large images at a time."""
 
     def apply(images: jax.Array) -> ModelOutput:
         return model.apply(variables, images, train=False)

@@ -1,5 +1,6 @@
 """Layers that several nets share; they save the same parameters as Flax's own."""
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -7,7 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from mi_classifier import parallel
+from mi_classifier.models.cpu_kernels import convolve
 
+Conv = functools.partial(nn.Conv, conv_general_dilated=convolve)
 # torchvision's nets start their convolutions from this (He et al. 2015).
 KAIMING = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
@@ -15,10 +18,7 @@ KAIMING = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 class GAPHead(nn.Module):
     """Global average pooling and a linear head, in float32 for any dtype of features.
 
-    Attributes:
-      num_classes: number of classes M.
-      kernel_init: of the kernel `[K, M]`.
-      dropout: share of pooled features that training drops.
+    Training drops the share `dropout` of the pooled features.
     """
 
     num_classes: int
@@ -27,7 +27,7 @@ class GAPHead(nn.Module):
 
     @nn.compact
     def __call__(self, features: jax.Array, train: bool = False) -> jax.Array:
-        """Maps features `[B, h, w, K]` to logits `[B, M]`."""
+        """Map features `[B, h, w, K]` to logits `[B, M]`."""
         pooled = features.mean((1, 2), dtype=jnp.float32)
         if self.dropout:
             pooled = nn.Dropout(self.dropout, deterministic=not train)(pooled)
@@ -38,13 +38,7 @@ class GAPHead(nn.Module):
 
 
 class ConvNorm(nn.Module):
-    """A convolution and the normalization of its output.
-
-    Attributes:
-      conv: makes the convolution, given its name.
-      norm: makes the normalization, given its name.
-      names: of the two.
-    """
+    """A convolution and the normalization of its output, made by their `names`."""
 
     conv: Callable[..., nn.Module]
     norm: Callable[..., nn.Module]
@@ -52,7 +46,7 @@ class ConvNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps `[B, H, W, C]` to `[B, h, w, features]`."""
+        """Map `[B, H, W, C]` to `[B, h, w, features]`."""
         return self.norm(name=self.names[1])(self.conv(name=self.names[0])(x))
 
 
@@ -61,23 +55,16 @@ class BatchNorm(nn.Module):
 
     It computes what `nn.BatchNorm` does, with the same names, but scales and shifts in
     one step: it keeps only its input for the gradient, no other array of that size.
-
-    Attributes:
-      moves: whether to normalize by the batch's statistics, and to update the running
-        ones; if not, it normalizes by the running ones.
-      dtype: of the output; statistics are float32.
-      epsilon: added to the variance.
-      sync: whether the batch's statistics are means over all devices.
     """
 
-    moves: bool
-    dtype: jnp.dtype
+    moves: bool  # normalize by the batch's statistics, and update the running ones
+    dtype: jnp.dtype  # of the output; statistics are float32
     epsilon: float
-    sync: bool
+    sync: bool  # the batch's statistics are means over all devices
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Normalizes `[B, h, w, C]` over all axes but the last."""
+        """Normalize `[B, h, w, C]` over all axes but the last."""
         shape = x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, shape)
         bias = self.param("bias", nn.initializers.zeros, shape)
@@ -99,7 +86,7 @@ class BatchNorm(nn.Module):
 
 
 def check_sides(name: str, images: jax.Array, least: int) -> None:
-    """Raises a ValueError for images that are too small for a net's strides."""
+    """Raise a ValueError for images that are too small for a net's strides."""
     if min(images.shape[1:3]) < least:
         raise ValueError(
             f"{name} needs images of {least} pixels a side, not {images.shape[1:3]}"

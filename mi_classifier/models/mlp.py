@@ -15,18 +15,13 @@ class MLP(nn.Module):
     """Hidden layers of ReLU units and a linear head.
 
     Attributes:
-      num_classes: number of classes M.
       hidden: units of each hidden layer; the paper's are three of 100.
-
-    Raises:
-      UserError: `hidden` holds something other than positive whole numbers.
     """
 
     num_classes: int
     hidden: Sequence[int] = (100, 100, 100)
 
     def __post_init__(self) -> None:
-        """Checks `hidden`."""
         if not isinstance(self.hidden, (tuple, list)) or not all(
             type(units) is int and 0 < units < 2**31 for units in self.hidden
         ):
@@ -37,8 +32,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> ModelOutput:
-        """Maps inputs `[B, ...]`, flattened, to `ModelOutput`."""
-        del train
+        """Map inputs `[B, ...]`, flattened, to `ModelOutput`."""
         x = images.reshape(len(images), math.prod(images.shape[1:])).T
         for index, units in enumerate(self.hidden):
             x = nn.relu(DenseOfColumns(units, name=f"hidden{index}")(x))

@@ -14,6 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
+from safetensors.flax import load_file
 
 from mi_classifier.errors import UserError
 from mi_classifier.models import MODELS
@@ -30,13 +31,12 @@ _LEAVES = {
 _NOT_LOADED = re.compile(
     r"(fc|classifier|head|pre_logits|AuxLogits)\.|.*\.num_batches_tracked$"
 )
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def load_pretrained(
     name: str, path_or_repo: str, variables: Mapping[str, Any], quiet: bool = False
 ) -> dict[str, Any]:
-    """Replaces a net's backbone by pretrained weights, and prints what it replaced.
+    """Replace a net's backbone by pretrained weights, and print what was replaced.
 
     The head and the model's `NEW_LAYERS` keep their values.
 
@@ -44,8 +44,8 @@ def load_pretrained(
       name: of the model, a key of `MODELS`.
       path_or_repo: a `.safetensors` file, a `.pth` or `.pt` file of torchvision's if
         PyTorch is installed (none of its code is run), or a Hugging Face repository
-        such as "timm/resnet50.tv_in1k", which is downloaded once; with
-        HF_HUB_OFFLINE=1 an earlier download is used, or none.
+        such as "timm/resnet50.tv_in1k", which is downloaded once. HF_HUB_OFFLINE=1
+        allows earlier downloads only.
       variables: of the model, "params" and "batch_stats".
       quiet: whether to print nothing.
 
@@ -60,7 +60,6 @@ def load_pretrained(
     new_layers = {"head", *getattr(MODELS[name], "NEW_LAYERS", ())}
     flat = traverse_util.flatten_dict(dict(variables))
     loaded, kept, unused = {}, Counter(), Counter()
-    used = set()
     for path, value in flat.items():
         if path[1] in new_layers:
             kept[path[1]] += 1
@@ -68,22 +67,30 @@ def load_pretrained(
         theirs = ".".join([*path[1:-1], _LEAVES[path[-1]]])
         if theirs not in tensors:
             raise UserError(f"{path_or_repo}: lacks {theirs}, which {name} has")
-        used.add(theirs)
-        loaded[path] = _fit(tensors[theirs], value.shape, f"{path_or_repo}: {theirs}")
-    for theirs in tensors.keys() - used:
+        tensor = tensors.pop(theirs)
+        loaded[path] = _fit(tensor, value.shape, f"{path_or_repo}: {theirs}")
+    for theirs in tensors:
         layer = theirs.split(".")[0]
         if layer not in new_layers and not _NOT_LOADED.match(theirs):
             raise UserError(f"{path_or_repo}: {theirs} has no place in {name}")
         if not theirs.endswith("num_batches_tracked"):
             unused[layer] += 1
     if not quiet:
-        _print(f"{name}: weights of {path_or_repo}", loaded, kept, unused)
+        count = sum(value.size for value in loaded.values())
+        print(
+            f"{name}: weights of {path_or_repo}",
+            f"loaded: {len(loaded)} tensors, {count:,} numbers of the backbone",
+            *(f"{part}: {n} new tensors, not loaded" for part, n in kept.items()),
+            *(f"{part}: not used, {n} tensors" for part, n in sorted(unused.items())),
+            sep="\n  ",
+            file=sys.stderr,
+        )
     placed = traverse_util.unflatten_dict(flat | loaded)
     return {name: placed.get(name, {}) for name in variables}
 
 
 def _fit(tensor: np.ndarray, shape: tuple[int, ...], where: str) -> jnp.ndarray:
-    """Transposes a tensor of PyTorch's to Flax's layout, `[kh, kw, C, features]`."""
+    """Transpose a tensor of PyTorch's to Flax's layout, `[kh, kw, C, features]`."""
     order = {4: (3, 2, 0, 1), 2: (1, 0)}.get(len(shape), range(len(shape)))
     theirs = tuple(shape[axis] for axis in order)
     if tensor.shape != theirs:
@@ -97,32 +104,26 @@ def _fit(tensor: np.ndarray, shape: tuple[int, ...], where: str) -> jnp.ndarray:
 def _read(path_or_repo: str) -> dict[str, np.ndarray]:
     path = Path(path_or_repo).expanduser()
     if not path.is_file():
-        if path.suffix in (".safetensors", ".pth", ".pt") or not _REPOSITORY.fullmatch(
-            path_or_repo
-        ):
+        is_name = path.suffix in (".safetensors", ".pth", ".pt")
+        if is_name or not re.fullmatch(r"[\w.-]+/[\w.-]+", path_or_repo):
             raise UserError(
                 f"pretrained: no such file: {path_or_repo}; give a file that exists, "
                 'or a Hugging Face repository such as "timm/resnet50.tv_in1k"'
             )
         path = _download(path_or_repo)
     try:
-        read = _read_safe if path.suffix == ".safetensors" else _read_torch
-        tensors = read(path)
+        if path.suffix == ".safetensors":
+            tensors = load_file(path)
+        else:
+            tensors = _read_torch(path)
     except UserError:
         raise
     except Exception as error:  # every kind that the readers raise means damage
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise UserError(
-            f"{path}: cannot be read as weights ({reason}); download it again"
+            f"{path}: cannot be read as weights ({_reason(error)}); download it again"
         ) from error
     # PyTorch's DataParallel, for several GPUs, adds a prefix.
-    return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-
-
-def _read_safe(path: Path) -> dict[str, np.ndarray]:
-    from safetensors.flax import load_file
-
-    return {name: np.asarray(tensor) for name, tensor in load_file(path).items()}
+    return {n.removeprefix("module."): np.asarray(t) for n, t in tensors.items()}
 
 
 def _read_torch(path: Path) -> dict[str, np.ndarray]:
@@ -145,21 +146,11 @@ def _download(repository: str) -> Path:
     try:
         return Path(hf_hub_download(repository, "model.safetensors"))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise UserError(
             f"pretrained: {repository} is neither a file nor a repository that Hugging "
-            f"Face has ({reason})"
+            f"Face has ({_reason(error)})"
         ) from error
 
 
-def _print(
-    title: str,
-    loaded: Mapping[tuple[str, ...], jnp.ndarray],
-    kept: Mapping[str, int],
-    unused: Mapping[str, int],
-) -> None:
-    count = sum(value.size for value in loaded.values())
-    lines = [f"loaded: {len(loaded)} tensors, {count:,} numbers of the backbone"]
-    lines += [f"{part}: {n} new tensors, not loaded" for part, n in kept.items()]
-    lines += [f"{part}: not used, {n} tensors" for part, n in sorted(unused.items())]
-    print(title, *lines, sep="\n  ", file=sys.stderr)
+def _reason(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -1,1 +1,1 @@
-"""From results to tables, CSV, figures, galleries, reports and comparisons."""
+"""Show results: as tables, CSV, figures, galleries, reports and comparisons."""

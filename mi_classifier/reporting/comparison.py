@@ -1,6 +1,7 @@
 """Several evaluated workdirs side by side."""
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,8 +13,8 @@ from mi_classifier.evaluation.results import Row
 from mi_classifier.reporting.summary import show
 from mi_classifier.reporting.table import Table
 
-_FEW = 8  # differing fields that are shown
-_FIRST = (  # before others
+_FEW = 8  # differing fields that get a row
+_FIRST = (  # fields that are shown before others
     "data.name",
     "loss",
     "model.name",
@@ -30,9 +31,9 @@ class Compared:
     """A run in a comparison.
 
     Attributes:
-      workdir: that holds it.
-      config: it was trained by.
-      rows: what is shown of it.
+      workdir: the folder of the run.
+      config: the config of its training.
+      rows: the rows of its results.
     """
 
     workdir: Path
@@ -41,7 +42,7 @@ class Compared:
 
 
 def comparison(runs: Sequence[Compared]) -> Table:
-    """Returns a table with a column for each run: how they differ, and their results."""
+    """Returns a table of how runs differ, and of their results, a column for each."""
     flat = [configs.flatten(run.config) for run in runs]
     fields = {field for values in flat for field in values}
     differing = [
@@ -53,30 +54,27 @@ def comparison(runs: Sequence[Compared]) -> Table:
         (field, *(str(values.get(field, "")) for values in flat))
         for field in differing[:_FEW]
     ]
-    columns = [_by_title(run.rows) for run in runs]
-    titles = {title: None for column in columns for title in column}  # in their order
+    columns = [_by_path(run.rows) for run in runs]
+    order = {path: n for n, path in enumerate(dict.fromkeys(itertools.chain(*columns)))}
+    # A row of one run alone still stands below the row that it details.
+    paths = sorted(order, key=lambda p: [order[p[:n]] for n in range(1, len(p) + 1)])
     rows += [
-        (title, *(column.get(title, "") for column in columns)) for title in titles
+        (path[-1], *(column.get(path, "") for column in columns)) for path in paths
     ]
-    notes = ["test split; ± one standard error"]
-    if any("GT-known" in title for title in titles):
-        notes[0] += "; boxes meet a true one at IoU 0.5"
+    notes = ["test split; ± one standard error; boxes count from an IoU of 0.5"]
     if len(differing) > _FEW:
-        notes.append(f"they also differ in {', '.join(differing[_FEW:])}")
+        notes.append(f"The runs also differ in {', '.join(differing[_FEW:])}.")
     folders = [run.workdir.absolute() for run in runs]
     parent = Path(os.path.commonpath([folder.parent for folder in folders]))
     heads = [str(folder.relative_to(parent)) for folder in folders]
     return Table(f"runs in {parent}", ("", *heads), rows, notes)
 
 
-def _by_title(rows: Sequence[Row]) -> Mapping[str, str]:
-    """Returns the texts of rows, each by its title and that of the row it details."""
-    texts, above = {}, ""
+def _by_path(rows: Sequence[Row]) -> Mapping[tuple[str, ...], str]:
+    """Returns the text of each row, by its title after those of the rows it details."""
+    texts, path = {}, ()
     for row in rows:
-        if not row.title.startswith("    "):
-            above = row.title
-            title = row.title
-        else:
-            title = f"{above}, {row.title.strip()}"
-        texts[title] = show(row)
+        depth = (len(row.title) - len(row.title.lstrip())) // 2
+        path = (*path[:depth], row.title)
+        texts[path] = show(row)
     return texts

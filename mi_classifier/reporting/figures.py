@@ -1,6 +1,5 @@
-"""Figures: colors that the color-blind tell apart, titles, units, readable in print."""
+"""Figures of numbers, with colors that color-blind readers can tell apart."""
 
-import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,31 +8,31 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from mi_classifier.evaluation.evaluators.calibration import Bin
 from mi_classifier.storage.files import write_with
 
-# Okabe & Ito (2008), told apart by the color-blind and in gray; and a marker for each.
+# The colors of Okabe & Ito (2008), which differ in gray, too; and a marker for each.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
+_ERROR_BARS = {"linestyle": "none", "capsize": 3, "linewidth": 1}
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a figure as PNG, whole or not at all.
+    """Writes a figure as PNG; if that fails, an older file stays as it is.
 
     Raises:
       UserError: the folder cannot be written to.
     """
     with warnings.catch_warnings():
-        # Names may be in any script; what the font lacks becomes a box.
+        # Names may be in any script; a character that the font lacks becomes a box.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         write_with(path, lambda p: figure.savefig(p, format="png", dpi=150))
 
 
 def plain(text: str) -> str:
-    """Returns text that Matplotlib shows as it is: no formulas, nothing but Unicode."""
+    """Escapes text so that Matplotlib shows it as it is, not as a formula."""
     return text.encode("utf-8", "replace").decode().replace("$", r"\$")
 
 
@@ -42,10 +41,10 @@ def principal_components(x: np.ndarray, count: int = 2) -> np.ndarray:
 
     Args:
       x: `[N, D]`.
-      count: of components; where D is less, the others are 0.
+      count: number of components; those beyond D are 0.
 
     Returns:
-      `[N, count]`; each component's largest weight is positive.
+      `[N, count]`; the largest weight of each component is positive.
     """
     centered = x - x.mean(0, dtype=np.float64)
     _, _, directions = np.linalg.svd(centered, full_matrices=False)
@@ -62,9 +61,9 @@ def mixture(
     """Draws labeled samples on their first two principal components (Figure 8).
 
     Args:
-      samples: by title, inputs `[N, D]` and labels `[N]`; those of one dimension are
-        drawn against their label.
-      names: of the classes.
+      samples: inputs `[N, D]` and labels `[N]`, by the title of their panel; inputs of
+        one dimension are drawn against their label.
+      names: names of the classes.
     """
     columns = -(-len(samples) // 2)
     figure = Figure(figsize=(3 * columns, 6.2), layout="constrained")
@@ -91,13 +90,13 @@ def mixture(
 def curves(
     panels: Mapping[str, Mapping[str, Any]], x: Sequence[float], xlabel: str
 ) -> Figure:
-    """Draws estimates against a truth, a panel for each setting.
+    """Draws estimates against the truth, a panel for each setting.
 
     Args:
-      panels: by title, curves by name: values `[S, X]` of S seeds, of which the mean
-        and the range are drawn; "truth" is drawn as a line.
-      x: where, `[X]`.
-      xlabel: what x is.
+      panels: curves by name, by the title of their panel. A curve is values `[S, X]` of
+        S seeds, drawn as their mean and range; the curve "truth" is drawn as a line.
+      x: positions of the values, `[X]`.
+      xlabel: label of the x axis.
     """
     figure = Figure(figsize=(4.2 * len(panels), 3.6), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -110,17 +109,8 @@ def curves(
                 continue
             style = {"color": COLORS[index % 6], "marker": MARKERS[index % 6]}
             error = np.abs(np.stack([values.min(0), values.max(0)]) - mean)
-            axis.errorbar(
-                x,
-                mean,
-                error,
-                linestyle="none",
-                markersize=5,
-                capsize=3,
-                linewidth=1,
-                label=name,
-                **style,
-            )
+            style |= {"markersize": 5, "label": name}
+            axis.errorbar(x, mean, error, **_ERROR_BARS, **style)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel(xlabel)
         axis.set_ylabel("mutual information, nats")
@@ -130,11 +120,11 @@ def curves(
 
 
 def reliability(bins: Sequence[Bin], title: str) -> Figure:
-    """Draws claimed against observed pointwise mutual information.
+    """Draws observed against claimed pointwise mutual information.
 
     Args:
-      bins: of `calibration.reliability`.
-      title: above it.
+      bins: the bins of a `CalibrationResult`, at least one.
+      title: the title of the figure.
     """
     figure, axis = _single(title)
     claimed, observed, errors, labels = (
@@ -143,25 +133,12 @@ def reliability(bins: Sequence[Bin], title: str) -> Figure:
     )
     ends = [min([*claimed, *observed]), max([*claimed, *observed])]
     axis.plot(ends, ends, color="black", linewidth=1, label="as claimed", zorder=1)
-    axis.errorbar(
-        claimed,
-        observed,
-        2 * errors,
-        linestyle="none",
-        color=COLORS[0],
-        capsize=3,
-        linewidth=1,
-        label="± two standard errors",
-    )
-    axis.scatter(
-        claimed,
-        observed,
-        s=12 + 120 * labels / labels.sum(),
-        color=COLORS[0],
-        label="observed; larger: more labels",
-        zorder=3,
-    )
-    axis.set_xlabel("pointwise mutual information, claimed, nats")
+    style = {"color": COLORS[0], "label": "± two standard errors"}
+    axis.errorbar(claimed, observed, 2 * errors, **_ERROR_BARS, **style)
+    style = {"color": COLORS[0], "label": "observed; larger: more labels"}
+    sizes = 12 + 120 * labels / labels.sum()
+    axis.scatter(claimed, observed, sizes, zorder=3, **style)
+    axis.set_xlabel("pointwise mutual information claimed by the net, nats")
     axis.set_ylabel("observed, nats")
     axis.legend(fontsize=8)
     return figure
@@ -173,17 +150,18 @@ def recall_by_frequency(
     """Draws the recall of each class against how frequent it is in training.
 
     Args:
-      frequencies: `[M]`, shares of the training labels.
-      recall: by decision rule, `[M]`; NaN for a class without examples.
-      title: above it.
+      frequencies: the share of each class in the training labels, `[M]`.
+      recall: recall of each class, `[M]`, by decision rule; NaN for a class without
+        examples.
+      title: the title of the figure.
     """
     figure, axis = _single(title)
     x = 100 * np.asarray(frequencies)
     low, high = x.min(), x.max()
     axis.set_xlabel("share of the training labels, %")
-    if high < 1.01 * low:  # all alike: nothing to be seen against it
+    if high < 1.01 * low:  # equal frequencies: order the classes by recall instead
         x = np.argsort(np.argsort(-next(iter(recall.values())), kind="stable"))
-        axis.set_xlabel(f"class, of {low:.3g}% of the training labels, by recall")
+        axis.set_xlabel(f"classes by recall, each {low:.3g}% of the training labels")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     elif low > 0 and high > 3 * low:
         axis.set_xscale("log")
@@ -197,7 +175,7 @@ def recall_by_frequency(
             x,
             100 * np.asarray(values, np.float64),
             s=22,
-            facecolors="none" if index else COLORS[index],  # both are seen where equal
+            facecolors="none" if index else COLORS[index],  # shows both where equal
             edgecolors=COLORS[index],
             marker=MARKERS[index],
             label=f"{name}, mean {100 * np.nanmean(values):.2f}",
@@ -213,25 +191,18 @@ def threshold_curves(
     """Draws localization accuracy over thresholds.
 
     Args:
-      accuracies: by map, `[T]`.
+      accuracies: accuracy at each threshold, `[T]`, by the title of the map.
       thresholds: `[T]`.
-      title: above it.
+      title: the title of the figure.
     """
     figure, axis = _single(title)
     for index, (name, values) in enumerate(accuracies.items()):
         best = int(np.argmax(values))
-        style = {"color": COLORS[index], "marker": MARKERS[index]}
-        label = f"{name}: {100 * values[best]:.1f}% at {thresholds[best]:.2f}"
-        axis.plot(
-            thresholds,
-            100 * values,
-            markevery=[best],
-            markersize=7,
-            label=label,
-            **style,
-        )
+        style = {"color": COLORS[index % 7], "marker": MARKERS[index % 7]}
+        style["label"] = f"{name}: {100 * values[best]:.1f}% at {thresholds[best]:.2f}"
+        axis.plot(thresholds, 100 * values, markevery=[best], markersize=7, **style)
     axis.set_xlabel("threshold, share of the map's maximum")
-    axis.set_ylabel("boxes that meet a true one at IoU 0.5, %")
+    axis.set_ylabel("boxes with IoU 0.5 or more with a true box, %")
     axis.legend(fontsize=8)
     return figure
 
@@ -240,8 +211,8 @@ def training_curves(rows: Sequence[Mapping[str, float]], epoch: int) -> Figure:
     """Draws loss, bound and accuracy over epochs.
 
     Args:
-      rows: of metrics.jsonl, one at least.
-      epoch: the best, which is marked.
+      rows: the rows of metrics.jsonl, at least one.
+      epoch: the best epoch, which is marked.
     """
     panels = {
         "training loss, nats": ("train_loss", 1),
@@ -256,11 +227,11 @@ def training_curves(rows: Sequence[Mapping[str, float]], epoch: int) -> Figure:
         values = [
             np.nan if row.get(name) is None else scale * row[name] for row in rows
         ]
-        few = "o" if len(x) < 30 else ""
-        axis.plot(x, values, color=COLORS[index], marker=few, markersize=3)
+        marker = "o" if len(x) < 30 else ""
+        axis.plot(x, values, color=COLORS[index], marker=marker, markersize=3)
         axis.axvline(epoch, color="0.5", linestyle="dotted", linewidth=1)
         axis.set_title(title, fontsize=10)
-        axis.set_xlabel(f"epoch; dotted: {epoch}, the best")
+        axis.set_xlabel(f"epoch; dotted: the best, {epoch}")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
     return figure
@@ -272,85 +243,3 @@ def _single(title: str) -> tuple[Figure, Axes]:
     axis.set_title(plain(title), fontsize=10)
     axis.grid(alpha=0.3)
     return figure, axis
-
-
-@dataclasses.dataclass(frozen=True)
-class Localized:
-    """An image, and where a label of it is said to be.
-
-    Attributes:
-      image: uint8 `[H, W, C]`, C 1 or 3.
-      title: what is looked for.
-      true_boxes: `[G, 4]`.
-      found: by the map's title, the map in [0, 1] `[H, W]` and its box `[4]`.
-    """
-
-    image: np.ndarray
-    title: str
-    true_boxes: np.ndarray
-    found: Mapping[str, tuple[np.ndarray, np.ndarray]]
-
-
-def localization(rows: Sequence[Localized], title: str) -> Figure:
-    """Draws images with true and found boxes, brighter where a map is higher.
-
-    Args:
-      rows: at least one; the same maps in each.
-      title: above all.
-    """
-    columns = 1 + len(rows[0].found)
-    height, width = rows[0].image.shape[:2]
-    row_height = max(2.2 * height / width, 1.1)
-    figure = Figure(
-        figsize=(2.2 * columns, row_height * len(rows) + 0.9), layout="constrained"
-    )
-    axes = figure.subplots(len(rows), columns, squeeze=False)
-    for row, line in zip(rows, axes, strict=True):
-        gray = row.image[..., 0] if row.image.shape[-1] == 1 else row.image
-        style = {"cmap": "gray", "vmin": 0, "vmax": 255}
-        line[0].imshow(gray, **style)
-        line[0].set_ylabel(plain(row.title), fontsize=8)
-        line[0].set_title("image", fontsize=9)
-        _draw_boxes(line[0], row.true_boxes, COLORS[1], "true box", "dashed")
-        for axis, (name, (scores, box)) in zip(
-            line[1:], row.found.items(), strict=True
-        ):
-            axis.imshow(gray, **style)
-            axis.imshow(scores, cmap="viridis", vmin=0, vmax=1, alpha=0.55)
-            axis.set_title(plain(name), fontsize=9)
-            _draw_boxes(axis, row.true_boxes, COLORS[1], "true box", "dashed")
-            _draw_boxes(axis, box[None], "white", "found box", "solid")
-        for axis in line:
-            axis.set(xticks=[], yticks=[])
-    handles, labels = axes[0, -1].get_legend_handles_labels()
-    by_name = dict(zip(labels, handles, strict=True))
-    figure.legend(
-        by_name.values(),
-        by_name.keys(),
-        loc="outside lower center",
-        ncols=2,
-        fontsize=8,
-        facecolor="0.6",
-    )
-    figure.suptitle(plain(title), fontsize=10)
-    return figure
-
-
-def _draw_boxes(
-    axis: Axes, boxes: np.ndarray, color: str, label: str, line: str
-) -> None:
-    for x0, y0, x1, y1 in boxes:
-        corner = (x0 - 0.5, y0 - 0.5)  # a pixel is drawn around its number
-        axis.add_patch(
-            Rectangle(
-                corner,
-                x1 - x0,
-                y1 - y0,
-                fill=False,
-                edgecolor=color,
-                linewidth=1.5,
-                linestyle=line,
-                label=label,
-                clip_on=False,  # a box of the whole image is seen, too
-            )
-        )

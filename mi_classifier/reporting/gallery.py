@@ -11,152 +11,151 @@ from PIL import Image
 from mi_classifier import localization
 from mi_classifier.activation_maps import MAPS
 from mi_classifier.evaluation import Evaluation, TrainedNet
-from mi_classifier.evaluation.targets import find_targets, labels_of, target_names
+from mi_classifier.evaluation.targets import Targets, find_targets, target_names
 from mi_classifier.progress import tracked
 
 MOST_IMAGES = 500
-_SIDES = (192, 128, 96)  # pixels of an image's longer side, the first that is
-_MOST_BYTES = 10_000  # short enough
-_LOSSLESS = 64  # pixels of the longer side of images that are kept as they are
-_TOP = 3  # classes shown of each image
-_IOU_STEPS = 65_534  # so that one half is a step, and a hit stays one
+MOST_BYTES = (
+    10_000  # of an image; where none of `SIDES` is that short, the last is used
+)
+SIDES = (192, 128, 96)  # pixels of the longer side that are tried in this order
+_LOSSLESS = 64  # pixels of the longer side of images that stay as they are
+_TOP = 3  # classes shown for each image
+_IOU_STEPS = 65_534  # even, so that an IoU of one half is a whole step
 
 
 def make_gallery(net: TrainedNet, evaluation: Evaluation) -> dict[str, Any]:
     """Returns the content of the gallery, ready to be written as JSON.
 
-    If there are more than 500 test images, it shows some from all over the split. There
-    is an item for each image and label to be found in it. Where there are maps, it has
-    the box at each threshold, as `localization.boxes_from_maps` has it, and its IoU.
+    There is an item for each image and each label to find in it. If there are maps, the
+    item has the box at each threshold, from `localization.boxes_from_maps`, and its IoU
+    with the true box. Of more than 500 test images, the gallery shows 500 from all over
+    the split.
 
     Args:
       net: the net and its data.
       evaluation: its results.
     """
-    split = net.dataset.splits["test"]
-    columns = evaluation.columns
-    count = len(split["image"])
+    images = net.dataset.splits["test"]["image"]
+    count, height, width = images.shape[:3]
     chosen = np.linspace(0, count - 1, min(count, MOST_IMAGES)).astype(int)
-    height, width = split["image"].shape[1:3]
-    gallery = {
+    maps, thresholds, start = {}, [], 0
+    if "localization" in evaluation.measurements:
+        maps = evaluation.measurements["localization"]["maps"]
+        threshold = net.config.localization.threshold
+        thresholds = sorted({*np.arange(0, 1, 0.02).round(2).tolist(), threshold})
+        start = thresholds.index(threshold)
+    return {
         "count": count,
         "height": height,
         "width": width,
         "images": [_image(net, int(row), evaluation) for row in chosen],
-        "maps": [],
-        "thresholds": [],
-        "start": 0,
-    }
-    if "localization" not in evaluation.measurements:
-        return gallery | {
-            "items": [
-                {
-                    "image": i,
-                    "label": image["label"],
-                    "pmi": _rounded(columns["pmi_nats"][image["row"]]),
-                    "right": image["label"] == image["prediction"],
-                    "truth": [],
-                    "found": [],
-                }
-                for i, image in enumerate(gallery["images"])
-            ]
-        }
-    threshold = net.config.localization.threshold
-    thresholds = sorted({*np.arange(0, 1, 0.02).round(2).tolist(), threshold})
-    maps = evaluation.measurements["localization"]["maps"]
-    return gallery | {
         "maps": [MAPS[name].title for name in maps],
         "thresholds": thresholds,
-        "start": thresholds.index(threshold),
-        "items": _items(net, chosen, thresholds, evaluation.measurements),
+        "start": start,
+        "items": _items(net, chosen, evaluation, maps, thresholds),
     }
 
 
 def to_url(content: bytes, kind: str) -> str:
-    """Returns a data URL of an image file: "png" or "jpeg"."""
+    """Returns a data URL of an image file; `kind` is "png" or "jpeg"."""
     return f"data:image/{kind};base64,{_base64(content)}"
+
+
+def encode_image(image: np.ndarray) -> str:
+    """Returns a uint8 image `[H, W, C]` as a data URL, smaller if it is large."""
+    shown = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    file = io.BytesIO()
+    if max(shown.size) <= _LOSSLESS:
+        shown.save(file, "png")
+        return to_url(file.getvalue(), "png")
+    for side in SIDES:
+        shown.thumbnail((side, side))
+        file = io.BytesIO()
+        shown.save(file, "jpeg", quality=75)
+        if file.tell() <= MOST_BYTES:
+            break
+    return to_url(file.getvalue(), "jpeg")
 
 
 def _image(net: TrainedNet, row: int, evaluation: Evaluation) -> dict[str, Any]:
     columns = evaluation.columns
-    likeliest = evaluation.measurements.get("calibration", {})
-    top = {name: array[row, :_TOP] for name, array in likeliest.items()}
+    top = []
+    if likeliest := evaluation.measurements.get("calibration"):
+        fields = (likeliest[n][row, :_TOP] for n in ("classes", "probability", "pmi"))
+        for label, probability, pmi in zip(*fields, strict=True):
+            name = net.dataset.class_names[label]
+            top.append([name, _rounded(probability), _rounded(pmi)])
     return {
         "row": row,
         "name": str(columns["image"][row]) if "image" in columns else "",
-        "source": _encode(net.dataset.splits["test"]["image"][row]),
+        "source": encode_image(net.dataset.splits["test"]["image"][row]),
         "label": str(columns["label"][row]),
         "prediction": str(columns["prediction"][row]),
-        "top": [
-            [net.dataset.class_names[label], _rounded(probability), _rounded(pmi)]
-            for label, probability, pmi in zip(
-                *(top.get(name, ()) for name in ("classes", "probability", "pmi")),
-                strict=True,
-            )
-        ],
+        "top": top,
     }
 
 
 def _items(
     net: TrainedNet,
     chosen: np.ndarray,
+    evaluation: Evaluation,
+    maps: Mapping[str, np.ndarray],
     thresholds: Sequence[float],
-    measurements: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     split = {name: a[chosen] for name, a in net.dataset.splits["test"].items()}
-    size = split["image"].shape[1:3]
     targets = find_targets(split, all_images=True)
-    truth = targets.boxes
-    labels = targets.of(labels_of(split))
-    names = target_names(targets, split, net.dataset.class_names)
-    right = targets.of(measurements["localization"]["top1"][chosen])
-    pmi = measurements["information"]["pmi"][chosen]
-    pmi = pmi[targets.rows, labels] if pmi.ndim > 1 else pmi[targets.rows]
-    items = [
+    rows = chosen[targets.rows]
+    if "box_label" in split:  # several labels an image
+        labels = targets.of(split["box_label"])
+        names = target_names(targets, split, net.dataset.class_names)
+        decided = evaluation.measurements["accuracy"][net.loss.rule]
+        right = decided[rows, labels]
+        pmi = evaluation.measurements["information"]["pmi"][rows, labels]
+    else:
+        names, predictions, pmi = (
+            np.asarray(evaluation.columns[name])[rows]
+            for name in ("label", "prediction", "pmi_nats")
+        )
+        right = names == predictions
+    boxes, num_boxes = targets.boxes
+    found = [
+        _found(targets, array[chosen], split["image"].shape[1:3], thresholds)
+        for array in tracked(maps.values(), "drawing boxes")
+    ]
+    return [
         {
             "image": int(targets.rows[i]),
-            "label": name,
+            "label": str(names[i]),
             "pmi": _rounded(pmi[i]),
             "right": bool(right[i]),
-            "truth": truth[0][i, : truth[1][i]].tolist(),
-            "found": [],
+            "truth": boxes[i, : num_boxes[i]].tolist(),
+            "found": [of_map[i] for of_map in found],
         }
-        for i, name in enumerate(names)
+        for i in range(len(rows))
     ]
-    for array in tracked(
-        measurements["localization"]["maps"].values(), "drawing boxes"
-    ):
-        maps = targets.of(array[chosen])
-        boxes = localization.boxes_from_maps(maps, size, thresholds)
-        overlaps = np.float64(localization.best_iou(boxes, *truth))
-        steps = np.floor(overlaps * _IOU_STEPS)
-        values = _to_bytes(maps)
-        for i, item in enumerate(items):
-            item["found"].append(
-                {
-                    "shape": maps.shape[1:],
-                    "values": _base64(values[i].tobytes()),
-                    "boxes": _base64(boxes[i].astype("<u2").tobytes()),
-                    "iou": _base64(steps[i].astype("<u2").tobytes()),
-                }
-            )
-    return items
 
 
-def _encode(image: np.ndarray) -> str:
-    """Returns a uint8 image `[H, W, C]` as a data URL."""
-    shown = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    file = io.BytesIO()
-    if max(shown.size) <= _LOSSLESS:
-        shown.save(file, "png")
-        return to_url(file.getvalue(), "png")
-    for side in _SIDES:
-        shown.thumbnail((side, side))
-        file = io.BytesIO()
-        shown.save(file, "jpeg", quality=75)
-        if file.tell() <= _MOST_BYTES:
-            break
-    return to_url(file.getvalue(), "jpeg")
+def _found(
+    targets: Targets,
+    maps: np.ndarray,
+    size: tuple[int, int],
+    thresholds: Sequence[float],
+) -> list[dict[str, Any]]:
+    """Returns the map of each target, its box at each threshold, and their IoU."""
+    maps = targets.of(maps)
+    boxes = localization.boxes_from_maps(maps, size, thresholds)
+    overlaps = np.float64(localization.best_iou(boxes, *targets.boxes))
+    steps = np.floor(overlaps * _IOU_STEPS)
+    return [
+        {
+            "shape": maps.shape[1:],
+            "values": _base64(values.tobytes()),
+            "boxes": _base64(corners.astype("<u2").tobytes()),
+            "iou": _base64(iou.astype("<u2").tobytes()),
+        }
+        for values, corners, iou in zip(_to_bytes(maps), boxes, steps, strict=True)
+    ]
 
 
 def _to_bytes(maps: np.ndarray) -> np.ndarray:

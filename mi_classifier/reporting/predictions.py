@@ -1,4 +1,4 @@
-"""predictions.csv: a row for each example."""
+"""Write columns as CSV, such as predictions.csv with a row for each example."""
 
 import csv
 import io
@@ -9,11 +9,11 @@ import numpy as np
 
 
 def to_csv(columns: Mapping[str, Sequence[Any]]) -> str:
-    """Returns columns as CSV; numbers can be read back to float32's last bit.
+    r"""Returns columns as CSV; float32 numbers read back as the same bits.
 
     Examples:
       >>> to_csv({"row": [0, 1], "pmi_nats": [0.5, None]})
-      'row,pmi_nats\\n0,0.5\\n1,\\n'
+      'row,pmi_nats\n0,0.5\n1,\n'
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""report.html: summary, tables, figures and a gallery, in one file without network."""
+"""Write report.html: tables, figures and a gallery in one file, for use offline."""
 
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -16,16 +16,17 @@ from mi_classifier.reporting import figures, gallery, pictures
 from mi_classifier.reporting.table import Table
 from mi_classifier.storage.files import write_text
 
-# The figures that the report shows; its gallery has more images with their maps.
+# Captions of the figures that the report shows. Instead of the figure "localization" it
+# has the gallery.
 CAPTIONS = {
-    "training": "Training: the loss, and the results on the validation split, by epoch.",
+    "training": "Training loss, and results on the validation split, by epoch.",
     "calibration": "Is a pointwise mutual information of 2 nats worth 2 nats? Above "
-    "the line a class is more frequent than claimed, below it less.",
-    "recall": "Recall of each class by its share of training. The prior rule is what "
-    "an ordinary softmax decides, the balanced rule what PC-softmax does.",
+    "the line a class is more frequent than the net claims, below it less frequent.",
+    "recall": "Recall of each class by its share of the training labels. An ordinary "
+    "softmax decides by the prior rule, PC-softmax by the balanced rule.",
     "threshold": "Localization at every threshold, by the public WSOL evaluation; the "
-    "peak is MaxBoxAcc. Its boxes differ a little from those of the gallery, which are "
-    "the paper's.",
+    "highest value is MaxBoxAcc. Its boxes differ a little from those of the gallery, "
+    "which follow the paper.",
 }
 
 
@@ -35,7 +36,7 @@ def write(net: TrainedNet, evaluation: Evaluation, tables: Sequence[Table]) -> P
     Args:
       net: the net and its data.
       evaluation: its results.
-      tables: of `summary.evaluation_tables`.
+      tables: the tables that the report shows.
 
     Returns:
       The path of report.html.
@@ -44,14 +45,13 @@ def write(net: TrainedNet, evaluation: Evaluation, tables: Sequence[Table]) -> P
       UserError: the folder cannot be written to.
     """
     folder = net.workdir / "evaluation"
-    drawn = draw(net, evaluation)
-    for name, figure in drawn.items():
-        figures.save(figure, folder / "figures" / f"{name}.png")
-    shown = {
-        name: gallery.to_url((folder / "figures" / f"{name}.png").read_bytes(), "png")
-        for name in CAPTIONS
-        if name in drawn
-    }
+    shown = []
+    for name, figure in draw(net, evaluation).items():
+        path = folder / "figures" / f"{name}.png"
+        figures.save(figure, path)
+        if name in CAPTIONS:
+            url = gallery.to_url(path.read_bytes(), "png")
+            shown.append((url, CAPTIONS[name]))
     images = None
     if net.dataset.read_image is not None:
         images = gallery.make_gallery(net, evaluation)
@@ -74,7 +74,7 @@ def write(net: TrainedNet, evaluation: Evaluation, tables: Sequence[Table]) -> P
         accuracy=test["accuracy"].by_rule("paper"),
         num_examples=test.num_examples,
         tables=tables,
-        figures=[(url, CAPTIONS[name]) for name, url in shown.items()],
+        figures=shown,
         gallery=images,
         style=(assets / "report.css").read_text("utf-8"),
         script=(assets / "report.js").read_text("utf-8"),
@@ -85,7 +85,7 @@ def write(net: TrainedNet, evaluation: Evaluation, tables: Sequence[Table]) -> P
 
 
 def draw(net: TrainedNet, evaluation: Evaluation) -> Mapping[str, Figure]:
-    """Returns the figures of an evaluation by name, those that have something to show."""
+    """Returns the figures of an evaluation, by name."""
     results = evaluation.results
     test, title = results.splits["test"], results.dataset
     drawn = {}
@@ -95,7 +95,7 @@ def draw(net: TrainedNet, evaluation: Evaluation) -> Mapping[str, Figure]:
         bins = test["calibration"].bins
         drawn["calibration"] = figures.reliability(bins, f"{title}: reliability")
     accuracies = {f"{rule} rule": test["accuracy"].by_rule(rule) for rule in RULES}
-    recall = {  # with a single label, the accuracy of a class is its recall
+    recall = {  # with one label an example, `per_class` is the recall
         rule: np.asarray(each.per_class if each.recall is None else each.recall)
         for rule, each in accuracies.items()
     }

@@ -1,4 +1,4 @@
-"""The results of an evaluation as tables: those of the terminal and of the report."""
+"""The tables of an evaluation, for the terminal and for the report."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -12,15 +12,15 @@ from mi_classifier.evaluation.evaluators.localization import LocalizationResult
 from mi_classifier.evaluation.results import ClassColumn, Results, Row, SplitResults
 from mi_classifier.reporting.table import Table, percent
 
-_MOST_CLASSES = 20  # that get a row each
-# The rows of Table 8: a map, and whether it has the region.
+_MOST_CLASSES = 20  # classes that get a row
+# The rows of Table 8: the map, and whether it uses the region.
 TABLE_8 = {
     "neither": ("cam", False),
     "subtraction": ("info_cam", False),
     "region": ("cam", True),
     "both": ("info_cam", True),
 }
-# Columns of the localization table: fields of a `MapAccuracy`, and their heads.
+# Columns of the localization table: fields of a `MapAccuracy`, and their headings.
 _LOCALIZATION = {
     "gt_known": "GT-known",
     "top1": "Top-1",
@@ -35,12 +35,13 @@ _COMPARED = ("gt_known", "top1", "max_box_accuracy")
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """What a paper reports of an experiment, in percent.
+    """The results that the paper reports for an experiment, in percent.
 
     Attributes:
       classification: top-1 and top-5 accuracy.
-      maps: GT-known and Top-1 localization, by the map's name.
-      ablation: the same by the row of `TABLE_8`.
+      maps: GT-known and Top-1 localization, by the map's name; a map may be missing.
+      ablation: GT-known and Top-1 localization, by the row of `TABLE_8`; a row may be
+        missing.
     """
 
     classification: tuple[float, float]
@@ -54,12 +55,12 @@ def evaluation_tables(
     """Returns the tables of an evaluation.
 
     Args:
-      results: of every split.
-      published: to be shown beside ours.
+      results: the results on every split.
+      published: the paper's results, shown beside ours; None if there are none.
 
     Returns:
-      One with a column for each split; one of the test split by class; and, where
-      there are boxes, one of how well each map finds the objects.
+      A table with a column for each split; a table of the test split by class; and, if
+      there are true boxes, a table of how well each map finds them.
     """
     test = results.splits["test"]
     tables = [_summary(results), _classes(test, results.class_names)]
@@ -72,14 +73,15 @@ def evaluation_tables(
 def ablation_tables(
     results: Results, published: Published | None = None
 ) -> list[Table]:
-    """Returns an ablation: a row for each setting, a column for each threshold.
+    """Returns the tables of an ablation.
 
     Args:
-      results: of the validation split.
-      published: to be shown beside ours.
+      results: the results on the validation split.
+      published: the paper's results, shown beside ours; None if there are none.
 
     Returns:
-      That table, and the one of region and subtraction, as in Table 8.
+      A table with a row for each setting and a column for each threshold; and a table
+      of region and subtraction, as in Table 8.
     """
     ablation: AblationResult = results.splits["validation"]["ablation"]
     rows = []
@@ -88,16 +90,16 @@ def ablation_tables(
         cells = [f"{100 * v:.1f}{'*' if v == best else ' '}" for v in row.gt_known]
         rows.append((name, *cells, f"{100 * row.pointing:.1f}"))
     table = Table(
-        f"{results.dataset}: GT-known localization in %, IoU 0.5, validation",
+        f"{results.dataset}: GT-known localization on validation, IoU 0.5, %",
         ("threshold", *(f"{t:g}" for t in ablation.thresholds), "peak"),
         rows,
-        ("* the best threshold of a row; peak: the pointing game",),
+        ("* the best threshold of a row; peak: the map's peak is in a true box",),
     )
     return [table, _table_8(ablation, published)]
 
 
 def ablation_cells(ablation: AblationResult) -> dict[str, dict[str, float]]:
-    """Returns GT-known and Top-1 localization of the rows of Table 8."""
+    """Returns GT-known and Top-1 localization in [0, 1] for each row of `TABLE_8`."""
     column = list(ablation.thresholds).index(ablation.threshold)
     cells = {}
     for key, (map_name, has_region) in TABLE_8.items():
@@ -112,7 +114,7 @@ def ablation_cells(ablation: AblationResult) -> dict[str, dict[str, float]]:
 
 
 def compared_rows(results: Results) -> list[Row]:
-    """Returns what a comparison of runs shows of one: its test split, row by row."""
+    """Returns the rows that a comparison of runs shows: those of the test split."""
     test = results.splits["test"]
     rows = [
         Row("examples", test.num_examples, unit="count"),
@@ -155,8 +157,9 @@ def _summary(results: Results) -> Table:
     bound = results.splits["test"]["information"].mutual_information
     if bound.nats < 0:
         notes.append(
-            "negative: this net says less than class frequencies alone do; train it "
-            "longer, with a lower optimizer.learning_rate, or from pretrained weights"
+            "The bound is negative: this net predicts worse than class frequencies "
+            "alone; train it longer, with a lower optimizer.learning_rate, or from "
+            "pretrained weights."
         )
     splits = results.splits
     heads = [f"{name}\n{split.num_examples:,}" for name, split in splits.items()]
@@ -188,10 +191,10 @@ def _classes(split: SplitResults, class_names: Sequence[str]) -> Table:
 
 
 def _localization(found: LocalizationResult, published: Published | None) -> Table:
-    """Returns the rows of Tables 4, 6 and 7, with gentler rules beside them."""
+    """Returns the rows of Tables 4, 6 and 7, with further measures beside them."""
     first = next(iter(found.maps.values()))
     known = [name for name in _LOCALIZATION if getattr(first, name) is not None]
-    notes = [f"boxes at threshold {found.threshold:g} meet a true one at IoU 0.5"]
+    notes = [f"boxes at threshold {found.threshold:g}; found if IoU is 0.5 or more"]
     if "cell" in known:
         notes.append("cell: the digit's half of the image, at the best threshold")
     if "top5" in found.classification:
@@ -207,15 +210,16 @@ def _localization(found: LocalizationResult, published: Published | None) -> Tab
             theirs = [f"{value:.2f}" for value in published.maps[name]]
             blank = [""] * (len(known) - len(theirs))
             rows.append(("  paper's", *theirs, *blank))
-    title = f"test localization of {found.num_labels:,} labels, %"
-    if found.num_labels < found.num_images:  # some have no true box
-        title = title.replace("labels", f"of {found.num_images:,} images")
+    counted = "labels"
+    if found.num_labels < found.num_images:  # some images have no true box
+        counted = f"of {found.num_images:,} images"
+    title = f"test localization of {found.num_labels:,} {counted}, %"
     heads = ("map", *(_LOCALIZATION[name] for name in known))
     return Table(title, heads, rows, ("; ".join(notes),))
 
 
 def _table_8(ablation: AblationResult, published: Published | None) -> Table:
-    """Returns what the region and the subtraction add, each alone, as in Table 8."""
+    """Returns what the region and the subtraction add, alone and together."""
     theirs = published.ablation if published else {}
     rows = []
     for key, cells in ablation_cells(ablation).items():

@@ -1,4 +1,4 @@
-"""A table as strings, ready for the terminal, for Markdown and for HTML."""
+"""A table of texts, which the terminal, Markdown and HTML can show."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-_WIDEST = 1_000  # columns of a table in a file
+_WIDEST = 1_000  # characters of a line in a file
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table, ready to be shown.
+    """A table of texts.
 
     Attributes:
-      title: above it.
-      columns: their heads; the first is of the rows' names.
-      rows: cells, as many as columns.
-      notes: below it.
+      title: the text above the table.
+      columns: the headings; the first column names the rows.
+      rows: the cells of each row, as many as there are columns.
+      notes: the lines below the table.
     """
 
     title: str
@@ -34,7 +34,7 @@ def print_table(table: Table) -> None:
     from rich.text import Text
 
     def shown_text(text: str) -> Text:
-        # Names of files are not always text.
+        # A file name may hold bytes that are not text.
         return Text(text.encode("utf-8", "replace").decode())
 
     shown = RichTable(
@@ -67,19 +67,19 @@ def markdown(table: Table) -> str:
 
 
 def percent(value: float | None) -> str:
-    """Returns a share as percent, to two digits; "" for one that is not known."""
+    """Returns a share in percent with two decimals; "" for None or NaN."""
     known = value is not None and not np.isnan(value)
     return f"{100 * value:.2f}" if known else ""
 
 
 def column(runs: Sequence[dict[str, Any]], name: str) -> np.ndarray:
-    """Returns a figure of each run, `[S]`; NaN for one that lacks it."""
+    """Returns a value of each run, `[S]`; NaN if a run has none."""
     values = [run.get(name) for run in runs]
     return np.array([np.nan if v is None else v for v in values], np.float64)
 
 
 def mean_deviation(values: np.ndarray, spec: str) -> str:
-    """Returns "mean ± deviation" over seeds, each in a format; "" of none or of NaN."""
+    """Returns "mean ± deviation" of values in a format; "" if none or one is NaN."""
     if not len(values) or np.isnan(values).any():
         return ""
     text = format(values.mean(), spec)
@@ -89,7 +89,7 @@ def mean_deviation(values: np.ndarray, spec: str) -> str:
 
 
 def seeds_note(cells: Mapping[str, Sequence[Any]]) -> str:
-    """Returns "3 seeds a cell", or "2 to 3", and what ± is."""
+    """Returns a note such as "2 to 3 seeds a cell; ± the standard deviation"."""
     counts = sorted({len(runs) for runs in cells.values()})
     few = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
     seeds = "seed" if few == "1" else "seeds"
@@ -97,7 +97,10 @@ def seeds_note(cells: Mapping[str, Sequence[Any]]) -> str:
 
 
 def p_value(a: np.ndarray, b: np.ndarray) -> str:
-    """Returns p of the two-sided Mann-Whitney U test, * below 0.05; "" of one seed."""
+    """Returns p of the two-sided Mann-Whitney U test, with * below 0.05.
+
+    If a side has a single value, there is no test and the text is "".
+    """
     from scipy import stats
 
     if min(len(a), len(b)) < 2:

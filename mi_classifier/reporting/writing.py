@@ -1,4 +1,4 @@
-"""Prints the results of an evaluation, and writes them below a workdir."""
+"""Evaluate a trained net; print the results and write them into its workdir."""
 
 import contextlib
 import dataclasses
@@ -32,19 +32,19 @@ def evaluate_and_write(
     quiet: bool = False,
     ablation: bool = False,
 ) -> Results:
-    """Evaluates a net, prints the tables, and writes `evaluation/` of its workdir.
+    """Evaluates a net, prints the tables, and writes `evaluation/` in its workdir.
 
-    Writes predictions.csv, figures, report.html and metrics.json, the latter last; or,
-    of an ablation, ablation.json.
+    Writes predictions.csv, figures, report.html and, last, metrics.json; an ablation
+    writes only ablation.json.
 
     Args:
       net: the net and its data.
-      published: to be shown beside ours.
+      published: the paper's results, shown beside ours; None if there are none.
       quiet: whether to print nothing, and to draw no figures and no report.
-      ablation: whether to evaluate the parts of infoCAM instead.
+      ablation: whether to evaluate what each part of infoCAM adds instead.
 
     Raises:
-      UserError: another process evaluates the workdir, or it cannot be written to.
+      UserError: another process evaluates the workdir, or writing to it fails.
     """
     quiet = quiet or not parallel.is_first()
     with _hold(net.workdir / "evaluation"):
@@ -65,7 +65,7 @@ def evaluate_and_write(
 
 
 def _hold(folder: Path) -> contextlib.AbstractContextManager[None]:
-    """Keeps other evaluations out of a folder; the first of several processes does."""
+    """Locks a folder against other evaluations; only the first process does."""
     if not parallel.is_first():
         return contextlib.nullcontext()
     refusal = f"--workdir: another process writes to {folder}; wait for it"
@@ -75,13 +75,13 @@ def _hold(folder: Path) -> contextlib.AbstractContextManager[None]:
 def _write_evaluation(
     net: TrainedNet, evaluation: Evaluation, tables: Sequence[Table]
 ) -> None:
-    """Writes predictions, a report of the tables if there are any, and metrics.json."""
+    """Writes predictions.csv, a report if there are tables, and metrics.json."""
     folder = net.workdir / "evaluation"
     if parallel.is_first():
         _remove_outdated(folder)
     write_text(folder / "predictions.csv", predictions.to_csv(evaluation.columns))
     if tables:
-        # Matplotlib takes a second to import, which no other command pays.
+        # Importing Matplotlib takes a second, so import it only where it is needed.
         from mi_classifier.reporting import report
 
         path = report.write(net, evaluation, tables)
@@ -98,7 +98,7 @@ def _write_ablation(net: TrainedNet, results: Results) -> None:
 
 
 def _remove_outdated(folder: Path) -> None:
-    """Removes what another evaluation wrote, so that nothing outdated stays."""
+    """Removes what an earlier evaluation wrote, so that nothing outdated stays."""
     for name in ("metrics.json", "report.html"):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "figures", ignore_errors=True)

@@ -1,1 +1,1 @@
-"""What is on disk: files, hashes, locks, checkpoints, workdirs."""
+"""Files with hashes, locks, checkpoints and workdirs."""

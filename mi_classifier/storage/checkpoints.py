@@ -1,4 +1,4 @@
-"""Checkpoints of a run, written as a whole and checked when they are read."""
+"""Checkpoints of a run: written atomically, and checked when they are read."""
 
 import contextlib
 import hashlib
@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,19 +25,19 @@ UNFINISHED = "*.orbax-checkpoint-tmp*"  # pattern of what a kill may leave in it
 _LOG = "log"  # the item with the metrics so far and the hashes of the other items
 
 
-class Checkpoints:
-    """A context manager for the latest state and the best variables of a run.
+class Checkpoints(contextlib.AbstractContextManager):
+    """The two latest checkpoints of a run, each with its state and best variables.
 
-    Both are items of one Orbax step, so that they are written as a whole, with a hash
-    of each. The two latest steps are kept. When the context is left, even by an
-    exception, it writes what `save_soon` has put off and waits until it is on disk. If
-    the disk is full, that or the next save raises a `UserError`.
+    When the context is left, even by an exception, it writes what `save_soon` has put
+    off and waits until it is on disk. A full disk raises a `UserError` then, or in the
+    next save.
     """
 
     def __init__(self, workdir: Path) -> None:
         self._folder = workdir.absolute() / FOLDER
         if self._folder.exists() and not self._folder.is_dir():
             raise UserError(f"{self._folder} is a file, not a folder; remove it")
+        self._folder.mkdir(parents=True, exist_ok=True)
         # All processes read, only the first one writes, and none waits for another.
         process = jax.process_index()
         alone = ocp.options.MultiprocessingOptions(
@@ -45,27 +45,19 @@ class Checkpoints:
             active_processes={process},
             barrier_sync_key_prefix=f"process{process}",
         )
-        self._folder.mkdir(parents=True, exist_ok=True)
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=2, create=False, multiprocessing_options=alone
+        )
         self._manager = ocp.CheckpointManager(
-            self._folder,
-            item_names=("state", "best", _LOG),
-            options=ocp.CheckpointManagerOptions(
-                max_to_keep=2, create=False, multiprocessing_options=alone
-            ),
+            self._folder, item_names=("state", "best", _LOG), options=options
         )
         self._pending: tuple[int, dict[str, Any], list[Any]] | None = None
         self._damaged: list[int] = []
         self._saved_at = time.monotonic()
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *exception: object) -> None:
-        with self._failures_told():
-            try:
-                self._save_pending()
-            finally:
-                self._manager.close()
+        with self._failures_told(), contextlib.closing(self._manager):
+            self._save_pending()
 
     def save_soon(
         self,
@@ -75,14 +67,10 @@ class Checkpoints:
         rows: Sequence[Mapping[str, float]],
         seconds: float,
     ) -> None:
-        """Writes a checkpoint in the background, or puts it off.
+        """Write a checkpoint in the background, or put it off for some `seconds`.
 
-        Args:
-          step: the step of the state, larger than in any earlier call.
-          state: a tree of arrays that are not donated to a compiled function.
-          best: another such tree.
-          rows: the rows of the metrics so far.
-          seconds: time since the last write before which this one is put off.
+        `state` and `best` are trees of arrays that are not donated to a compiled
+        function, `rows` the metrics so far.
         """
         if not parallel.is_first():
             return
@@ -93,7 +81,7 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _failures_told(self) -> Iterator[None]:
-        """Turns an error of the disk into a `UserError`."""
+        # Orbax and TensorStore hide the error's number in the text of their own errors.
         try:
             yield
         except (OSError, ValueError) as error:
@@ -121,22 +109,14 @@ class Checkpoints:
         self._saved_at = time.monotonic()
 
     def latest_step(self) -> int | None:
-        """Returns the step of the latest complete checkpoint, or None."""
+        """Return the step of the latest complete checkpoint, or None."""
         return self._manager.latest_step()
 
     def restore(self, **templates: Any) -> dict[str, Any]:
-        """Restores items of the latest checkpoint onto the present devices.
+        """Restore the latest checkpoint, or the previous one if that is damaged.
 
-        If it is damaged, the previous checkpoint is used, with a warning.
-
-        Args:
-          **templates: `state` or `best` or both, trees of arrays or shapes.
-
-        Returns:
-          The items, and the "rows" of the metrics until then.
-
-        Raises:
-          UserError: there is no checkpoint, or none that fits the templates.
+        `templates` are trees of arrays or shapes for `state` or `best` or both. The
+        same items come back on the present devices, with the "rows" of the metrics.
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         if not steps:
@@ -146,18 +126,15 @@ class Checkpoints:
             try:
                 return self._restore(step, templates)
             except Exception as error:  # noqa: BLE001 (damage may raise anything)
-                if not (self._folder / str(step)).exists():
-                    # A training process has replaced it in the meantime.
+                folder = self._folder / str(step)
+                if not folder.exists():  # a training process has replaced it
                     self._manager.reload()
                     return self.restore(**templates)
                 reasons.append(reason_of(error)[:200])
                 self._damaged.append(step)
-            if step != steps[-1]:
-                print(
-                    f"warning: {self._folder / str(step)} is damaged "
-                    f"({reasons[-1]}); the previous checkpoint is used",
-                    file=sys.stderr,
-                )
+                if step != steps[-1]:
+                    told = f"warning: {folder} is damaged ({reasons[-1]})"
+                    print(f"{told}; the previous checkpoint is used", file=sys.stderr)
         raise UserError(
             f"{self._folder}: damaged, or of another model; train again in another "
             f"--workdir ({reasons[0]})"
@@ -186,7 +163,7 @@ def _hash_json(value: Any) -> str:
 
 
 def _hash(tree: Any) -> str:
-    """Returns a hash of the names and the arrays of a tree."""
+    """Return a hash of the names and the arrays of a tree."""
     whole = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         array = np.ascontiguousarray(leaf)
@@ -197,34 +174,17 @@ def _hash(tree: Any) -> str:
 
 
 def best_item(variables: Any, epoch: int = 0, score: float = -np.inf) -> dict[str, Any]:
-    """Returns the "best" item of a checkpoint: the best epoch so far.
-
-    Args:
-      variables: the model's parameters and batch statistics after that epoch.
-      epoch: its number, from 1; 0 before the first.
-      score: its score on the validation split.
-    """
-    return {
-        "variables": variables,
-        "epoch": jnp.int32(epoch),
-        "score": jnp.float32(score),
-    }
+    """Return the best epoch so far, numbered from 1 (0: none yet), as an item."""
+    epoch, score = jnp.int32(epoch), jnp.float32(score)
+    return {"variables": variables, "epoch": epoch, "score": score}
 
 
 def restore_best(
     workdir: Path, variables: Any
 ) -> tuple[dict[str, Any], list[dict[str, float]]]:
-    """Restores the best epoch of a run.
+    """Restore a run's `best_item`, given the shapes of its variables, and its metrics.
 
-    Args:
-      workdir: the run's folder.
-      variables: the shapes of the model's variables.
-
-    Returns:
-      A `best_item`, and the metrics of all epochs so far, one row each.
-
-    Raises:
-      UserError: there is no checkpoint, or it is damaged or of another model.
+    The metrics are one row for each epoch so far.
     """
     check_has_checkpoint(workdir)
     with Checkpoints(workdir) as checkpoints:
@@ -233,16 +193,12 @@ def restore_best(
 
 
 def has_checkpoint(workdir: Path) -> bool:
-    """Returns whether a run has a checkpoint."""
+    """Return whether a run has a checkpoint."""
     return any(path.name.isdigit() for path in (workdir / FOLDER).glob("*"))
 
 
 def check_has_checkpoint(workdir: Path) -> None:
-    """Checks that a run has a checkpoint.
-
-    Raises:
-      UserError: it has none.
-    """
+    """Raise an error that says to train first if a run has no checkpoint."""
     if not has_checkpoint(workdir):
         raise _no_checkpoint(workdir)
 

@@ -17,36 +17,25 @@ VERSION = "0.2.0"  # the version of mi_classifier that gave data.json its presen
 
 
 def check_free_for(config: ConfigDict, workdir: Path) -> None:
-    """Checks that a folder is a workdir of `config`, or may become one.
+    """Check that a folder is a workdir of `config`, or may become one.
 
     Fields that only the evaluation uses may differ.
-
-    Raises:
-      UserError: the folder holds a run of another config (the message names the fields
-        that differ) or checkpoints of an unknown one, or it is a file.
     """
-    if workdir.exists() and not workdir.is_dir():
-        raise UserError(f"--workdir: {workdir} is a file, not a folder")
-    if not (workdir / CONFIG).exists():
-        if (workdir / checkpoints.FOLDER).exists():
+    if workdir.is_file() or (workdir / CONFIG).exists():
+        if differing := configs.training_differences(config, load_config(workdir)):
             raise UserError(
-                f"{workdir}: has checkpoints but no {CONFIG}; restore it, or give "
-                "another --workdir"
+                f"{workdir} holds a run of another config ({'; '.join(differing)}); "
+                "give another --workdir, or remove this one"
             )
-        return
-    if differing := configs.training_differences(config, load_config(workdir)):
+    elif (workdir / checkpoints.FOLDER).exists():
         raise UserError(
-            f"{workdir} holds a run of another config ({'; '.join(differing)}); "
-            "give another --workdir, or remove this one"
+            f"{workdir}: has checkpoints but no {CONFIG}; restore it, or give another "
+            "--workdir"
         )
 
 
 def open_for(config: ConfigDict, workdir: Path) -> None:
-    """Makes a folder the workdir of `config`.
-
-    Raises:
-      UserError: as `check_free_for`, or the folder cannot be written to.
-    """
+    """Make a folder the workdir of `config`."""
     check_free_for(config, workdir)
     path = workdir / CONFIG
     if not path.exists() or configs.differences(config, load_config(workdir)):
@@ -58,25 +47,18 @@ def check_data(
     fingerprints: dict[str, str],
     of_arrays: Callable[[], dict[str, str]] | None = None,
 ) -> None:
-    """Checks that a run still has the data that it started with.
+    """Check the hashes of a run's splits against those that it started with.
 
-    The first call on a workdir records the data in data.json.
-
-    Args:
-      workdir: the run's folder.
-      fingerprints: a hash of each split.
-      of_arrays: returns the hashes that version 0.1 recorded; called only for a workdir
-        of that version whose hashes differ from `fingerprints`.
-
-    Raises:
-      UserError: the data differ; the message names the splits.
+    The first call records them. `of_arrays` returns the hashes that version 0.1
+    recorded; it is called only for a workdir of that version.
     """
     path = workdir / DATA
     if not path.exists():
         text = files.to_json({"version": VERSION, "splits": fingerprints}, indent=2)
-        if not files.may_be(path, text) and not (
-            of_arrays and files.may_be(path, files.to_json(of_arrays(), indent=2))
-        ):
+        known = files.may_be(path, text)
+        if not known and of_arrays:
+            known = files.may_be(path, files.to_json(of_arrays(), indent=2))
+        if not known:
             raise UserError(
                 f"{path}: is missing, and the run started with other data; restore "
                 "that data, or give another --workdir"
@@ -87,31 +69,26 @@ def check_data(
     is_new = isinstance(noted.get("splits"), dict)
     hashes = noted["splits"] if is_new else noted
 
-    def differing(found: dict[str, str]) -> list[str]:
-        return [name for name in found if hashes.get(name) != found[name]]
+    def differing(found: dict[str, str]) -> str:
+        return ", ".join(name for name in found if hashes.get(name) != found[name])
 
     names = differing(fingerprints)
     if names and of_arrays and not is_new:
         names = differing(of_arrays())
-    if not names:
-        return
-    if is_new:
+    if names and is_new:
         raise UserError(
-            f"{workdir}: the run started with other data ({', '.join(names)}); restore "
-            "that data, or give another --workdir"
+            f"{workdir}: the run started with other data ({names}); restore that data, "
+            "or give another --workdir"
         )
-    raise UserError(
-        f"{workdir}: written by version 0.1 or with other data ({', '.join(names)}); "
-        "train again in another --workdir, or evaluate this one with version 0.1"
-    )
+    if names:
+        raise UserError(
+            f"{workdir}: written by version 0.1 or with other data ({names}); train "
+            "again in another --workdir, or evaluate this one with version 0.1"
+        )
 
 
 def load_config(workdir: Path) -> ConfigDict:
-    """Reads the config of a workdir, also of one that version 0.1 wrote.
-
-    Raises:
-      UserError: there is no config, or it cannot be read.
-    """
+    """Read the config of a workdir, also of one that version 0.1 wrote."""
     path = workdir / CONFIG
     if not workdir.is_dir():
         what = "is a file, not a folder" if workdir.exists() else "does not exist"
@@ -122,29 +99,23 @@ def load_config(workdir: Path) -> ConfigDict:
     except UserError:
         raise
     except FileNotFoundError:
-        raise UserError(
-            f"{workdir}: not a workdir: no {CONFIG}; train.py makes one"
-        ) from None
-    except (OSError, ValueError, TypeError) as error:
+        message = f"{workdir}: not a workdir: no {CONFIG}; train.py makes one"
+        raise UserError(message) from None
+    except (ValueError, TypeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
 
 
 @contextlib.contextmanager
 def hold(workdir: Path) -> Iterator[None]:
-    """Keeps other runs out of a workdir until the context is left.
+    """Keep other runs out of a workdir until the context is left.
 
     If several processes share a run, the first one holds the workdir for all.
-
-    Raises:
-      UserError: another run holds it, or it cannot be written to.
     """
     if not parallel.is_first():
         yield
         return
-    refusal = (
-        f"--workdir: another process trains in {workdir}; wait for it, or give another "
-        "--workdir"
-    )
+    refusal = f"--workdir: another process trains in {workdir}"
+    refusal += "; wait for it, or give another --workdir"
     existed = workdir.exists()
     leftovers = f".*{files.TEMPORARY}", f"{checkpoints.FOLDER}/{checkpoints.UNFINISHED}"
     try:

@@ -2,13 +2,16 @@
 
 python -m mi_classifier.tables 2 --seeds=10
 
-Each cell is a run of train.py's in a workdir of its own below `--workdir`; those that
-are there and finished are not run again. With `--collect` nothing is run: finished runs
-below `--workdir`, wherever they lie, fill the cells that their configs say. Table 2 is
-mutual information on the Gaussian mixture; 3 classification of MNIST, and "3-cub" of
-CUB-200-2011; 4, 6 and 7 localization on CUB-200-2011 and Tiny-ImageNet, 8 its ablation;
-5 double-digit MNIST; and "channel", which the paper does not have, mutual information
-on real images with labels of known noise. Written are TABLE.md, TABLE.json and figures.
+Each cell trains in a workdir of its own below `--workdir`; finished workdirs are not
+trained again. With `--collect` nothing is trained: finished runs in any folder below
+`--workdir` fill the cells that their configs belong to. The command writes TABLE.md,
+TABLE.json and figures.
+
+* 2: mutual information of the Gaussian mixture
+* 3, 3-cub: classification of MNIST, and of CUB-200-2011
+* 4, 6, 7: localization on CUB-200-2011 and Tiny-ImageNet; 8: its ablation
+* 5: double-digit MNIST
+* channel: mutual information of real images and labels of known noise; not in the paper
 """
 
 from collections.abc import Callable
@@ -22,6 +25,9 @@ from mi_classifier.tables.localization import table_4, table_6, table_7, table_8
 from mi_classifier.tables.mutual_information import table_2
 from mi_classifier.tables.reruns import Options
 
+__all__ = ["TABLES", "Options", "rerun"]
+
+# Each takes `Options`, and returns tables and the results that they show.
 TABLES: dict[str, Callable] = {
     "2": table_2,
     "3": table_3,
@@ -36,20 +42,19 @@ TABLES: dict[str, Callable] = {
 
 
 def rerun(name: str, options: Options) -> None:
-    """Reruns a table, prints it, and writes it as Markdown and JSON.
+    """Rerun a table, print it, and write it as Markdown and JSON.
 
     Args:
       name: a key of `TABLES`.
-      options: how.
+      options: how it is rerun.
 
     Raises:
-      UserError: data or workdirs that cannot be used.
+      UserError: data or a workdir cannot be used.
     """
-    tables, figures = TABLES[name](options)
+    tables, results = TABLES[name](options)
     for table in tables:
         print_table(table)
     text = "\n".join(map(markdown, tables))
     write_text(options.root.with_suffix(".md"), text)
-    json_text = to_json(figures, indent=1)
-    write_text(options.root.with_suffix(".json"), json_text)
+    write_text(options.root.with_suffix(".json"), to_json(results, indent=1))
     print(f"written: {options.root}.md, {options.root}.json")

@@ -12,15 +12,17 @@ from mi_classifier.tables.reruns import Options
 
 _SEEDS = flags.DEFINE_integer("seeds", 1, "runs a cell, seeded 0, 1, 2, ...")
 _WORKDIR = flags.DEFINE_string("workdir", "runs/tables", "where to write everything.")
-_MINE = flags.DEFINE_boolean("mine", True, "whether Table 2 runs MINE too.")
+_MINE = flags.DEFINE_boolean(
+    "mine", True, "whether Table 2 runs MINE, which takes longest."
+)
 _ARCHIVE = flags.DEFINE_string(
-    "archive_dir", "", "a folder with MNIST's four idx files; downloaded by default."
+    "archive_dir", "", "a folder with MNIST's four idx files; default: download them."
 )
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", "", "where TFDS keeps data sets; its default by default."
+    "data_dir", "", "where TFDS keeps data sets; default: where TFDS would."
 )
 _SET = flags.DEFINE_multi_string(
-    "set", [], "FIELD=VALUE of every config of the table; may be given many times."
+    "set", [], "FIELD=VALUE for every config of the table; may be given many times."
 )
 _ONLY = flags.DEFINE_list(
     "only", [], "words that a cell must have, as in --only=cub200,vgg16_gap."
@@ -31,7 +33,7 @@ _COLLECT = flags.DEFINE_boolean(
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs the table that is asked for."""
+    """Rerun the table that the arguments name."""
     if len(arguments) != 1:
         raise UserError(
             f"give one table: {', '.join(TABLES)}; --seeds=10 for more runs"

@@ -12,7 +12,7 @@ FLIPS = (0.0, 0.1, 0.3, 0.5, 0.7)
 
 
 def table_channel(options: Options) -> tuple[list[Table], dict[str, Any]]:
-    """Mutual information of MNIST images and labels of known noise."""
+    """Return the mutual information of MNIST images and labels of known noise."""
     from mi_classifier.reporting import figures
 
     wanted = {

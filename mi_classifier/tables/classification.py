@@ -18,13 +18,13 @@ _RULES = {
 
 
 def table_3(options: Options) -> tuple[list[Table], dict[str, Any]]:
-    """Accuracy on balanced and unbalanced MNIST, softmax against PC-softmax."""
+    """Return accuracy on balanced and unbalanced MNIST, softmax against PC-softmax."""
     test_sets = {"authors_test": "authors'", "test": "standard"}
     return _tables(options, "MNIST", "mnist", TABLE_3, test_sets)
 
 
 def table_3_cub(options: Options) -> tuple[list[Table], dict[str, Any]]:
-    """The same on CUB-200-2011."""
+    """Return the same on CUB-200-2011."""
     test_sets = {"test": "half of the official"}
     return _tables(options, "CUB-200-2011", "cub_inception", TABLE_3_CUB, test_sets)
 
@@ -36,7 +36,7 @@ def _tables(
     published: Mapping[str, Any],
     test_sets: Mapping[str, str],
 ) -> tuple[list[Table], dict[str, Any]]:
-    """Returns a table for each rule; the paper reports the first of `test_sets`."""
+    """Return a table for each rule; the paper reports the first of `test_sets`."""
     wanted = {
         f"{classes}/{loss}": Cell(f"{config}:{classes},{loss}")
         for classes in published
@@ -79,12 +79,16 @@ def _rows(
             runs = [cells.get(f"{classes},{loss},{split}", []) for loss in LOSSES]
             if not any(runs):
                 continue
-            by_rule = [[a[a.get(f"{rule}_rule", rule)] for a in each] for each in runs]
+            shares = [[_by_rule(accuracy, rule) for accuracy in each] for each in runs]
             in_paper = rule == "paper" and split == next(iter(test_sets))
             for kind in ("micro", "macro"):
-                values = [100 * numbers(each, kind) for each in by_rule]
+                values = [100 * numbers(each, kind) for each in shares]
                 row = [classes, title, kind]
                 row += [mean_deviation(v, ".2f") for v in values]
                 shown = "/".join(f"{v:.2f}" for v in theirs[kind]) if in_paper else ""
                 rows.append([*row, p_value(*values), shown])
     return rows
+
+
+def _by_rule(accuracy: Mapping[str, Any], rule: str) -> Mapping[str, float]:
+    return accuracy[accuracy["paper_rule"] if rule == "paper" else rule]

@@ -7,7 +7,7 @@ import numpy as np
 from mi_classifier.activation_maps import MAPS
 from mi_classifier.reporting.table import Table, mean_deviation, seeds_note
 from mi_classifier.tables.published import TABLE_5, TABLE_5_LOCALIZATION
-from mi_classifier.tables.reruns import Cell, Options, gather, numbers
+from mi_classifier.tables.reruns import Cell, Options, gather, numbers, percent
 
 LOSSES = {"sigmoid": "sigmoid", "pc_sigmoid": "PC-sigmoid"}
 _RULES = {
@@ -20,7 +20,7 @@ _RULES = {
 
 
 def table_5(options: Options) -> tuple[list[Table], dict[str, Any]]:
-    """Accuracy by digit, sigmoid against PC-sigmoid, and localization of each digit."""
+    """Return accuracy and localization by digit, sigmoid against PC-sigmoid."""
     wanted = {loss: Cell(f"double_mnist:{loss}") for loss in LOSSES}
     names = ("accuracy", "information", "localization")
     cells = {
@@ -37,7 +37,7 @@ def _accuracy_table(cells: dict[str, Any]) -> Table:
         runs = [run["accuracy"][rule] for run in cells.get(loss, [])]
         shares = [run["per_class"] for run in runs]
         by_digit.append(100 * np.reshape(shares, (len(runs), len(TABLE_5[loss]))))
-        macro.append(mean_deviation(100 * numbers(runs, "macro"), ".2f"))
+        macro += percent(runs, "macro")
     rows = []
     for digit, theirs in enumerate(zip(*TABLE_5.values(), strict=True)):
         row = [str(digit), *(mean_deviation(v[:, digit], ".2f") for v in by_digit)]

@@ -20,6 +20,7 @@ from mi_classifier.tables.reruns import (
     gather,
     is_current,
     numbers,
+    percent,
 )
 
 _DATA = {"cub200": "CUB-200-2011", "tiny_imagenet": "Tiny-ImageNet"}
@@ -40,10 +41,10 @@ Cells = Mapping[str, Sequence[FinishedRun]]
 
 
 def table_4(options: Options) -> tuple[list[Table], dict[str, Any]]:
-    """Localization on both sets."""
+    """Return localization on both sets."""
     cells = _gather(options, _CONFIGS)
     tables = []
-    for data, title in _DATA.items():
+    for data, data_title in _DATA.items():
         heads = ("net", "map", "GT-known", "Top-1", "paper's", "p")
         rows = [
             [net, title, *_map_row(runs, name)]
@@ -51,23 +52,23 @@ def table_4(options: Options) -> tuple[list[Table], dict[str, Any]]:
             for name, title in _map_titles()
         ]
         if rows:
-            title = f"Table 4: localization on {title} in percent"
+            title = f"Table 4: localization on {data_title} in percent"
             tables.append(Table(title, heads, rows, [f"{seeds_note(cells)}; {_NOTE}"]))
     return tables, _results(cells)
 
 
 def table_6(options: Options) -> tuple[list[Table], dict[str, Any]]:
-    """Classification and localization on CUB-200-2011."""
+    """Return classification and localization on CUB-200-2011."""
     return _one_set(options, "6", "cub200")
 
 
 def table_7(options: Options) -> tuple[list[Table], dict[str, Any]]:
-    """Classification and localization on Tiny-ImageNet."""
+    """Return classification and localization on Tiny-ImageNet."""
     return _one_set(options, "7", "tiny_imagenet")
 
 
 def table_8(options: Options) -> tuple[list[Table], dict[str, Any]]:
-    """What the region and the subtraction add, with and without ADL."""
+    """Return what the region and the subtraction add, with and without ADL."""
     cells = _gather(options, _ABLATED)
     rows, found = [], {}
     for name, runs in cells.items():
@@ -77,7 +78,7 @@ def table_8(options: Options) -> tuple[list[Table], dict[str, Any]]:
         for kind, (map_name, has_region) in summary.TABLE_8.items():
             row = [net, "yes" if has_region else "no"]
             row.append("no" if map_name == "cam" else "yes")
-            row += _percent(found[name], f"{kind}.gt_known", f"{kind}.top1")
+            row += percent(found[name], f"{kind}.gt_known", f"{kind}.top1")
             rows.append([*row, _pair(theirs and theirs.ablation.get(kind))])
     heads = ("", "R", "subtraction", "GT-known", "Top-1", "paper's")
     notes = [
@@ -97,11 +98,11 @@ def _one_set(
         tops = (f"localization.classification.{top}" for top in ("top1", "top5"))
         theirs = _published(runs)
         bound = numbers(tests, "information.mutual_information.nats")
-        row = [net, *_percent(tests, *tops), _pair(theirs and theirs.classification)]
+        row = [net, *percent(tests, *tops), _pair(theirs and theirs.classification)]
         classification.append([*row, mean_deviation(bound, ".3f")])
         for name, title in _map_titles():
             found = f"localization.maps.{name}"
-            gentle = _percent(tests, f"{found}.pointing", f"{found}.max_box_accuracy")
+            gentle = percent(tests, f"{found}.pointing", f"{found}.max_box_accuracy")
             localization.append([net, title, *_map_row(runs, name), *gentle])
     heads = ("net", "map", "GT-known", "Top-1", "paper's", "p", "pointing", "MaxBoxAcc")
     tables = [
@@ -121,7 +122,7 @@ def _one_set(
 
 
 def _gather(options: Options, nets: Sequence[tuple[str, str]]) -> Cells:
-    """Gathers runs; all tables share them, in a folder beside their own."""
+    """Gather runs; all tables share them, in a folder beside their own."""
     wanted = {
         f"{data}/{net}_{adl or 'plain'}": Cell(f"{_CONFIGS[data, net]}:{adl}")
         for data, net in nets
@@ -142,7 +143,7 @@ def _net_title(name: str) -> str:
 
 
 def _nets(cells: Cells, data: str) -> Iterator[tuple[str, Sequence[FinishedRun]]]:
-    """Yields the title and the runs of each net that was trained on a data set."""
+    """Yield the title and the runs of each net that was trained on a data set."""
     for name, runs in cells.items():
         if name.startswith(f"{data},"):
             yield _net_title(name), runs
@@ -153,18 +154,14 @@ def _map_titles() -> list[tuple[str, str]]:
 
 
 def _map_row(runs: Sequence[FinishedRun], name: str) -> list[str]:
-    """Returns GT-known, Top-1, the paper's, and p of the difference from CAM."""
+    """Return GT-known, Top-1, the paper's, and p of the difference from CAM."""
     tests, found = [run.test for run in runs], f"localization.maps.{name}"
-    cells = _percent(tests, f"{found}.gt_known", f"{found}.top1")
+    cells = percent(tests, f"{found}.gt_known", f"{found}.top1")
     theirs = _published(runs)
     cells.append(_pair(theirs and theirs.maps.get(name)))
     ours = numbers(tests, f"{found}.gt_known")
     cam = numbers(tests, "localization.maps.cam.gt_known")
     return [*cells, "" if name == "cam" else p_value(ours, cam)]
-
-
-def _percent(runs: Sequence[Mapping[str, Any]], *paths: str) -> list[str]:
-    return [mean_deviation(100 * numbers(runs, path), ".2f") for path in paths]
 
 
 def _published(runs: Sequence[FinishedRun]) -> summary.Published | None:
@@ -177,7 +174,7 @@ def _pair(values: Sequence[float] | None) -> str:
 
 
 def _ablation(run: FinishedRun, collect: bool) -> dict[str, Any] | None:
-    """Reads the ablation of a run; makes it first if it is missing and may be made."""
+    """Read the ablation of a run; make it first if it is missing and may be made."""
     path = run.workdir / "evaluation" / "ablation.json"
     remedy = "remove it, and it is made again"
     if is_current(path, run.workdir):

@@ -7,83 +7,66 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from mi_classifier.baselines import BASELINES
+from mi_classifier.data import gaussian_mixture, load_dataset
 from mi_classifier.reporting.table import Table, column, mean_deviation, seeds_note
 from mi_classifier.storage.files import read_json, to_json, write_hashed
-from mi_classifier.tables import reruns
 from mi_classifier.tables.published import TABLE_2
+from mi_classifier.tables.reruns import Cell, FinishedRun, Options, gather, percent
 
 DIMS = (1, 2, 5, 10)
-_NEIGHBORS_EXAMPLES = 20_000  # at most, for nearest neighbors
+LOSSES = {"softmax": "softmax", "pc_softmax": "PC-softmax"}
+# The loss of the paper's own column.
+_OWN = {"balanced": "softmax", "unbalanced": "pc_softmax"}
+_SHOWN = 1_000  # examples in each panel of Figure 8
 
-LOSSES = ("softmax", "pc_softmax")
-NAMES = {"softmax": "softmax", "pc_softmax": "PC-softmax"}
 
-
-def table_2(options: reruns.Options) -> tuple[list[Table], dict[str, Any]]:
-    """Mutual information of the Gaussian mixture, and every baseline."""
-    keys = {
-        options.root / classes / loss / f"D{dim}" / f"seed{seed}": (classes, loss, dim)
-        for seed in range(options.seeds)
-        for classes, paper in TABLE_2.items()
+def table_2(options: Options) -> tuple[list[Table], dict[str, Any]]:
+    """Return the mutual information of the Gaussian mixture, and every baseline."""
+    wanted = {
+        f"{classes}/{loss}/D{dim}": Cell(
+            f"gmm:{classes},{loss}", {"data.dim": dim, "data.fresh": False}, True
+        )
+        for classes, theirs in TABLE_2.items()
         for loss in LOSSES
         for dim in DIMS
-        if loss in paper
+        if loss in theirs
     }
-    configs_of = {}
-    for workdir, (classes, loss, dim) in keys.items():
-        config = reruns.config(
-            f"gmm:{classes},{loss}", reruns.seed_of(workdir), options
-        )
-        config.data.update(dim=dim, seed=config.seed, fresh=False)
-        configs_of[workdir] = config
     started, baseline_seconds = time.monotonic(), 0.0
     cells: dict[str, Any] = {}
-    for name, runs in reruns.gather(configs_of, _name_of, options).items():
+    for name, runs in gather(wanted, _name_of, options).items():
         classes, loss, _ = name.split(",")
-        for run in runs:
-            test = run.results["splits"]["test"]
-            row = {
-                "ours": test["information"]["mutual_information"]["nats"],
-                "monte_carlo": test["truth"]["mutual_information"]["nats"],
-                "accuracy": test["accuracy"][test["accuracy"]["paper_rule"]],
-                "paper": test["information"].get("paper_softmax_plus_log_m"),
-            }
-            if loss == _own(classes):
-                before = time.monotonic()
+        cells[name] = [_numbers_of(run.test) for run in runs]
+        if loss == _OWN[classes]:
+            before = time.monotonic()
+            for run, row in zip(runs, cells[name], strict=True):
                 row |= _baselines(run, options)
-                baseline_seconds += time.monotonic() - before
-            cells.setdefault(name, []).append(row)
+            baseline_seconds += time.monotonic() - before
     seconds = time.monotonic() - started
-    _draw_table_2(options, cells, drawing)
+    _draw(options, cells)
     scored = (
-        f"{seeds_note(cells)}. "
-        "Every estimator is scored on the same held-out examples as Monte Carlo. "
-        "MINE as published takes its second expectation from shuffled labels; "
-        "'all pairs' sums over all labels instead."
+        f"{seeds_note(cells)}. Every estimator is scored on the same held-out examples "
+        "as Monte Carlo. MINE as published takes its second expectation from shuffled "
+        "labels; 'all pairs' sums over all labels instead."
     )
-    notes = [scored]
-    if options.mine and any("mine" in run for runs in cells.values() for run in runs):
-        nearer = [
-            _nearer(runs)
-            for _, _, runs in _own_cells(cells)
-            if all("mine" in run for run in runs)
-        ]
-        notes.append(
-            f"Ours is nearer to Monte Carlo than MINE in {sum(nearer)} of "
-            f"{len(nearer)} cells, by the mean absolute error over seeds."
-        )
+    notes = [scored, *_comparisons(cells)]
     if not options.collect:
         notes.append(
-            f"This command took {seconds:.0f} s, of which {baseline_seconds:.0f} s on "
-            "MINE and nearest neighbors."
+            f"This command took {seconds:.0f} s, of which the baselines took "
+            f"{baseline_seconds:.0f} s."
         )
     tables = [_information_table(cells, notes), _baseline_table(cells)]
     return [*tables, _accuracy_table(cells)], cells
 
 
-def _own(classes: str) -> str:
-    """The loss of the paper's own column: softmax, or PC-softmax where unbalanced."""
-    return "softmax" if classes == "balanced" else "pc_softmax"
+def _numbers_of(test: dict[str, Any]) -> dict[str, Any]:
+    accuracy, found = test["accuracy"], test["information"]
+    return {
+        "ours": found["mutual_information"]["nats"],
+        "monte_carlo": test["truth"]["mutual_information"]["nats"],
+        "accuracy": accuracy[accuracy["paper_rule"]],
+        "paper": found.get("paper_softmax_plus_log_m"),
+    }
 
 
 def _name_of(config: ConfigDict) -> str:
@@ -91,37 +74,53 @@ def _name_of(config: ConfigDict) -> str:
     return f"{classes},{config.loss},{config.data.dim}"
 
 
+def _titles(published: bool) -> dict[str, str]:
+    """Return the titles of the baselines' values that the paper has, or has not."""
+    return {
+        name: title
+        for baseline in BASELINES.values()
+        for name, title in baseline.titles.items()
+        if (name in TABLE_2["balanced"]) == published
+    }
+
+
 def _own_cells(cells: dict[str, Any]) -> Iterator[tuple[str, int, list[dict]]]:
-    """The classes, the dimension and the runs of the paper's own column."""
-    for classes in TABLE_2:
+    """Yield the classes, the dimension and the runs of the paper's own column."""
+    for classes, loss in _OWN.items():
         for dim in DIMS:
-            if runs := cells.get(f"{classes},{_own(classes)},{dim}"):
+            if runs := cells.get(f"{classes},{loss},{dim}"):
                 yield classes, dim, runs
 
 
 def _information_table(cells: dict[str, Any], notes: Sequence[str]) -> Table:
+    baselines = _titles(published=True)
     rows = []
     for classes, dim, runs in _own_cells(cells):
-        paper, index = TABLE_2[classes], DIMS.index(dim)
         row = [classes, str(dim), f"{column(runs, 'monte_carlo').mean():.4f}"]
-        row += [_above_truth(runs, "ours"), _above_truth(runs, "mine")]
-        published = (paper[_own(classes)][index], paper["mine"][index])
-        truth = paper["monte_carlo"][index]
-        rows.append([*row, ", ".join(f"{v - truth:+.2f}" for v in published)])
+        row += [_above_truth(runs, name) for name in ("ours", *baselines)]
+        theirs = {name: v[DIMS.index(dim)] for name, v in TABLE_2[classes].items()}
+        errors = (
+            theirs[n] - theirs["monte_carlo"] for n in (_OWN[classes], *baselines)
+        )
+        rows.append([*row, ", ".join(f"{error:+.2f}" for error in errors)])
     title = "Table 2: Monte Carlo in nats, and how far above it the estimates are"
-    columns = ("classes", "D", "Monte Carlo", "ours", "MINE", "paper's net, MINE")
-    return Table(title, columns, rows, notes)
+    titles = baselines.values()
+    heads = ("classes", "D", "Monte Carlo", "ours", *titles)
+    return Table(title, (*heads, ", ".join(["paper's net", *titles])), rows, notes)
 
 
 def _baseline_table(cells: dict[str, Any]) -> Table:
-    names = ("ours", "mine_all_pairs", "nearest_neighbors")
+    baselines = _titles(published=False)
     rows = [
-        [classes, str(dim), *(_above_truth(runs, name) for name in names)]
+        [
+            classes,
+            str(dim),
+            *(_above_truth(runs, name) for name in ("ours", *baselines)),
+        ]
         for classes, dim, runs in _own_cells(cells)
     ]
     title = "Other estimators above Monte Carlo, nats"
-    columns = ("classes", "D", "ours", "MINE, all pairs", "nearest neighbors")
-    return Table(title, columns, rows)
+    return Table(title, ("classes", "D", "ours", *baselines.values()), rows)
 
 
 def _above_truth(runs: Sequence[dict[str, Any]], name: str) -> str:
@@ -130,102 +129,96 @@ def _above_truth(runs: Sequence[dict[str, Any]], name: str) -> str:
 
 def _accuracy_table(cells: dict[str, Any]) -> Table:
     rows = []
-    for classes, paper in TABLE_2.items():
-        for loss in (loss for loss in LOSSES if loss in paper):
-            for index, dim in enumerate(DIMS):
-                runs = cells.get(f"{classes},{loss},{dim}")
-                if not runs:
-                    continue
-                micro = np.array([100 * run["accuracy"]["micro"] for run in runs])
-                macro = np.array([100 * run["accuracy"]["macro"] for run in runs])
-                bound = column(runs, "ours")
-                row = [f"{classes}, {NAMES[loss]}", str(dim)]
-                row += [mean_deviation(micro, ".2f"), mean_deviation(macro, ".2f")]
-                row += [f"{paper[f'{loss}_accuracy'][index]:.0f}"]
-                row += [mean_deviation(bound, ".4f")]
-                published = column(runs, "paper")
-                row.append(f"{published.mean():.4f}" if loss == "softmax" else "")
-                row.append(f"{paper[loss][index]:.2f}")
-                rows.append(row)
-    columns = ("classes, loss", "D", "accuracy, %", "by class", "paper's", "nats")
+    for name, runs in cells.items():
+        classes, loss, dim = name.split(",")
+        theirs = {n: v[DIMS.index(int(dim))] for n, v in TABLE_2[classes].items()}
+        row = [f"{classes}, {LOSSES[loss]}", dim]
+        row += percent(runs, "accuracy.micro", "accuracy.macro")
+        row.append(f"{theirs[f'{loss}_accuracy']:.0f}")
+        row.append(mean_deviation(column(runs, "ours"), ".4f"))
+        formula = column(runs, "paper").mean()
+        row.append("" if np.isnan(formula) else f"{formula:.4f}")
+        rows.append([*row, f"{theirs[loss]:.2f}"])
+    heads = ("classes, loss", "D", "accuracy, %", "by class", "paper's", "nats")
     note = (
         "Accuracy by argmax n(x). 'softmax + log M' is the paper's formula, a bound "
         "only where classes are equally frequent; 'nats' is a bound in every row."
     )
     return Table(
         "Table 2: accuracy, and the bound of every net",
-        (*columns, "softmax + log M", "paper's"),
+        (*heads, "softmax + log M", "paper's"),
         rows,
         (note,),
     )
 
 
-def _baselines(run: reruns.FinishedRun, options: reruns.Options) -> dict[str, float]:
-    from mi_classifier import baselines
-    from mi_classifier.data import load_dataset
-
+def _baselines(run: FinishedRun, options: Options) -> dict[str, float]:
+    """Read what the baselines found on a run's data; run those that are missing."""
     path = run.workdir / "evaluation" / "baselines.json"
-    noted = read_json(path, "remove it, and it is made anew") if path.exists() else {}
-    wanted = {"nearest_neighbors"}
-    wanted |= {"mine", "mine_all_pairs"} if options.mine else set()
-    if options.collect or wanted <= noted.keys():
-        return noted
+    known = read_json(path, "remove it, and it is made again") if path.exists() else {}
+    missing = {
+        name: baseline
+        for name, baseline in BASELINES.items()
+        if not baseline.titles.keys() <= known.keys()
+        and (options.mine or not baseline.trains)
+    }
+    if options.collect or not missing:
+        return known
     splits = load_dataset(run.config.data).splits
     names = ("train", "validation", "test")
     samples = [(splits[name]["image"], splits[name]["label"]) for name in names]
-    if "nearest_neighbors" not in noted:
-        x, y = (array[:_NEIGHBORS_EXAMPLES] for array in samples[2])
-        noted["nearest_neighbors"] = baselines.nearest_neighbors(x, y)
-    if options.mine:
-        print(f"MINE: {run.workdir}", flush=True)
-        mine = baselines.mine(*samples, seed=run.config.seed)
-        noted |= {"mine": mine.shuffled, "mine_all_pairs": mine.all_pairs}
-    write_hashed(path, to_json(noted))
-    return noted
+    for name, baseline in missing.items():
+        if baseline.trains:
+            print(f"{name}: {run.workdir}", flush=True)
+        found = baseline.estimate(*samples, seed=run.config.seed)
+        known |= dict(zip(baseline.titles, found, strict=True))
+    write_hashed(path, to_json(known))
+    return known
 
 
-def _nearer(runs: Sequence[dict[str, float]]) -> bool:
-    truth = column(runs, "monte_carlo")
-    ours, mine = (np.abs(column(runs, n) - truth).mean() for n in ("ours", "mine"))
-    return bool(ours < mine)
+def _comparisons(cells: dict[str, Any]) -> Iterator[str]:
+    """Yield how often ours is nearer to Monte Carlo than what the paper compares."""
+    for name, title in _titles(published=True).items():
+        nearer = []
+        for _, _, runs in _own_cells(cells):
+            truth = column(runs, "monte_carlo")
+            ours, theirs = (
+                np.abs(column(runs, each) - truth).mean() for each in ("ours", name)
+            )
+            nearer += [] if np.isnan(theirs) else [ours < theirs]
+        if nearer:
+            yield (
+                f"Ours is nearer to Monte Carlo than {title} in {sum(nearer)} of "
+                f"{len(nearer)} cells, by the mean absolute error over seeds."
+            )
 
 
-def _draw_table_2(options: reruns.Options, cells: dict[str, Any], drawing: Any) -> None:
-    from mi_classifier.data import gaussian_mixture
+def _draw(options: Options, cells: dict[str, Any]) -> None:
+    """Draw the estimates over D, and the mixture itself as in the paper's Figure 8."""
+    from mi_classifier.reporting import figures
 
     panels, samples = {}, {}
-    legend = {
-        "monte_carlo": "truth",
-        "ours": "ours",
-        "mine": "MINE",
-        "nearest_neighbors": "nearest neighbors",
-    }
-    for classes in TABLE_2:
-        runs = [cells.get(f"{classes},{_own(classes)},{dim}") for dim in DIMS]
-        if not all(runs) or len({len(of_dim) for of_dim in runs}) > 1:
-            continue  # a curve wants every point
-        values = {
-            label: np.stack([column(run, name) for run in runs], 1)
-            for name, label in legend.items()
-        }
-        panels[f"{classes}, {NAMES[_own(classes)]}"] = {
-            label: value for label, value in values.items() if np.isfinite(value).all()
-        }
-    for classes in TABLE_2:
+    lines = {"truth": "monte_carlo", "ours": "ours"}
+    for baseline in BASELINES.values():
+        name, title = next(iter(baseline.titles.items()))
+        lines[title] = name
+    for classes, loss in _OWN.items():
+        runs = [cells.get(f"{classes},{loss},{dim}") for dim in DIMS]
+        if all(runs) and len({len(each) for each in runs}) == 1:  # in every point
+            values = {
+                title: np.stack([column(each, name) for each in runs], 1)
+                for title, name in lines.items()
+            }
+            panels[f"{classes}, {LOSSES[loss]}"] = {
+                title: v for title, v in values.items() if np.isfinite(v).all()
+            }
         for dim in DIMS:
-            dataset = gaussian_mixture.load(dim, classes == "balanced", seed=0)
+            dataset = gaussian_mixture.load(dim, classes == "balanced", 0, fresh=False)
             test = dataset.splits["test"]
-            some = slice(0, 1_000)
-            samples[f"{classes}, D = {dim}"] = (
-                test["image"][some],
-                test["label"][some],
-            )
+            some = (test["image"][:_SHOWN], test["label"][:_SHOWN])
+            samples[f"{classes}, D = {dim}"] = some
     if panels:
-        figures.save(
-            figures.curves(panels, DIMS, "dimension D"),
-            options.root.with_name("2_estimates.png"),
-        )
-    figures.save(
-        figures.mixture(samples, dataset.class_names),
-        options.root.with_name("figure_8.png"),
-    )
+        figure = figures.curves(panels, DIMS, "dimension D")
+        figures.save(figure, options.root.with_name("2_estimates.png"))
+    figure = figures.mixture(samples, dataset.class_names)
+    figures.save(figure, options.root.with_name("figure_8.png"))

@@ -1,6 +1,8 @@
 """The runs behind a table: a workdir for each cell and seed, trained where missing."""
 
+import contextlib
 import dataclasses
+import functools
 import multiprocessing
 import os
 import signal
@@ -11,15 +13,23 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
 from mi_classifier import config as configs
+from mi_classifier import training
 from mi_classifier.errors import UserError
+from mi_classifier.evaluation import load_net
+from mi_classifier.overrides import override
+from mi_classifier.reporting.table import column, mean_deviation
+from mi_classifier.reporting.writing import evaluate_and_write
 from mi_classifier.storage import workdirs
 from mi_classifier.storage.files import read_json
+from mi_classifier.training.checks import check_config, known_options
 
-# Fields in which runs of a cell may differ when they are collected.
+# Runs of a cell may differ in these fields when they are collected.
 _FREE = (
     "seed",
     "data.seed",
@@ -40,15 +50,16 @@ class Options:
     """How a table is rerun.
 
     Attributes:
-      root: the folder of the table's workdirs; what is written stands beside it.
+      root: the folder of the table's workdirs; the table is written beside it.
       seeds: runs a cell, seeded 0, 1, 2, ...
-      mine: whether Table 2 runs MINE too.
-      archive_dir: of MNIST's idx files, "" to download.
-      data_dir: where TFDS keeps data sets, "" for its default.
+      mine: whether Table 2 runs baselines that train a net, such as MINE, too.
+      archive_dir: the folder with MNIST's idx files; "" downloads them.
+      data_dir: where TFDS keeps data sets; "" for its default.
       changes: of every config, such as "num_epochs=2".
-      only: words that a cell's name must have, such as "cub200"; all cells without any.
-      collect: whether nothing is trained: finished runs beside `root`, wherever they
-        lie and whoever started them, fill the cells that their configs say.
+      only: words that a cell's name must have, such as "cub200"; () for all cells.
+      collect: whether to train nothing: finished runs beside `root`, in any folder and
+        started by anybody, fill the cells that their configs belong to.
+      processes: how many cells are trained at once; 0 chooses by the machine.
     """
 
     root: Path
@@ -59,6 +70,33 @@ class Options:
     changes: Sequence[str] = ()
     only: Sequence[str] = ()
     collect: bool = False
+    processes: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """What a cell of a table trains.
+
+    Attributes:
+      reference: of a config, such as "gmm:balanced".
+      changes: values of its fields, such as {"data.dim": 5}.
+      seeds_data: whether each seed has data of its own.
+    """
+
+    reference: str
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    seeds_data: bool = False
+
+    def config(self, seed: int, options: Options) -> ConfigDict:
+        """Return the config of a seed."""
+        config = configs.get_config(self.reference)
+        config.update_from_flattened_dict({"seed": seed, **self.changes})
+        if self.seeds_data:
+            config.data.seed = seed
+        for field in ("archive_dir", "data_dir"):
+            if field in config.data:
+                config.data[field] = getattr(options, field)
+        return configs.with_absolute_paths(config)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,128 +113,125 @@ class FinishedRun:
     config: ConfigDict
     results: dict[str, Any]
 
+    @property
+    def test(self) -> dict[str, Any]:
+        """The results of the test split."""
+        return self.results["splits"]["test"]
 
-def config(reference: str, seed: int, options: Options) -> ConfigDict:
-    """Loads a config of configs/, such as "gmm:balanced", for a seed.
 
-    Raises:
-      UserError: there is no such config.
+def numbers(runs: Sequence[Mapping[str, Any]], path: str) -> np.ndarray:
+    """Return one number of the results of each run.
+
+    Args:
+      runs: nested results, of S runs.
+      path: of the number, such as "localization.maps.cam.top1".
+
+    Returns:
+      `[S]`; NaN for a run that lacks it.
     """
-    loaded = configs.get_config(reference)
-    loaded.seed = seed
-    if "archive_dir" in loaded.data:
-        loaded.data.archive_dir = options.archive_dir
-    if "data_dir" in loaded.data:
-        loaded.data.data_dir = options.data_dir
-    return configs.with_absolute_paths(loaded)
+    *outer, name = path.split(".")
+    return column([functools.reduce(lambda d, k: d[k], outer, r) for r in runs], name)
+
+
+def percent(runs: Sequence[Mapping[str, Any]], *paths: str) -> list[str]:
+    """Return the mean and deviation of shares over runs, in percent, by `numbers`."""
+    return [mean_deviation(100 * numbers(runs, path), ".2f") for path in paths]
 
 
 def gather(
-    wanted: Mapping[Path, ConfigDict],
+    cells: Mapping[str, Cell],
     name_of: Callable[[ConfigDict], str],
     options: Options,
 ) -> dict[str, list[FinishedRun]]:
-    """Returns the runs of each cell; trains those that are missing, if it may.
+    """Return the runs of each cell; train those that are missing, if `options` let it.
 
     Args:
-      wanted: the config of each workdir.
+      cells: by their folder below `options.root`.
       name_of: from a config of the table to the name of its cell, words with commas.
       options: see `Options`.
 
     Returns:
-      By the cell's name, its runs by workdir, one at least.
+      By the cell's name, its runs, at least one, in the order of `cells`.
 
     Raises:
-      UserError: a workdir of another config, a change that cannot be, data that
-        cannot be read, or no run.
+      UserError: a workdir holds another config, a change is not possible, data cannot
+        be read, or there is no run.
     """
-    wanted = {
-        workdir: config
-        for workdir, config in wanted.items()
-        if {*options.only} <= {*name_of(config).split(",")}
-    }
+    wanted = {}
+    for seed in range(options.seeds):
+        for folder, cell in cells.items():
+            config = cell.config(seed, options)
+            name = name_of(config)
+            if {*options.only} <= {*name.split(",")}:
+                config = _changed(config, options.changes)
+                if name_of(config) != name:
+                    raise UserError("--set: changes the cell; --only chooses cells")
+                wanted[options.root / folder / f"seed{seed}"] = config
     if not wanted:
         raise UserError(f"--only: no cell has all of {', '.join(options.only)}")
-    for workdir, config in wanted.items():
-        wanted[workdir] = _changed(config, options.changes)
-        if name_of(wanted[workdir]) != name_of(config):
-            raise UserError("--set: makes another cell of it; --only chooses cells")
     if options.collect:
         runs = _collect(wanted, name_of, options)
     else:
         _train_missing(wanted, options)
-        runs = [
-            FinishedRun(w, c, read_json(_metrics(w), "remove it, and it is made anew"))
-            for w, c in wanted.items()
-        ]
-    cells: dict[str, list[FinishedRun]] = {}
-    for config in wanted.values():  # in the table's order
-        cells.setdefault(name_of(config), [])
+        runs = [_read(workdir, config) for workdir, config in wanted.items()]
+    found = {name_of(config): [] for config in wanted.values()}
     for run in runs:
-        cells[name_of(run.config)].append(run)
-    return {name: of_cell for name, of_cell in cells.items() if of_cell}
-
-
-def num_processes() -> int:
-    """How many cells to train at once: a small net does not fill two cores."""
-    import jax
-
-    return min(os.cpu_count() or 1, 4) if jax.default_backend() == "cpu" else 1
-
-
-def seed_of(workdir: Path) -> int:
-    """Returns the seed that a cell's workdir is named by."""
-    return int(workdir.name.removeprefix("seed"))
+        found[name_of(run.config)].append(run)
+    return {name: of_cell for name, of_cell in found.items() if of_cell}
 
 
 def _changed(config: ConfigDict, changes: Sequence[str]) -> ConfigDict:
-    from mi_classifier.training.checks import check_config, known_options
-
     for change in changes:
         field, equals, _ = change.partition("=")
         if not equals:
             raise UserError(f"--set: must be FIELD=VALUE, not {change!r}")
         if field in ("seed", "data.seed"):
-            raise UserError("--set: seeds are the table's; --seeds says how many")
+            raise UserError("--set: the table sets the seeds; --seeds says how many")
     arguments = [f"--config.{change}" for change in changes]
     try:
-        config, _ = configs.override(config, arguments, known_options)
+        config, _ = override(config, arguments, known_options)
     except UserError as error:
         raise UserError(f"--set: {str(error).removeprefix('--config.')}") from error
     check_config(config)
     return configs.with_absolute_paths(config)
 
 
+def _num_processes() -> int:
+    """Return how many cells to train at once: a small net does not fill two cores."""
+    return min(os.cpu_count() or 1, 4) if jax.default_backend() == "cpu" else 1
+
+
 def _train_missing(wanted: Mapping[Path, ConfigDict], options: Options) -> None:
     for workdir, config in wanted.items():
         workdirs.check_free_for(config, workdir)
-    compiled = options.root.parent / "compiled"
     missing = [
-        (configs.to_json(config), workdir, compiled)
+        (configs.to_json(config), workdir)
         for workdir, config in wanted.items()
         if not _finished(workdir)
         or configs.differences(config, workdirs.load_config(workdir))
     ]
-    processes = min(num_processes(), len(missing))
-    if processes > 1:
-        spawn = multiprocessing.get_context("spawn")
+    if not missing:
+        return
+    processes = min(options.processes or _num_processes(), len(missing))
+    with contextlib.ExitStack() as stack:
+        run_all = map
+        if processes > 1:
+            spawn = multiprocessing.get_context("spawn")
+            pool = ProcessPoolExecutor(processes, spawn, _follow_first)
+            run_all = stack.enter_context(pool).map
+        done = run_all(_run, *zip(*missing, strict=True))
         try:
-            with ProcessPoolExecutor(processes, spawn, _follow_first) as pool:
-                done = pool.map(_run, *zip(*missing, strict=True))
-                for count, workdir in enumerate(done):
-                    print(f"{count + 1}/{len(missing)}: {workdir}", flush=True)
+            for count, workdir in enumerate(done):
+                print(f"{count + 1}/{len(missing)}: {workdir}", flush=True)
         except BrokenProcessPool as error:
             raise UserError(
-                "a process was killed, perhaps for want of memory; the same command "
-                "goes on"
+                "a process was killed, perhaps because memory ran out; the same "
+                "command goes on"
             ) from error
-    else:
-        for count, cell in enumerate(missing):
-            print(f"{count + 1}/{len(missing)}: {_run(*cell)}", flush=True)
 
 
 def _follow_first() -> None:
-    """Has a process of the pool end with the first, which alone Ctrl-C ends."""
+    """End this process of the pool when the first one ends, and not by Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     first = multiprocessing.parent_process()
 
@@ -207,17 +242,8 @@ def _follow_first() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def _run(config: str, workdir: Path, compiled: Path) -> Path:
-    import jax
-
-    from mi_classifier import training
-    from mi_classifier.evaluation import load_net
-    from mi_classifier.reporting.writing import evaluate_and_write
-
+def _run(config: str, workdir: Path) -> Path:
     logging.set_verbosity(logging.FATAL)  # in a process of its own, as `cli.run` does
-    # Cells differ in numbers, seldom in programs.
-    jax.config.update("jax_compilation_cache_dir", str(compiled))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     dataset = training.train(configs.from_json(config), workdir).dataset
     evaluate_and_write(load_net(workdir, dataset), published=None, quiet=True)
     return workdir
@@ -228,7 +254,7 @@ def _collect(
     name_of: Callable[[ConfigDict], str],
     options: Options,
 ) -> list[FinishedRun]:
-    """Finds finished runs of the table's configs, one of a cell and seed."""
+    """Find finished runs of the table's configs, one for each cell and seed."""
     folder = options.root.parent
     cells = {name_of(config): config for config in wanted.values()}
     data = {config.data.name for config in wanted.values()}
@@ -236,7 +262,7 @@ def _collect(
     for workdir in _workdirs(folder):
         try:
             config = workdirs.load_config(workdir)
-            if config.data.get("name") not in data:
+            if "data" in config and config.data.get("name") not in data:
                 continue
             configs.check(config)
         except UserError as error:
@@ -248,30 +274,26 @@ def _collect(
             continue
         if name not in cells:
             continue
-        if odd := _differences(cells[name], config):
-            print(f"{workdir}: left out, {odd[0]} in this table; --set changes that")
+        if odd := configs.differences(_fixed(cells[name]), _fixed(config)):
+            print(f"{workdir}: left out, {odd[0]}; --set changes the table's")
         elif not _finished(workdir):
             print(f"{workdir}: left out, not finished or not evaluated since")
         elif other := found.get((name, config.seed)):
-            print(f"{workdir}: left out, of seed {config.seed} as {other.workdir} is")
+            print(f"{workdir}: left out, it has seed {config.seed} as {other.workdir}")
         else:
-            results = read_json(_metrics(workdir), "run evaluate.py on it again")
-            found[name, config.seed] = FinishedRun(workdir, config, results)
+            found[name, config.seed] = _read(workdir, config)
     if not found:
         raise UserError(f"--collect: no finished run of this table below {folder}")
     return list(found.values())
 
 
-def _differences(wanted: ConfigDict, config: ConfigDict) -> list[str]:
-    """Names what sets a run apart from the table's, but for seeds, paths and speed."""
-    a, b = configs.flatten(wanted), configs.flatten(config)
-    return [
-        f"{field} is {b.get(field)!r} there and {a.get(field)!r}"
-        for field in sorted(a.keys() | b.keys())
-        if a.get(field) != b.get(field)
-        and field not in _FREE
-        and not field.endswith(("_dir", "_path"))
-    ]
+def _fixed(config: ConfigDict) -> dict[str, Any]:
+    """Return the fields in which the runs of a cell agree."""
+    return {
+        field: value
+        for field, value in configs.flatten(config).items()
+        if field not in _FREE and not field.endswith(("_dir", "_path"))
+    }
 
 
 def _workdirs(folder: Path) -> Iterator[Path]:
@@ -287,7 +309,12 @@ def _metrics(workdir: Path) -> Path:
 
 
 def is_current(path: Path, workdir: Path) -> bool:
-    """Whether a file is of the finished run that a workdir holds, as now configured."""
+    """Return whether a file is newer than the finished run and the config beside it.
+
+    Args:
+      path: of the file.
+      workdir: of the run.
+    """
     log, config = workdir / "metrics.jsonl", workdir / workdirs.CONFIG
     if not log.exists() or not path.exists():
         return False
@@ -299,3 +326,8 @@ def is_current(path: Path, workdir: Path) -> bool:
 
 def _finished(workdir: Path) -> bool:
     return is_current(_metrics(workdir), workdir)
+
+
+def _read(workdir: Path, config: ConfigDict) -> FinishedRun:
+    results = read_json(_metrics(workdir), f"run evaluate.py on {workdir} again")
+    return FinishedRun(workdir, config, results)

@@ -1,4 +1,4 @@
-"""State, optimizer, step, loop, checks and logging of a training."""
+"""Train a classifier: state, optimizer, step, loop, checks and logging."""
 
 from mi_classifier.training.loop import Trained, train
 from mi_classifier.training.state import TrainState

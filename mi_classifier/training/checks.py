@@ -22,7 +22,7 @@ from mi_classifier.training.optimizer import (
 
 
 def check_config(config: ConfigDict) -> None:
-    """Checks the fields that do not depend on the data.
+    """Check the fields that do not depend on the data.
 
     Raises:
       UserError: a field has a mistake; the message says what it may be.
@@ -35,7 +35,7 @@ def check_config(config: ConfigDict) -> None:
 
 
 def check_loss(loss: str, dataset: Dataset) -> None:
-    """Checks that a loss fits the labels of a data set.
+    """Check that a loss fits the labels of a data set.
 
     Args:
       loss: a name in `LOSSES`.
@@ -47,7 +47,7 @@ def check_loss(loss: str, dataset: Dataset) -> None:
     if LOSSES[loss].multi_label == dataset.multi_label:
         return
     fitting = [
-        n for n, each in LOSSES.items() if each.multi_label != LOSSES[loss].multi_label
+        n for n, each in LOSSES.items() if each.multi_label == dataset.multi_label
     ]
     labels = "any number of labels" if dataset.multi_label else "one label"
     raise UserError(
@@ -57,7 +57,7 @@ def check_loss(loss: str, dataset: Dataset) -> None:
 
 
 def known_options(config: ConfigDict) -> dict[str, dict[str, Any]]:
-    """Returns the fields that a classifier's config may have, with their defaults.
+    """Return the fields that a classifier's config may have, with their defaults.
 
     Args:
       config: the names in its groups decide which options each group has.
@@ -66,7 +66,7 @@ def known_options(config: ConfigDict) -> dict[str, dict[str, Any]]:
       By group, "" for the top level, the options and their defaults; None if an option
       has no default.
 
-    Example:
+    Examples:
       >>> from mi_classifier import get_config
       >>> known_options(get_config("gmm"))["optimizer"]["nesterov"]
       False
@@ -100,7 +100,7 @@ def known_options(config: ConfigDict) -> dict[str, dict[str, Any]]:
 
 
 def _options(function: Callable | None, given: int = 0) -> dict[str, Any]:
-    """Returns the parameters of a function after the first few, with their defaults."""
+    """Return the parameters of a function after the first few, with their defaults."""
     if function is None:
         return {}
     parameters = list(inspect.signature(function).parameters.values())[given:]

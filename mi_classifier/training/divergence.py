@@ -17,7 +17,7 @@ from mi_classifier.training.step import Task, TrainSteps, copy
 
 @jax.jit
 def all_finite(tree: Any) -> jax.Array:
-    """Returns whether all numbers of a tree are finite: no NaN and no infinity."""
+    """Return whether all numbers of a tree are finite: no NaN and no infinity."""
     return jnp.all(jnp.array([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]))
 
 
@@ -29,7 +29,7 @@ def explain(
     schedule: optax.Schedule,
     first_layer: Callable[[TrainState, np.ndarray], str | None],
 ) -> str:
-    """Repeats the steps of an epoch one by one, up to the first that goes wrong.
+    """Repeat the steps of an epoch one by one, up to the first that goes wrong.
 
     Args:
       state: before the epoch.
@@ -62,7 +62,7 @@ def explain(
 def first_layer_of(
     task: Task, key: jax.Array
 ) -> Callable[[TrainState, np.ndarray], str | None]:
-    """Returns a function that finds the first layer whose output is not finite.
+    """Return a function that finds the first layer whose output is not finite.
 
     Args:
       task: the model, the data and the loss.

@@ -1,4 +1,4 @@
-"""A training step on shapes alone, so that mistakes come before hours of decoding."""
+"""Trace a training step on shapes, to find mistakes before hours of decoding."""
 
 from typing import Any
 
@@ -21,17 +21,18 @@ from mi_classifier.training.step import Task, TrainSteps, make_train_steps
 
 
 def check_step(config: ConfigDict, starts: bool) -> None:
-    """Traces a training step of a config of large images, without its data.
+    """Trace a training step of a config of large images, without its data.
 
     Args:
       config: as in configs/.
-      starts: whether the run will read its pretrained weights; they are tried, too.
+      starts: whether the run is new. It then reads its pretrained weights, so this
+        function tries them, too.
 
     Raises:
-      UserError: a model, an optimizer or weights that do not fit the images or each
+      UserError: the model, the optimizer or the weights do not fit the images or each
         other.
     """
-    if "normalization" not in config.data:  # small data, which loads quickly
+    if "normalization" not in config.data:  # a small data set, which loads quickly
         return
     fields = ("side", "stored_side", "normalization")
     options = {name: config.data[name] for name in fields if name in config.data}
@@ -53,11 +54,11 @@ def check_step(config: ConfigDict, starts: bool) -> None:
 def abstract_step(
     config: ConfigDict, dataset: Dataset
 ) -> tuple[TrainSteps, TrainState, Batches]:
-    """Returns a config's training step, and the shapes of its arguments.
+    """Return a config's training step, and the shapes of its arguments.
 
     Args:
       config: as in configs/.
-      dataset: one image is enough.
+      dataset: has at least one image per split.
     """
     model = create_model(num_classes=dataset.num_classes, **config.model)
     loss = create_loss(config.loss, config.get("loss_options"))

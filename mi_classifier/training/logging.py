@@ -1,4 +1,4 @@
-"""The records of a run: metrics.jsonl and TensorBoard events, one row an epoch."""
+"""Record a run: one row per epoch in metrics.jsonl and in TensorBoard events."""
 
 import contextlib
 import json
@@ -18,25 +18,25 @@ from mi_classifier.storage.files import append_text, to_json, write_text
 
 
 def write_rows(workdir: Path, rows: Sequence[Mapping[str, float]]) -> Path:
-    """Writes the rows of a checkpoint to metrics.jsonl; returns its path."""
+    """Write the rows of a checkpoint to metrics.jsonl, and return its path."""
     path = workdir / "metrics.jsonl"
     text = "".join(map(to_json, rows))
-    # Leave an unchanged file alone, so that its mtime stays older than the evaluation's.
+    # Leave an unchanged file alone: its mtime must stay older than the evaluation's.
     if not path.is_file() or path.read_bytes() != text.encode():
         write_text(path, text)
     return path
 
 
 class MetricsLog:
-    """Appends rows to metrics.jsonl and TensorBoard events.
+    """Append rows to metrics.jsonl and TensorBoard events.
 
     Args:
       workdir: the run's folder.
-      rows: of the checkpoint that the run resumes from. They replace the file's, which
-        a kill may have cut, and which may be more.
+      rows: the rows of the checkpoint that the run resumes from. They replace those in
+        the file, because a kill may have cut it, and it may have later rows.
 
     Attributes:
-      rows: all so far.
+      rows: all rows so far.
     """
 
     def __init__(self, workdir: Path, rows: Sequence[Mapping[str, float]] = ()) -> None:
@@ -46,7 +46,7 @@ class MetricsLog:
         self._events = _Events(workdir, step + 1) if parallel.is_first() else None
 
     def write(self, row: Mapping[str, float]) -> None:
-        """Writes the numbers of an epoch; its "step" is TensorBoard's axis."""
+        """Write the row of an epoch; "step" is its place on TensorBoard's axis."""
         self.rows.append(json.loads(to_json(dict(row))))
         if not self._events:
             return
@@ -64,14 +64,14 @@ class MetricsLog:
 
 
 class _Events:
-    """TensorBoard's events, written at once.
+    """Write TensorBoard events in the calling thread.
 
-    tensorboardX's SummaryWriter writes them in a thread that ends at the first error, as
-    on a full disk, and then blocks its caller for ever.
+    tensorboardX's SummaryWriter writes them in a thread of its own. At the first error,
+    such as a full disk, that thread ends, and its caller blocks forever.
 
     Args:
-      workdir: where the file goes.
-      first_step: TensorBoard drops earlier files' events from this step on.
+      workdir: the folder of the file.
+      first_step: TensorBoard ignores events of earlier files from this step on.
     """
 
     _SECONDS = 10  # between two writes to disk
@@ -79,7 +79,7 @@ class _Events:
     def __init__(self, workdir: Path, first_step: int) -> None:
         self._workdir = workdir
         with self._reported():
-            # The name has the time in seconds; the process makes it unique.
+            # The name holds the time in seconds; the process id makes it unique.
             self._writer = EventsWriter(str(workdir / "events"), f".{os.getpid()}")
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
             self._add(first_step, session_log=start)

@@ -31,7 +31,7 @@ from mi_classifier.training.optimizer import Optimizer, Span, create_optimizer
 from mi_classifier.training.state import TrainState, create_state
 from mi_classifier.training.step import Task, TrainSteps, copy, make_train_steps
 
-_CALLS_AHEAD = 4  # of the steps, each with its arguments in device memory
+_CALLS_AHEAD = 4  # calls of the steps that the host starts before it looks at a loss
 _DEAD = (
     "every feature of every validation example is 0: the net is dead; lower "
     "optimizer.learning_rate, or set another seed"
@@ -39,11 +39,11 @@ _DEAD = (
 
 
 class Trained(NamedTuple):
-    """What a training ends with.
+    """The result of a training.
 
     Attributes:
-      state: after the last step.
-      dataset: it was trained on.
+      state: the state after the last step.
+      dataset: the data that it was trained on.
     """
 
     state: TrainState
@@ -53,7 +53,7 @@ class Trained(NamedTuple):
 def train(
     config: ConfigDict, workdir: str | Path, dataset: Dataset | None = None
 ) -> Trained:
-    """Trains the classifier of a config, or resumes a run that was stopped.
+    """Train the classifier of a config, or resume a run that was stopped.
 
     Each epoch is one pass over the training split in a fresh order; examples that do
     not fill a batch are left out of it. It ends with validation; the epoch that scores
@@ -62,15 +62,15 @@ def train(
 
     Args:
       config: as in configs/.
-      workdir: where everything is written.
-      dataset: to train on; by default it is loaded as the config says.
+      workdir: the folder to write everything to.
+      dataset: the data to train on; by default it is loaded as the config says.
 
     Returns:
       The state after the last step, and the data.
 
     Raises:
-      UserError: a field with a mistake, data that cannot be read, a workdir of another
-        config, or a loss that is no longer finite.
+      UserError: a field has a mistake, the data cannot be read, the workdir holds a run
+        of another config, or the loss is no longer finite.
     """
     workdir = Path(workdir)
     check_config(config)
@@ -91,25 +91,15 @@ def train(
 
 @dataclasses.dataclass(frozen=True)
 class _Setup:
-    """What a run is made of.
-
-    Attributes:
-      config: its fields.
-      workdir: its folder.
-      task: its model, data and loss.
-      optimizer: with the learning-rate schedule.
-      span: its length in steps.
-      init_key: initializes the parameters.
-      key: is for all other random numbers.
-    """
+    """Everything that a run needs."""
 
     config: ConfigDict
     workdir: Path
     task: Task
     optimizer: Optimizer
     span: Span
-    init_key: jax.Array
-    key: jax.Array
+    init_key: jax.Array  # for the parameters
+    key: jax.Array  # for all other random numbers
 
 
 def _set_up(config: ConfigDict, workdir: Path, dataset: Dataset) -> _Setup:
@@ -193,7 +183,7 @@ def _train(setup: _Setup, state: TrainState) -> TrainState:
 
 
 def _check_same_step(step: int, workdir: Path) -> None:
-    """Checks that all processes have read the same checkpoint."""
+    """Check that all processes have read the same checkpoint."""
     if not parallel.all_equal(step):
         raise UserError(
             f"{workdir}: not all processes can read the same checkpoint (this one "
@@ -204,7 +194,7 @@ def _check_same_step(step: int, workdir: Path) -> None:
 def _make_training(
     setup: _Setup, advance: Callable[[int], object]
 ) -> Callable[[TrainState, int], tuple[TrainState, float]]:
-    """Returns a function that trains one epoch: the new state and the mean loss."""
+    """Return a function that trains one epoch: the new state and the mean loss."""
     config, split = setup.config, setup.task.dataset.splits["train"]
     pipeline = make_pipeline(config.get("pipeline", "auto"), split)
     train_steps = make_train_steps(
@@ -244,16 +234,9 @@ def _make_training(
 def epoch_order(
     seed: int, epoch: int, num_examples: int, shape: tuple[int, int]
 ) -> np.ndarray:
-    """Returns the order of the training examples in an epoch.
+    """Return an epoch's indices into the training split, int32 of shape (steps, B).
 
-    Args:
-      seed: of the run.
-      epoch: counted from 0.
-      num_examples: of the training split.
-      shape: (steps, B); the examples that do not fit are left out.
-
-    Returns:
-      int32 `[steps, B]`, indices into the training split.
+    The examples that do not fit into that shape are left out.
     """
     order = np.random.default_rng([seed, epoch]).permutation(num_examples)
     return order[: shape[0] * shape[1]].astype(np.int32).reshape(shape)
@@ -265,16 +248,16 @@ def run_epoch(
     batches: Iterable[Batches],
     advance: Callable[[int], object] = lambda steps: None,
 ) -> tuple[TrainState, np.ndarray]:
-    """Takes the steps of an epoch, or those before a loss that is not finite.
+    """Take the steps of an epoch, or those before a loss that is not finite.
 
-    The devices never wait for the host, which looks at a loss when four more calls of
-    the steps are on their way.
+    The devices never wait for the host: it looks at the losses of a call after it has
+    started four more calls.
 
     Args:
-      train_steps: of `make_train_steps`.
-      state: donated.
-      batches: of a pipeline.
-      advance: told the number of steps of each call.
+      train_steps: made by `make_train_steps`.
+      state: the state before the epoch; donated.
+      batches: the batches of each call, from a pipeline.
+      advance: is called with the number of steps after each call.
 
     Returns:
       The state after the last step taken, and the mean loss of each batch until then.
@@ -283,7 +266,7 @@ def run_epoch(
     for some in batches:
         state, values = train_steps(state, some)
         losses.append(values)
-        # The host runs ahead of the devices, but not with the whole epoch.
+        # The arguments of each call ahead take device memory, so limit their number.
         if len(losses) > _CALLS_AHEAD:
             done = jax.device_get(losses[-_CALLS_AHEAD - 1])
             if not np.isfinite(done).all():
@@ -311,7 +294,7 @@ def _make_validation(setup: _Setup) -> Callable[[Any], SplitResults]:
 
 
 def _validation_row(results: SplitResults) -> dict[str, float]:
-    """Returns what an epoch's row holds of the validation split's results."""
+    """Return the validation results that go into an epoch's row."""
     accuracy = results["accuracy"].by_rule("paper")
     return {
         "validation_loss": results["information"].loss,

@@ -17,7 +17,7 @@ def sgd(
     nesterov: bool = False,
     weight_decay: float = 0.0,
 ) -> optax.GradientTransformation:
-    """Stochastic gradient descent with weight decay in the gradient, as in PyTorch.
+    """Create SGD whose weight decay is part of the gradient, as in PyTorch.
 
     Args:
       learning_rate: a number, or a function of the step.
@@ -32,9 +32,9 @@ def sgd(
     )
 
 
-# Those of optax that train by plain gradients and follow a learning-rate schedule. The
-# others need more: lbfgs and polyak_sgd the loss, dpsgd the gradient of each example,
-# noisy_sgd a key; optimistic_adam, rprop and sm3 take no schedule.
+# Those of optax that need only the mean gradient and take a schedule. The others
+# do not fit: lbfgs and polyak_sgd need the loss, dpsgd the gradient of each example and
+# noisy_sgd a random key; optimistic_adam, rprop and sm3 take no schedule.
 _OF_OPTAX = (
     "adabelief",
     "adadelta",
@@ -67,7 +67,7 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
 
 
 class Span(NamedTuple):
-    """The length of a run, which its schedule needs.
+    """The length of a run.
 
     Attributes:
       num_steps: number of steps of the whole run.
@@ -79,20 +79,20 @@ class Span(NamedTuple):
 
 
 def constant(rate: float, span: Span) -> optax.Schedule:
-    """Keeps the learning rate constant."""
+    """Keep the learning rate constant."""
     del span
     return optax.constant_schedule(rate)
 
 
 def cosine(rate: float, span: Span) -> optax.Schedule:
-    """Lowers the learning rate to 0 along a cosine."""
+    """Lower the learning rate to 0 along a cosine."""
     return optax.cosine_decay_schedule(rate, span.num_steps)
 
 
 def step(
     rate: float, span: Span, decay_epochs: int, decay_rate: float
 ) -> optax.Schedule:
-    """Multiplies the learning rate by `decay_rate` every `decay_epochs` epochs."""
+    """Multiply the learning rate by `decay_rate` every `decay_epochs` epochs."""
     for name, value in (("decay_epochs", decay_epochs), ("decay_rate", decay_rate)):
         if not value > 0:
             raise UserError(f"optimizer.{name}: must be positive, not {value!r}")
@@ -122,33 +122,34 @@ class Optimizer(NamedTuple):
 
 
 def create_optimizer(config: Mapping[str, Any], span: Span) -> Optimizer:
-    """Creates an optimizer and its learning-rate schedule.
+    """Create an optimizer and its learning-rate schedule.
 
     Args:
       config: "name", one of `OPTIMIZERS`, and any argument of it, such as "momentum";
-        "learning_rate"; "schedule", one of `SCHEDULES`, and its options; and, to train
-        some modules slower, "full_rate", the names of those that keep the learning
-        rate, and "backbone_rate", the factor for all others: 0 freezes them.
-      span: how long the run is.
+        "learning_rate"; "schedule", one of `SCHEDULES`, "constant" by default, and its
+        options; and, to train some modules slower, "full_rate", the names of those that
+        keep the learning rate, and "backbone_rate", the factor for all others: 0
+        freezes them.
+      span: the length of the run.
 
     Raises:
-      UserError: an unknown name or argument, or a number out of range.
+      UserError: a name or an argument is unknown, or a number is out of range.
 
-    Example:
+    Examples:
       >>> config = {"name": "adam", "learning_rate": 0.1, "schedule": "cosine"}
       >>> float(create_optimizer(config, Span(num_steps=100)).schedule(100))
       0.0
     """
     options = dict(config)
     make = OPTIMIZERS[choose(options.pop("name", None), OPTIMIZERS, "optimizer.name")]
-    groups = {name: options.pop(name, None) for name in BACKBONE_OPTIONS}
+    groups = {o: options.pop(o) for o in BACKBONE_OPTIONS if o in options}
     schedule = _take_schedule(options, span, inspect.signature(make).parameters)
     _check_numbers(make, options)
     options["learning_rate"] = schedule
     check_options(make, options, "optimizer")
     transformation = make(**options)
-    if any(value is not None for value in groups.values()):
-        _check_groups(**groups)
+    if groups:
+        check_options(_scale_backbone, groups, "optimizer")
         transformation = optax.chain(transformation, _scale_backbone(**groups))
     return Optimizer(transformation, schedule)
 
@@ -160,14 +161,14 @@ def _schedule_options(name: str) -> list[str]:
 def _take_schedule(
     options: dict[str, Any], span: Span, of_optimizer: Container[str]
 ) -> optax.Schedule:
-    """Takes the fields of a schedule out of an optimizer's, and creates it."""
-    name = choose(options.pop("schedule", None), SCHEDULES, "optimizer.schedule")
+    """Remove the schedule's fields from `options`, and create the schedule."""
+    name = choose(options.pop("schedule", "constant"), SCHEDULES, "optimizer.schedule")
     rate = options.pop("learning_rate", 0)
     check_number(rate, "optimizer.learning_rate")
     if not rate > 0:
         raise UserError(f"optimizer.learning_rate: must be positive, not {rate}")
     own = {o: options.pop(o) for o in _schedule_options(name) if o in options}
-    for other in SCHEDULES:  # a config may keep the options of another schedule
+    for other in SCHEDULES:  # an override may leave the options of another schedule
         for option in _schedule_options(other):
             if option not in of_optimizer:
                 options.pop(option, None)
@@ -177,7 +178,7 @@ def _take_schedule(
 
 
 def _check_numbers(make: Callable, options: Mapping[str, Any]) -> None:
-    """Checks that an option is a number if its default is, and that none is negative."""
+    """Check that options with numbers for defaults are numbers, and not negative."""
     parameters = inspect.signature(make).parameters
     for name, value in options.items():
         default = parameters[name].default if name in parameters else None
@@ -187,27 +188,19 @@ def _check_numbers(make: Callable, options: Mapping[str, Any]) -> None:
                 raise UserError(f"optimizer.{name}: must not be negative, but {value}")
 
 
-def _check_groups(full_rate: Sequence[str] | None, backbone_rate: float | None) -> None:
-    if full_rate is None or backbone_rate is None:
-        raise UserError(
-            "optimizer.full_rate, optimizer.backbone_rate: set both, or none"
-        )
-    names = isinstance(full_rate, (tuple, list))
-    if not names or not all(isinstance(name, str) for name in full_rate):
+def _scale_backbone(
+    full_rate: Sequence[str], backbone_rate: float
+) -> optax.GradientTransformation:
+    """Scale the updates of all modules that `full_rate` does not name."""
+    is_list = isinstance(full_rate, (tuple, list))
+    if not (is_list and all(isinstance(name, str) for name in full_rate)):
         raise UserError(
             f"optimizer.full_rate: must be a tuple of names, not {full_rate!r}"
         )
-    check_number(backbone_rate, "optimizer.backbone_rate")
     if not 0 <= backbone_rate <= 1:
         raise UserError(
             f"optimizer.backbone_rate: must be in [0, 1], not {backbone_rate}"
         )
-
-
-def _scale_backbone(
-    full_rate: Sequence[str], backbone_rate: float
-) -> optax.GradientTransformation:
-    """Scales the updates of all modules that `full_rate` does not name."""
 
     def scale(updates: optax.Updates, params: optax.Params | None) -> optax.Updates:
         del params

@@ -1,4 +1,4 @@
-"""The state of a run, and its first value."""
+"""The state of a run, and how it is initialized."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ from mi_classifier import parallel
 
 @flax.struct.dataclass
 class TrainState:
-    """All that a step changes, and the prior that every loss needs.
+    """Everything that a step changes, and the prior that the losses need.
 
     Attributes:
-      step: int32 scalar, steps taken.
+      step: number of steps taken, int32.
       params: the model's parameters.
       batch_stats: its batch statistics; empty without batch normalization.
       opt_state: the optimizer's state.
-      log_prior: float32 `[M]`, log P(y) of the training labels.
+      log_prior: log P(y) of the training labels, float32 `[M]`.
     """
 
     step: jax.Array
@@ -31,7 +31,7 @@ class TrainState:
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What `model.apply` takes."""
+        """The variables that `model.apply` takes."""
         return {"params": self.params, "batch_stats": self.batch_stats}
 
 
@@ -42,14 +42,14 @@ def create_state(
     log_prior: jax.Array,
     key: jax.Array,
 ) -> TrainState:
-    """Initializes a run's state, the same on every device.
+    """Initialize a run's state, the same on every device.
 
     Args:
       model: the module to train.
-      optimizer: its optimizer.
-      example_input: a batch of preprocessed images, for its shape.
-      log_prior: `[M]` log P(y).
-      key: of the parameters' initialization.
+      optimizer: maps gradients to updates.
+      example_input: a batch of preprocessed images; only its shape matters.
+      log_prior: log P(y) `[M]`.
+      key: initializes the parameters.
     """
 
     def init(key: jax.Array, log_prior: jax.Array) -> TrainState:

@@ -1,4 +1,4 @@
-"""The training step; one compiled call takes many steps, on every device."""
+"""Training steps: one compiled call takes many, on every device."""
 
 import dataclasses
 import functools
@@ -38,7 +38,7 @@ class Task:
     def inputs(
         self, split: Split, examples: Examples, step_key: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """Returns the augmented inputs and the labels of some training examples."""
+        """Return the augmented inputs and the labels of some training examples."""
         rows, indices = examples
         # Each example gets its own key, on any device and in any part of the batch.
         keys = jax.vmap(lambda i: jax.random.fold_in(step_key, i))(indices)
@@ -48,7 +48,7 @@ class Task:
     def forward(
         self, variables: Any, images: jax.Array, step_key: jax.Array
     ) -> tuple[ModelOutput, Any]:
-        """Applies the model in training mode; also returns its new batch statistics."""
+        """Apply the model in training mode; also return its new batch statistics."""
         output, updated = self.model.apply(
             variables,
             images,
@@ -66,7 +66,7 @@ def make_train_steps(
     microbatches: int = 1,
     split_axis: int | None = None,
 ) -> TrainSteps:
-    """Compiles the training of several batches in one call.
+    """Compile the training of several batches in one call.
 
     Args:
       task: the model, the data and the loss.
@@ -106,7 +106,7 @@ def make_train_steps(
 def _make_step(
     task: Task, optimizer: optax.GradientTransformation, microbatches: int
 ) -> Callable[..., tuple[TrainState, jax.Array]]:
-    """Returns one training step, as a device runs it on its share of the batch."""
+    """Return one training step, as a device runs it on its share of the batch."""
 
     def step(
         key: jax.Array, state: TrainState, split: Split, examples: Examples
@@ -143,5 +143,5 @@ def _make_step(
 
 
 def copy(tree: Any) -> Any:
-    """Copies a tree on its devices, so that donating the original does not touch it."""
+    """Copy a tree on its devices, so that donating the original does not touch it."""
     return jax.tree.map(jnp.copy, tree)

@@ -1,3 +1,5 @@
+"""A cross-fit by the commands says what `cross_fit` says, and is never done twice."""
+
 import csv
 import json
 
@@ -5,6 +7,9 @@ import numpy as np
 import pytest
 
 import mi_classifier as mi
+from mi_classifier import commands
+from mi_classifier.errors import UserError
+from mi_classifier.overrides import override
 
 
 @pytest.fixture(scope="module")
@@ -15,16 +20,19 @@ def arrays():
     return x, np.array(["ant", "[b]ee", "cow"])[label]
 
 
-def test_the_shell_does_what_the_call_does(arrays, run_script, tmp_path):
+@pytest.mark.slow
+def test_the_shell_does_what_the_call_does(arrays, run_script, tmp_path, capsys):
     x, y = arrays
-    np.savez(tmp_path / "a.npz", x=x, y=y)
-    command = ("--config=configs/arrays.py", f"--workdir={tmp_path / 'run'}")
-    path = f"--config.data.path={tmp_path / 'a.npz'}"
-    first = run_script("train.py", *command, path, "--config.seed=3")
+    data, workdir = tmp_path / "a.npz", tmp_path / "run"
+    np.savez(data, x=x, y=y)
+    fields = {"data.path": str(data), "seed": 3}
+    flags = [f"--config.{name}={value}" for name, value in fields.items()]
+    command = ("train.py", "--config=configs/arrays.py", f"--workdir={workdir}")
+    first = run_script(*command, *flags)
     fit = mi.cross_fit(x, y, seed=3)
     found = fit.summary()
     assert str(found) in first.stdout and "[b]ee" in first.stdout
-    metrics = tmp_path / "run" / "evaluation" / "metrics.json"
+    metrics = workdir / "evaluation" / "metrics.json"
     written = json.loads(metrics.read_text())["estimate"]
     assert written["nats"] == found.nats
     assert written["standard_error"] == found.standard_error
@@ -35,36 +43,49 @@ def test_the_shell_does_what_the_call_does(arrays, run_script, tmp_path):
     pmi = [float(row["pmi_nats"]) for row in rows]
     np.testing.assert_allclose(pmi, fit.pmi, atol=1e-6)
 
-    again = run_script("train.py", *command, path, "--config.seed=3")
-    assert "is finished" in again.stdout and str(found) in again.stdout
-    shown = run_script("evaluate.py", f"--workdir={tmp_path / 'run'}")
-    assert shown.stdout == first.stdout
+    config = mi.get_config("arrays")
+    config.update_from_flattened_dict(fields)
+    commands.train_and_evaluate(config, workdir)
+    again = capsys.readouterr().out
+    assert "is finished" in again and again.endswith(first.stdout)
+    assert mi.evaluate(workdir).nats == found.nats
+    assert capsys.readouterr().out == first.stdout
+    assert mi.evaluate(workdir, quiet=True).nats == found.nats
+    assert capsys.readouterr().out == ""
+    commands.compare([str(workdir)])
+    assert "mutual information, nats" in capsys.readouterr().out
 
-    np.savez(tmp_path / "a.npz", x=x + 1, y=y)
-    other = run_script("train.py", *command, path, "--config.seed=3", check=False)
-    assert other.returncode == 2 and "other data (x)" in other.stderr
+    np.savez(data, x=x + 1, y=y)
+    with pytest.raises(UserError, match=r"other data \(x\)"):
+        mi.train(config, workdir)
+    metrics.with_name("predictions.csv").unlink()
+    with pytest.raises(UserError, match=r"predictions\.csv is missing; remove"):
+        mi.evaluate(workdir)
+    with pytest.raises(UserError, match=r"--images: .* holds a cross-fit of rows"):
+        commands.explain(workdir, ["a.png"], "", "")
+    with pytest.raises(UserError, match=r"--ablation: .* has no boxes"):
+        mi.evaluate(workdir, ablation=True)
 
 
 @pytest.mark.parametrize(
-    ("flags", "words"),
+    ("arguments", "words"),
     [
         ([], "data.path: give a file"),
         (["--config.data.path=none.csv"], "/none.csv"),
-        (["--config.data.pat=a.csv"], "did you mean 'data.path'"),
         (["--config.method=fit"], "method: unknown value 'fit'"),
+        (["--config.method=classifier"], "model: the config lacks this field"),
         (["--config.seed=-1"], "seed: must be in"),
     ],
 )
-def test_mistakes(run_script, tmp_path, flags, words):
+def test_mistakes_leave_no_workdir(tmp_path, arguments, words):
     workdir = tmp_path / "run"
-    result = run_script(
-        "train.py",
-        "--config=configs/arrays.py",
-        f"--workdir={workdir}",
-        *flags,
-        check=False,
-    )
-    assert result.returncode == 2
-    assert len(result.stderr.strip().splitlines()) == 1
-    assert words in result.stderr
+    config = mi.get_config("arrays")
+    config, _ = override(config, arguments, commands.known_options)
+    with pytest.raises(UserError, match=words):
+        mi.train(config, workdir)
     assert not workdir.exists()
+
+
+def test_a_data_set_in_memory_is_refused(tmp_path, arrays):
+    with pytest.raises(UserError, match="dataset: a cross-fit takes arrays"):
+        mi.train(mi.get_config("arrays"), tmp_path / "run", dataset=arrays)

@@ -1,10 +1,19 @@
-"""Inputs reach the nets on one scale; copies and rare labels are dealt with care."""
+"""Inputs reach the nets on one scale; copies and rare labels are split with care."""
 
 import chex
 import numpy as np
 import pytest
 
 from mi_classifier.cross_fitting import inputs
+
+
+def test_a_vector_is_one_column_and_booleans_are_labels():
+    x, y = np.arange(60.0), np.arange(60) > 40
+    column, _ = inputs.as_arrays(x, y)
+    chex.assert_trees_all_equal(column, x[:, None])
+    labels, label = inputs.encode(y)
+    chex.assert_trees_all_equal(labels, np.array([False, True]))
+    chex.assert_trees_all_equal(label, y.astype(np.int32))
 
 
 def test_columns_of_any_unit_reach_the_net_on_one_scale():

@@ -74,7 +74,7 @@ def test_boxes_cover_the_objects_after_resize_and_crop(loaded, layout):
     boxes = np.concatenate([split["boxes"][:, 0] for split in splits])
     found = np.array([colored(image) for split in splits for image in split["image"]])
     assert localization.iou(found, boxes).mean() > 0.75
-    # No shift on the average, as a forgotten crop would be one.
+    # A forgotten crop would shift the boxes on average.
     corners = (found - boxes).mean(0)
     assert np.abs(corners[:2] + corners[2:]).max() / 2 < 1
 
@@ -107,7 +107,7 @@ def test_an_extracted_folder_is_read_like_the_archive(rehearsal_sets, loaded, tm
 
 
 def test_a_changed_folder_is_prepared_again(rehearsal_sets, tmp_path):
-    """Even where no size changes."""
+    """The folder is prepared again even if all sizes stay the same."""
     shutil.unpack_archive(rehearsal_sets["cub200"], tmp_path)
     first = load("cub200", tmp_path / "CUB_200_2011", tmp_path)
     path = tmp_path / "CUB_200_2011" / "bounding_boxes.txt"

@@ -67,6 +67,10 @@ def damage_empty(folder):
     (folder / "train-labels-idx1-ubyte.gz").write_bytes(b"")
 
 
+def damage_header(folder):
+    (folder / "train-labels-idx1-ubyte.gz").write_bytes(b"\x00\x00\x08\x01\x00")
+
+
 def damage_longer(folder):
     path = folder / "t10k-labels-idx1-ubyte"
     write_idx(path, digits(100, 100)[1], compress=False)
@@ -116,6 +120,7 @@ def damage_giant(folder):
         (damage_truncated_raw, "t10k-images.*: truncated"),
         (damage_bit, "train-images.* truncated or damaged"),
         (damage_empty, "train-labels.* truncated"),
+        (damage_header, "train-labels.* truncated: no header"),
         (damage_longer, "t10k-labels.* too long: its header"),
         (damage_swapped_kinds, "train-images.* it holds labels: swapped"),
         (damage_swapped_images, "100 images but .* 600 labels.*swapped"),

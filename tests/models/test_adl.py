@@ -63,9 +63,10 @@ def test_gradients_flow_through_the_importance_map():
     assert set(np.unique(dropped)) == {0.0, 1.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["vgg16_gap", "resnet50"])
 def test_it_changes_training_but_not_evaluation(name):
-    """Compare programs: evaluation is the same, training is not; parameters are equal."""
+    """Compare programs: evaluation is the same, training is not."""
     images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     plain, with_adl = create_model(name, 3), create_model(name, 3, adl=True)
     shapes = [

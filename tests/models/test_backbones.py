@@ -124,44 +124,65 @@ def test_parameters_match_those_of_pytorch_one_by_one(backbone):
     chex.assert_trees_all_equal_shapes_and_dtypes(variables, shapes)
 
 
+def loss_of(model, variables, side):
+    """Returns a loss of the parameters that also gives the updated statistics."""
+    images = jax.random.normal(jax.random.key(0), (4, side, side, 3))
+
+    def loss(params):
+        output, updated = model.apply(
+            variables | {"params": params},
+            images,
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": jax.random.key(1)},
+        )
+        return (output.logits**2).sum(), updated.get("batch_stats", {})
+
+    return loss
+
+
+@functools.cache
+def trained(name, side, **options):
+    """Returns variables, the loss and its updated statistics, and the gradient."""
+    model = create_model(name, 3, **options)
+    variables = random_variables(model, side)
+    loss = loss_of(model, variables, side)
+    # Without optimization it compiles faster, and here only the values matter.
+    step = jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=HASTE)
+    return variables, *step(variables["params"])
+
+
+SMALL = {"side": 32, "width": 4, "adl": True}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "side", "options"),
-    [
-        ("vgg16_gap", 32, {"width": 8}),
-        ("resnet50", 32, {"width": 8}),
-        ("inception_v3", 75, {}),
-    ],
+    ("name", "options"),
+    [("vgg16_gap", SMALL), ("resnet50", SMALL), ("inception_v3", {"side": 75})],
 )
-def test_gradients_reach_every_parameter(name, side, options):
-    model = create_model(name, 3, **options)
-    images = jax.random.normal(jax.random.key(0), (4, side, side, 3))
-    variables = random_variables(model, side)
-
-    # Without optimization it compiles faster, and here only the values matter.
-    @functools.partial(jax.jit, compiler_options=HASTE)
-    def gradients_of(params):
-        def loss(params):
-            output, updated = model.apply(
-                variables | {"params": params},
-                images,
-                train=True,
-                mutable=["batch_stats"],
-                rngs={"dropout": jax.random.key(1)},
-            )
-            return (output.logits**2).sum(), updated
-
-        return jax.grad(loss, has_aux=True)(params)
-
-    gradients, updated = gradients_of(variables["params"])
+def test_gradients_reach_every_parameter(name, options):
+    variables, (_, updated), gradients = trained(name, **options)
     chex.assert_tree_all_finite(gradients)
     assert all(np.any(x != 0) for x in jax.tree.leaves(gradients))
     statistics = variables.get("batch_stats", {})
-    updated = updated.get("batch_stats", {})
     assert bool(statistics) == (name != "vgg16_gap")
     chex.assert_trees_all_equal_shapes(updated, statistics)
     moved = jax.tree.map(lambda a, b: np.any(a != b), updated, statistics)
     assert all(jax.tree.leaves(moved))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vgg16_gap", "resnet50"])
+def test_rematerialization_changes_no_bit_of_loss_gradient_or_statistics(name):
+    plain, remat = trained(name, **SMALL), trained(name, **SMALL, remat=True)
+    chex.assert_trees_all_equal(plain, remat)
+    for recomputes, blocks in (
+        (False, 0),
+        (True, {"vgg16_gap": 5, "resnet50": 16}[name]),
+    ):
+        model = create_model(name, 3, width=4, remat=recomputes)
+        program = jax.make_jaxpr(loss_of(model, plain[0], 32))(plain[0]["params"])
+        assert str(program).count("remat") == blocks
 
 
 @pytest.mark.slow
@@ -217,31 +238,3 @@ def test_images_that_are_too_small_for_the_strides_are_refused(name):
             jax.random.key(0),
             jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32),
         )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["vgg16_gap", "resnet50"])
-def test_rematerialization_changes_no_bit_of_loss_gradient_or_statistics(name):
-    images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
-    variables = random_variables(create_model(name, 3, width=4), 32)
-    results = []
-    for remat in (False, True):
-        model = create_model(name, 3, width=4, adl=True, remat=remat)
-
-        def loss(params, model=model):
-            output, updated = model.apply(
-                {**variables, "params": params},
-                images,
-                train=True,
-                rngs={"dropout": jax.random.key(2)},
-                mutable=["batch_stats"],
-            )
-            return (output.logits**2).sum(), updated
-
-        gradient = jax.jit(
-            jax.value_and_grad(loss, has_aux=True), compiler_options=HASTE
-        )
-        results.append(gradient(variables["params"]))
-        blocks = {"vgg16_gap": 5, "resnet50": 16}[name] if remat else 0
-        assert str(jax.make_jaxpr(loss)(variables["params"])).count("remat") == blocks
-    chex.assert_trees_all_equal(*results)

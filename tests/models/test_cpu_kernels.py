@@ -1,4 +1,4 @@
-"""Convolutions and pooling on CPUs equal XLA's and Flax's, and so do their gradients."""
+"""Convolutions and pooling on CPUs: they and their gradients equal XLA's and Flax's."""
 
 import chex
 import flax.linen as nn

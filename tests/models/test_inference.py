@@ -18,6 +18,7 @@ def infer_and_apply(model, variables, images):
     return *jax.jit(both)(images), program
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batch", "blocks"), [(3, 3), (1, 1)])
 def test_a_block_holds_one_large_image(batch, blocks):
     model = create_model("gap_cnn", 3)

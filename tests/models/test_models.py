@@ -56,6 +56,7 @@ class ModelContractTest(chex.TestCase):
         assert count == COUNTS[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INPUTS)
 def test_gradients_reach_every_parameter(name):
     model = create_model(name, 7)
@@ -97,7 +98,7 @@ def test_the_cnn_equals_one_written_with_scipy():
 
 
 def published_weights(reference):
-    """Returns the authors' nets if they are here, else generated ones of their shapes."""
+    """Returns the authors' nets if they are here, else generated ones."""
     path = reference and reference / "reference" / "published_mlp.npz"
     if path and path.is_file():
         tensors = dict(np.load(path))
@@ -182,6 +183,7 @@ def test_wrong_names_and_options_are_named():
             create_model("mlp", 5, hidden=hidden)
 
 
+@pytest.mark.slow
 def test_label_noise_is_a_channel_after_the_true_class():
     """For any image, the labels' distribution is a mixture of the channel's rows."""
     model = create_model("mnist_cnn", 4, label_noise=True)

@@ -1,77 +1,67 @@
-"""Runs side by side, from their files alone."""
+"""Runs are compared side by side: how they differ, and what came of it."""
 
 import json
-import shutil
+from pathlib import Path
 
-import pytest
+from ml_collections import ConfigDict
 
-from mi_classifier.errors import UserError
-from mi_classifier.reporting.comparison import compare, comparison
-
-
-def rows(table):
-    return {row[0]: row[1:] for row in table.rows}
+from mi_classifier.commands.classifier import compared
+from mi_classifier.evaluation.results import Row
+from mi_classifier.reporting.comparison import Compared, comparison
 
 
-def test_what_differs_and_what_came_of_it(trained_images, trained_digits, tmp_path):
-    for name, source in (("a", trained_images), ("b", trained_digits)):
-        copy = tmp_path / name
-        shutil.copytree(source, copy, ignore=shutil.ignore_patterns("checkpoints"))
-    table = comparison([tmp_path / "a", tmp_path / "b"])
-    assert table.columns == ("", "a", "b") and str(tmp_path) in table.title
-    shown = rows(table)
-    for column, name in enumerate("ab"):
-        text = (tmp_path / name / "evaluation" / "metrics.json").read_text()
+def of(name, config, *rows):
+    return Compared(Path("runs") / name, ConfigDict(config), rows)
+
+
+def shown(table):
+    return {row[0]: tuple(row[1:]) for row in table.rows}
+
+
+def test_trained_runs_show_the_numbers_of_their_metrics(trained_images, trained_digits):
+    table = comparison([compared(trained_images), compared(trained_digits)])
+    cells = shown(table)
+    for column, workdir in enumerate((trained_images, trained_digits)):
+        text = (workdir / "evaluation" / "metrics.json").read_text()
         test = json.loads(text)["splits"]["test"]
         bound = test["information"]["mutual_information"]
         expected = f"{bound['nats']:.4f} ± {bound['standard_error']:.4f}"
-        each = " a label" if name == "b" else ""
-        assert shown[f"mutual information{each}, nats"][column] == expected
-        micro = 100 * test["accuracy"]["prior"]["micro"]
-        assert shown["prior rule, micro %"][column] == f"{micro:.2f}"
+        each = " a label" if column else ""
+        assert cells[f"mutual information{each}, nats"][column] == expected
+        prior = test["accuracy"]["prior"]
+        expected = f"{100 * prior['micro']:.2f} / {100 * prior['macro']:.2f}"
+        assert cells["  prior rule"][column] == expected
         known = 100 * test["localization"]["maps"]["info_cam"]["gt_known"]
-        assert shown["infoCAM, GT-known %"][column] == f"{known:.2f}"
-    assert shown["data.name"] == ("image_folder", "double_mnist")
-    assert list(shown)[:3] == ["data.name", "loss", "num_epochs"]
-    assert "evaluation_batch_size" in table.notes[-1] and "paper" not in table.notes[-1]
+        assert cells["infoCAM, GT-known %"][column] == f"{known:.2f}"
+        assert cells["examples"][column] == f"{test['num_examples']}"
+    assert cells["data.name"] == ("image_folder", "double_mnist")
+    assert list(cells)[:3] == ["data.name", "loss", "num_epochs"]
+    assert "evaluation_batch_size" in table.notes[-1]
 
 
-def test_a_cross_fit_is_compared_too(tmp_path):
-    (tmp_path / "evaluation").mkdir()
-    config = {"method": "cross_fit", "seed": 0, "data": {"path": "x.csv"}}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    estimate = {"nats": 0.5, "standard_error": None, "label_entropy": 0.69}
-    estimate |= {"accuracy": 0.8, "num_examples": 1234}
-    figures = json.dumps({"estimate": estimate, "most_surprising": []})
-    (tmp_path / "evaluation" / "metrics.json").write_text(figures)
-    shown = rows(comparison([tmp_path]))
-    assert shown["examples"] == ("1,234",)
-    assert shown["mutual information, nats"] == ("0.5000",)
-    assert shown["prior rule, micro %"] == ("80.00",)
+def test_only_fields_that_differ_are_shown_and_at_most_eight():
+    config = {"loss": "softmax", "seed": 0, "data": {"name": "mnist"}}
+    many = {f"field{i}": 1 for i in range(9)}
+    table = comparison([of("a", config), of("b", config | {"seed": 1} | many)])
+    fields = [row[0] for row in table.rows]
+    assert fields == ["seed", *(f"field{i}" for i in range(7))]
+    assert table.notes[-1] == "The runs also differ in field7, field8."
+    assert table.columns == ("", "a", "b") and table.title.endswith("runs")
+    assert len(comparison([of("a", config)]).notes) == 1
 
 
-def test_patterns_and_mistakes(trained_images, tmp_path, capsys):
-    for name in ("one", "two"):
-        copy = tmp_path / name
-        shutil.copytree(
-            trained_images, copy, ignore=shutil.ignore_patterns("checkpoints")
-        )
-    compare([f"{tmp_path}/*", f"{tmp_path}/one"])
-    printed = capsys.readouterr().out
-    assert "one" in printed and "two" in printed
-    (tmp_path / "two" / "evaluation" / "metrics.json").write_text("{}")
-    with pytest.raises(
-        UserError, match=r"two.*not what was written; evaluate it again"
-    ):
-        compare([f"{tmp_path}/*"])
-    (tmp_path / "two" / "evaluation" / ".metrics.json.sha256").unlink()
-    with pytest.raises(UserError, match=r"two.*not of an evaluation"):
-        compare([f"{tmp_path}/*"])
-    (tmp_path / "two" / "evaluation" / "metrics.json").unlink()
-    compare([f"{tmp_path}/*"])
-    assert "two: left out, not evaluated yet" in capsys.readouterr().out
-    with pytest.raises(UserError, match="no such workdir"):
-        compare([str(tmp_path / "three")])
-    (tmp_path / "one" / "evaluation" / "metrics.json").unlink()
-    with pytest.raises(UserError, match="one: not evaluated yet"):
-        compare([str(tmp_path / "one")])
+def test_a_row_that_one_run_lacks_stands_below_the_row_that_it_details():
+    first = of("a", {}, Row("bound", 1.0), Row("  in bits", 1.4), Row("other", 2))
+    rows = [Row("bound of labels", 3.0), Row("  in bits", 4.0), Row("other", 2)]
+    second = of("b", {}, *rows)
+    third = of("c", {}, Row("bound", 5.0), Row("  truth", 6.0), Row("    error", 7.0))
+    table = comparison([first, second, third])
+    assert [tuple(row) for row in table.rows] == [
+        ("bound", "1.0000", "", "5.0000"),
+        ("  in bits", "1.4000", "", ""),
+        ("  truth", "", "", "6.0000"),
+        ("    error", "", "", "7.0000"),
+        ("other", "2.0000", "2.0000", ""),
+        ("bound of labels", "", "3.0000", ""),
+        ("  in bits", "", "4.0000", ""),
+    ]

@@ -1,4 +1,4 @@
-"""One's own images: what is said, where the boxes lie, and what is refused."""
+"""A user's own images: their classes, their boxes, their pictures, and mistakes."""
 
 import csv
 import io
@@ -7,16 +7,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mi_classifier import activation_maps
+from mi_classifier import commands, localization
+from mi_classifier.activation_maps import class_activation_map
 from mi_classifier.data import load_dataset
 from mi_classifier.errors import UserError
-from mi_classifier.evaluation import explanation, figures
-from mi_classifier.evaluation.evaluators import Inference, Priors
-from mi_classifier.evaluation.trained_net import load_run
-from mi_classifier.models import ModelOutput
-from tests.evaluation.conftest import MARKUP
+from mi_classifier.evaluation import load_net
+from mi_classifier.models import infer
+from tests.conftest import MARKUP
 
 CORNERS = ("x0", "y0", "x1", "y1")
+
+
+def explain(workdir, paths, label="", rival=""):
+    commands.explain(workdir, list(map(str, paths)), label, rival)
 
 
 def rows_of(workdir):
@@ -26,23 +29,10 @@ def rows_of(workdir):
 
 
 @pytest.fixture
-def drawn(monkeypatch):
-    """What is drawn, instead of drawing it: lists of `figures.Localized`."""
-    calls = []
-    make = figures.localization
-    monkeypatch.setattr(
-        figures,
-        "localization",
-        lambda rows, title: calls.append(rows) or make(rows, title),
-    )
-    return calls
-
-
-@pytest.fixture
 def images(trained_images, tmp_path):
     """Test images of the set as files, one enlarged to 216 x 144 and in a folder."""
-    root = load_run(trained_images).config.data.root_dir
-    names = [row["image"] for row in _test_rows(trained_images)][:3]
+    root = load_net(trained_images).config.data.root_dir
+    names = [row["image"] for row in rows_of_test_split(trained_images)][:3]
     paths = []
     for i, name in enumerate(names):
         folder = tmp_path / ("folder" if i else "")
@@ -56,19 +46,17 @@ def images(trained_images, tmp_path):
     return paths
 
 
-def _test_rows(workdir):
+def rows_of_test_split(workdir):
     with (workdir / "evaluation" / "predictions.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def test_a_test_image_is_told_as_in_the_evaluation(
-    trained_images, images, drawn, capsys
-):
-    truth = _test_rows(trained_images)[0]
-    explanation.explain(trained_images, [str(images[0])], label=truth["label"])
+def test_a_test_image_has_the_results_of_the_evaluation(trained_images, images, capsys):
+    truth = rows_of_test_split(trained_images)[0]
+    explain(trained_images, [images[0]], label=truth["label"])
     (row,) = rows_of(trained_images)
     assert row["label"] == truth["label"]
-    prior = load_run(trained_images).dataset.log_prior()
+    prior = load_net(trained_images).dataset.log_prior()
     assert len(prior) == 4
     assert np.log(float(row["probability"]) * 4) == pytest.approx(
         float(row["pmi_nats"]), abs=1e-4
@@ -81,19 +69,15 @@ def test_a_test_image_is_told_as_in_the_evaluation(
         box = np.array([float(row[f"{name}_{c}"]) for c in CORNERS])
         inside = np.array([int(truth[f"{name}_{c}"]) for c in CORNERS])
         np.testing.assert_allclose(box, (inside + 4) * scale, atol=0.051)
-    ((localized,),) = drawn
-    assert list(localized.found) == ["CAM", "infoCAM", "infoCAM+"]
     picture = trained_images / "evaluation" / "images" / "same.png.png"
     assert Image.open(picture).format == "PNG"
     printed = capsys.readouterr().out
-    assert (
-        "what the net says" in printed and f"{float(row['pmi_nats']):+.3f}" in printed
-    )
+    assert "predictions" in printed and f"{float(row['pmi_nats']):+.3f}" in printed
 
 
-def test_a_folder_of_sizes_and_equal_names(trained_images, images, drawn):
+def test_files_of_many_sizes_and_of_equal_names(trained_images, images):
     folder = images[1].parent
-    explanation.explain(trained_images, [str(images[0]), str(folder)])
+    explain(trained_images, [images[0], folder])
     rows = rows_of(trained_images)
     assert [row["image"] for row in rows] == [
         str(images[0]),
@@ -105,78 +89,72 @@ def test_a_folder_of_sizes_and_equal_names(trained_images, images, drawn):
     for row in rows[1:]:
         assert 0 <= float(row["cam_x0"]) < float(row["cam_x1"]) <= 216
         assert float(row["cam_y1"]) <= 144
-    # The likeliest class is the one that is drawn.
+    # The maps of the likeliest class are drawn.
     assert all(float(row["probability"]) >= 0.25 for row in rows)
 
 
-def test_why_this_and_not_that(trained_images, images, monkeypatch):
-    run = load_run(trained_images)
-    names = run.dataset.class_names
+def test_the_map_of_a_rival_is_the_difference_of_two_activation_maps(
+    trained_images, images
+):
+    """Eq. 14 with two classes."""
+    net = load_net(trained_images)
+    names = net.dataset.class_names
     label, rival = names.index(MARKUP), (names.index(MARKUP) + 1) % 4
-    generator = np.random.default_rng(0)
-    features = generator.random((2, 5, 6, 7)).astype(np.float32)
-    kernel = generator.standard_normal((7, 4)).astype(np.float32)
-    inference = Inference(
-        ModelOutput(np.zeros((2, 4), np.float32), features),
-        {},
-        Priors(np.zeros(4), np.zeros(4)),
-        {"head": {"kernel": kernel}},
-    )
-    settings = explanation._settings(run)
-    labels = np.full((2, 1), label)
-    maps = explanation._maps(settings, inference, labels, label, rival, names)
-    title = f"{MARKUP},\nnot {names[rival]}"
-    assert list(maps) == ["CAM", "infoCAM", "infoCAM+", title]
-    # Eq. 14 with two classes: the difference of the two activation maps.
-    region = run.config.localization.region
-    both = [
-        np.asarray(
-            activation_maps.class_activation_map(
-                features, kernel, np.full(2, c), region=region
-            )
+    explain(trained_images, [images[0]], MARKUP, names[rival])
+    (row,) = rows_of(trained_images)
+    image = net.dataset.read_image(images[0].read_bytes())
+    output = infer(net.model, net.variables, net.dataset.preprocess(image[None]))
+    kernel, options = net.variables["params"]["head"]["kernel"], net.config.localization
+    ours, theirs = (
+        class_activation_map(
+            output.features, kernel, np.array([c]), options.region, options.padding
         )
         for c in (label, rival)
-    ]
-    np.testing.assert_allclose(maps[title][:, 0], both[0] - both[1], atol=1e-4)
-    explanation.explain(trained_images, [str(images[0])], MARKUP, names[rival])
-    assert "rival_x0" in rows_of(trained_images)[0]
+    )
+    (box,) = localization.boxes_from_maps(ours - theirs, (64, 64), options.threshold)
+    with Image.open(images[0]) as file:
+        scale = np.tile(np.array(file.size) / 72, 2)  # stored at 72, cropped to 64
+    found = [float(row[f"rival_{corner}"]) for corner in CORNERS]
+    np.testing.assert_allclose(found, (box + 4) * scale, atol=0.051)
 
 
-def test_every_digit_that_is_present(trained_digits, tmp_path, drawn):
-    split = load_run(trained_digits).dataset.splits["test"]
+def test_every_digit_that_the_net_decides_for(trained_digits, tmp_path):
+    split = load_net(trained_digits).dataset.splits["test"]
     paths = []
-    for i in range(20):  # more than a batch, of which the last is not full
+    for i in range(20):  # more than a batch
         paths.append(str(tmp_path / f"{i:02}.png"))
         Image.fromarray(split["image"][i, ..., 0]).save(paths[-1])
-    explanation.explain(trained_digits, [str(tmp_path)])
+    explain(trained_digits, [tmp_path])
     rows = rows_of(trained_digits)
     by_image = {
         path: [r["label"] for r in rows if r["image"] == path] for path in paths
     }
-    for path, told in zip(paths, _test_rows(trained_digits), strict=False):
+    for path, told in zip(paths, rows_of_test_split(trained_digits), strict=False):
         wanted = told["balanced_prediction"].split()
         assert by_image[path] == wanted or (not wanted and len(by_image[path]) == 1)
-    assert len(drawn) == 20
+    pictures = {row["picture"] for row in rows}
+    assert len(pictures) == 20
+    for name in pictures:
+        path = trained_digits / "evaluation" / "images" / name
+        assert Image.open(path).format == "PNG"
     boxes = [[int(float(row[f"cam_{c}"])) for c in CORNERS] for row in rows]
     assert np.max(boxes, 0)[2] <= 56 and np.max(boxes, 0)[3] <= 28
 
 
-def test_a_net_without_maps_says_what_it_sees(tiny_config, tmp_path, capsys):
-    from mi_classifier.training import train
-
+def test_a_net_without_maps_gives_predictions(tiny_config, tmp_path, capsys):
     config = tiny_config("mnist", num_epochs=1)
-    train(config, tmp_path / "run")
+    commands.train(config, tmp_path / "run")
     image = load_dataset(config.data).splits["test"]["image"][0]
     Image.fromarray(image[..., 0]).convert("RGB").save(tmp_path / "a.png")
-    explanation.explain(tmp_path / "run", [str(tmp_path / "a.png")], label="3")
+    explain(tmp_path / "run", [tmp_path / "a.png"], label="3")
     (row,) = rows_of(tmp_path / "run")
     assert row["label"] == "3" and "cam_x0" not in row
     assert "predictions:" in capsys.readouterr().out
     with pytest.raises(UserError, match="--rival: mnist_cnn has no maps"):
-        explanation.explain(tmp_path / "run", [str(tmp_path / "a.png")], "3", "4")
+        explain(tmp_path / "run", [tmp_path / "a.png"], "3", "4")
 
 
-def test_in_a_folder_what_is_broken_is_left_out(trained_images, images, capsys):
+def test_a_broken_file_in_a_folder_is_left_out(trained_images, images, capsys):
     folder = images[1].parent
     (folder / "broken.png").write_bytes(b"nothing")
     (folder / "._other.png").write_bytes(b"what some systems leave behind")
@@ -187,7 +165,7 @@ def test_in_a_folder_what_is_broken_is_left_out(trained_images, images, capsys):
         40 * "long_" + "x.png",
     ):
         (folder / name).write_bytes(images[1].read_bytes())
-    explanation.explain(trained_images, [str(folder)])
+    explain(trained_images, [folder])
     printed = capsys.readouterr().out
     assert f"left out: {folder / 'broken.png'}: cannot be decoded" in printed
     assert "._other" not in printed
@@ -200,15 +178,15 @@ def test_in_a_folder_what_is_broken_is_left_out(trained_images, images, capsys):
         assert Image.open(picture).format == "PNG"
 
 
-def test_mistakes(trained_images, images, tmp_path):
+def test_mistakes_say_what_is_wrong(trained_images, images, tmp_path):
     def refused(words, paths, *names):
         with pytest.raises(UserError) as caught:
-            explanation.explain(trained_images, list(map(str, paths)), *names)
+            explain(trained_images, paths, *names)
         assert "\n" not in str(caught.value)
         for word in words:
             assert word in str(caught.value)
 
-    names = load_run(trained_images).dataset.class_names
+    names = load_net(trained_images).dataset.class_names
     other = next(name for name in names if name != MARKUP)
     refused(["no such file or folder", "none.jpg"], [tmp_path / "none.jpg"])
     (tmp_path / "empty").mkdir()
@@ -224,12 +202,10 @@ def test_mistakes(trained_images, images, tmp_path):
     refused(["no such file or folder"], [images[0], ""])
 
 
-def test_other_kinds_of_workdirs(tiny_config, run_script, images, tmp_path):
-    from mi_classifier.training import train
-
-    train(tiny_config(num_epochs=1), tmp_path / "mixture")
+def test_workdirs_without_images_are_refused(tiny_config, run_script, images, tmp_path):
+    commands.train(tiny_config(num_epochs=1), tmp_path / "mixture")
     with pytest.raises(UserError, match="is not a set of images"):
-        explanation.explain(tmp_path / "mixture", [str(images[0])])
+        explain(tmp_path / "mixture", [images[0]])
     (tmp_path / "rows").mkdir()
     config = '{"method": "cross_fit", "seed": 0, "data": {"path": "x.csv"}}'
     (tmp_path / "rows" / "config.json").write_text(config)
@@ -249,7 +225,7 @@ def test_other_kinds_of_workdirs(tiny_config, run_script, images, tmp_path):
         assert words in result.stderr
 
 
-def test_images_of_many_formats_become_one(tmp_path):
+def test_gray_and_color_images_are_read_as_the_net_needs_them():
     from mi_classifier.data.decoding import decode, decode_gray
 
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)

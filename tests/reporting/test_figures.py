@@ -1,12 +1,19 @@
+"""Figures show what they are given, and are written whole or not at all."""
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from mi_classifier.errors import UserError
-from mi_classifier.evaluation import figures
+from mi_classifier.evaluation.evaluators.calibration import Bin
+from mi_classifier.reporting import figures
 
 
-def test_a_figure_is_written_whole_or_told(tmp_path):
+def texts_of(axis):
+    return [text.get_text() for text in axis.get_legend().get_texts()]
+
+
+def test_a_figure_is_written_whole_or_an_error_says_so(tmp_path):
     values = {"truth": np.ones(3), "ours": np.random.default_rng(0).random((4, 3))}
     figure = figures.curves({"title": values}, (1, 2, 5), "dimension")
     figures.save(figure, tmp_path / "deep" / "a.png")
@@ -31,3 +38,55 @@ def test_principal_components_are_those_of_the_covariance():
         expected = (x - x.mean(0)) @ vectors[:, -1 - i]
         assert np.abs(points[:, i]) == pytest.approx(np.abs(expected))
     assert figures.principal_components(x[:, :1]).shape == (500, 2)
+
+
+def test_the_mixture_has_a_panel_for_each_set_of_samples():
+    y = np.array([0, 1, 1])
+    samples = {"D = 1": (np.eye(3)[:, :1], y), "D = 3": (np.eye(3), y)}
+    figure = figures.mixture(samples, ["a", "$b"])
+    one, three = figure.axes
+    assert (one.get_xlabel(), one.get_ylabel()) == ("x", "class")
+    assert three.get_ylabel() == "second component"
+    assert len(one.collections) == len(three.collections) == 2
+
+
+def test_the_reliability_figure_shows_each_bin():
+    bins = [Bin(-1.0, -0.9, 0.1, 50, 10), Bin(1.0, 0.5, 0.2, 30, 20)]
+    axis = figures.reliability(bins, "title").axes[0]
+    points = axis.collections[-1].get_offsets()
+    np.testing.assert_allclose(points, [[-1, -0.9], [1, 0.5]])
+    assert axis.get_title() == "title" and "nats" in axis.get_xlabel()
+
+
+@pytest.mark.parametrize(
+    ("frequencies", "scale", "label"),
+    [
+        ([0.5, 0.5], "linear", "each 50%"),
+        ([0.4, 0.6], "linear", "share of the training labels"),
+        ([0.01, 0.99], "log", "share of the training labels"),
+    ],
+)
+def test_the_axis_of_recall_suits_the_frequencies(frequencies, scale, label):
+    recall = {
+        "prior rule": np.array([0.5, 1.0]),
+        "balanced rule": np.array([1, np.nan]),
+    }
+    axis = figures.recall_by_frequency(frequencies, recall, "title").axes[0]
+    assert axis.get_xscale() == scale and label in axis.get_xlabel()
+    assert texts_of(axis) == ["prior rule, mean 75.00", "balanced rule, mean 100.00"]
+
+
+def test_the_legend_of_thresholds_names_the_best_one():
+    curves = {"CAM": np.array([0.25, 0.5, 0.0]), "infoCAM": np.array([0.0, 0.0, 1.0])}
+    axis = figures.threshold_curves(curves, [0.0, 0.5, 0.9], "title").axes[0]
+    assert texts_of(axis) == ["CAM: 50.0% at 0.50", "infoCAM: 100.0% at 0.90"]
+
+
+def test_training_curves_leave_out_values_that_are_missing():
+    rows = [{"epoch": 1, "train_loss": 2.0, "validation_accuracy": 0.5}]
+    rows.append({"epoch": 2, "train_loss": 1.0, "validation_accuracy": None})
+    figure = figures.training_curves(rows, epoch=2)
+    loss, bound, accuracy = (axis.get_lines()[0].get_ydata() for axis in figure.axes)
+    assert list(loss) == [2, 1]
+    assert np.isnan(bound).all()
+    np.testing.assert_array_equal(accuracy, [50, np.nan])

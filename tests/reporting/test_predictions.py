@@ -1,4 +1,4 @@
-"""The tables, recomputed from predictions.csv alone."""
+"""The results can be computed again from predictions.csv alone."""
 
 import csv
 import json
@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from mi_classifier.evaluation import predictions
+from mi_classifier.reporting import predictions
 
 MAPS = ("cam", "info_cam", "info_cam_plus")
 
@@ -47,11 +47,11 @@ def test_one_label_an_image(trained_images):
     for name in MAPS:
         found = np.array([float(row[f"{name}_iou"]) >= 0.5 for row in rows])
         right = np.array([row["prediction"] == row["label"] for row in rows])
-        figures = test["localization"]["maps"][name]
-        assert figures["gt_known"] == pytest.approx(found.mean())
-        assert figures["top1"] == pytest.approx((found & right).mean())
+        results = test["localization"]["maps"][name]
+        assert results["gt_known"] == pytest.approx(found.mean())
+        assert results["top1"] == pytest.approx((found & right).mean())
         ious = [float(row[f"{name}_iou"]) for row in rows]
-        assert figures["mean_iou"] == pytest.approx(np.mean(ious), rel=1e-6)
+        assert results["mean_iou"] == pytest.approx(np.mean(ious), rel=1e-6)
         for row in rows:
             x0, y0, x1, y1 = (int(row[f"{name}_{c}"]) for c in ("x0", "y0", "x1", "y1"))
             assert 0 <= x0 < x1 <= 64 and 0 <= y0 < y1 <= 64
@@ -81,13 +81,13 @@ def test_several_labels_an_image(trained_digits):
                     assert row[slot] in row["label"].split()
                     found.append(float(row[f"{slot}_{name}_iou"]) >= 0.5)
                     right.append(row[slot] in row["prediction"].split())
-        figures = test["localization"]["maps"][name]
+        results = test["localization"]["maps"][name]
         assert len(found) == test["localization"]["num_labels"]
-        assert figures["gt_known"] == pytest.approx(np.mean(found))
-        assert figures["top1"] == pytest.approx(np.mean(np.array(found) & right))
+        assert results["gt_known"] == pytest.approx(np.mean(found))
+        assert results["top1"] == pytest.approx(np.mean(np.array(found) & right))
 
 
-def test_numbers_survive_the_file_and_names_are_quoted():
+def test_numbers_read_back_as_the_same_bits_and_names_are_quoted():
     values = np.random.default_rng(0).standard_normal(50).astype(np.float32)
     names = ['a,b"c', "line\nbreak", *map(str, range(48))]
     text = predictions.to_csv({"name": names, "value": values, "none": [None] * 50})

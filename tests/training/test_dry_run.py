@@ -1,16 +1,15 @@
+"""The dry run finds mistakes in a config before any image is decoded."""
+
 import pytest
 
-from mi_classifier import config as configs
+from mi_classifier import get_config
 from mi_classifier.errors import UserError
-from mi_classifier.training import loop, train
+from mi_classifier.training import train
 from mi_classifier.training.dry_run import check_step
-from tests.conftest import REPOSITORY
 
 
 def image_config(reference="cub_resnet", **changes):
-    name, _, words = reference.partition(":")
-    path = f"{REPOSITORY}/configs/{name}.py" + (f":{words}" if words else "")
-    config = configs.load(path)
+    config = get_config(reference)
     with config.unlocked():
         config.update_from_flattened_dict(changes)
     return config
@@ -29,22 +28,22 @@ def image_config(reference="cub_resnet", **changes):
         ({"pretrained": "none.safetensors"}, "pretrained: no such file"),
     ],
 )
-def test_mistakes_come_before_any_image_is_decoded(
-    changes, message, monkeypatch, tmp_path
-):
-    monkeypatch.setattr(loop, "load_dataset", lambda _: pytest.fail("decodes"))
+def test_mistakes_are_found_before_the_data_is_read(changes, message, tmp_path):
+    missing = {"data.archive_path": str(tmp_path / "none.tgz")}
     with pytest.raises(UserError, match=message):
-        train(image_config(**changes), tmp_path / "run")
+        train(image_config(**missing, **changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "reference",
     ["cub_vgg:adl", "cub_resnet:adl", "tiny_imagenet_vgg", "cub_inception"],
 )
-def test_what_can_be_trained_passes(reference):
+def test_configs_of_the_paper_pass(reference):
     check_step(image_config(reference), starts=True)
 
 
-def test_weights_are_not_read_again_by_a_run_that_goes_on():
+@pytest.mark.slow
+def test_a_resumed_run_does_not_read_its_pretrained_weights_again():
     check_step(image_config(pretrained="none.safetensors"), starts=False)

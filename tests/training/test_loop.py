@@ -1,3 +1,10 @@
+"""A training run: what it writes, how it ends, and how it resumes.
+
+Runs are the same to the bit on one and two devices, and when they were killed, and
+nothing is written before the config has been checked.
+"""
+
+import dataclasses
 import json
 import os
 import random
@@ -5,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import UserDict
 
 import chex
 import jax
@@ -13,18 +21,20 @@ import pytest
 from safetensors.numpy import save_file
 from tensorboardX.proto import event_pb2
 
-from mi_classifier.storage import workdirs
-from mi_classifier.storage.checkpoints import restore_best
 from mi_classifier.errors import UserError
-from mi_classifier.training import loop, train
+from mi_classifier.losses import LOSSES, Loss
+from mi_classifier.models import create_model
+from mi_classifier.storage.checkpoints import restore_best
+from mi_classifier.training import train
+from mi_classifier.training.loop import epoch_order, run_epoch
 from tests.conftest import REPOSITORY
 
 TRAIN = """
 import sys
 import numpy as np, jax
 from mi_classifier import config, training
-state = training.train(config.from_json(open(sys.argv[1]).read()), sys.argv[2])
-leaves, _ = jax.tree.flatten((state.params, state.opt_state))
+trained = training.train(config.from_json(open(sys.argv[1]).read()), sys.argv[2])
+leaves = jax.tree.leaves((trained.state.params, trained.state.opt_state))
 np.savez(sys.argv[3], *map(np.asarray, leaves))
 """
 
@@ -33,12 +43,13 @@ def read_rows(workdir):
     return [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
 
 
-def without_times(rows):
+def rows_without_times(workdir):
+    rows = read_rows(workdir)
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
 
 
 def read_events(path):
-    """What TensorBoard would read: step, name and value of each scalar."""
+    """Returns what TensorBoard reads: step, name and value of each scalar."""
     content, found = path.read_bytes(), []
     while content:
         size = int.from_bytes(content[:8], "little")
@@ -48,10 +59,20 @@ def read_events(path):
     return found
 
 
-def test_a_run_leaves_what_it_should(tiny_config, tmp_path):
+def with_changed_label(dataset):
+    """Returns the data set with another label for the first training example."""
+    train_split = dict(dataset.splits["train"])
+    train_split["label"] = np.array(train_split["label"])
+    train_split["label"][0] = (train_split["label"][0] + 1) % dataset.num_classes
+    splits = {**dataset.splits, "train": train_split}
+    return dataclasses.replace(dataset, splits=splits, digests=None)
+
+
+def test_a_run_writes_rows_events_and_its_config(tiny_config, tmp_path):
     config = tiny_config()
-    state = train(config, tmp_path)
+    state, dataset = train(config, tmp_path)
     assert int(state.step) == 2 * (48_000 // 4_000)
+    assert len(dataset.splits["train"]["label"]) == 48_000
     rows = read_rows(tmp_path)
     assert [row["epoch"] for row in rows] == [1, 2]
     expected = {
@@ -82,7 +103,7 @@ def test_a_run_leaves_what_it_should(tiny_config, tmp_path):
 
 
 class Pending:
-    """The losses of a call: looked at when four more are on their way, or all are."""
+    """The losses of a call; notes how many calls came after it at each look."""
 
     def __init__(self, values, calls):
         self.values, self.calls, self.looked = values, calls, []
@@ -96,36 +117,38 @@ class Pending:
         return np.asarray(self.values)
 
 
-def test_devices_never_wait_for_the_host(tiny_config, tmp_path, monkeypatch):
+def count_calls(calls, broken_call=None):
+    """Returns train steps that only count; those of one call have a NaN loss."""
+
+    def train_steps(state, batches):
+        value = np.nan if batches == broken_call else float(batches)
+        return state + 2, Pending([value, value], calls)
+
+    return train_steps
+
+
+def test_the_devices_never_wait_for_the_host():
+    calls, advanced = [], []
+    state, losses = run_epoch(count_calls(calls), 0, range(6), advanced.append)
+    assert state == 12
+    assert advanced == [2] * 6
+    np.testing.assert_array_equal(losses, np.repeat(np.arange(6.0), 2))
+    # During the epoch with four calls behind it; at the end of the epoch, all of them.
+    assert [c.looked for c in calls] == [[4, 5], [4, 4], [3], [2], [1], [0]]
+
+
+def test_an_epoch_ends_four_calls_after_a_loss_that_is_not_finite():
     calls = []
-
-    def make(*arguments):
-        steps = make_train_steps(*arguments)
-
-        def watched(state, call):
-            state, values = steps(state, call)
-            return state, Pending(values, calls)
-
-        return watched
-
-    make_train_steps = loop.make_train_steps
-    plain = train(tiny_config(steps_per_call=2), tmp_path / "plain")
-    monkeypatch.setattr(loop, "make_train_steps", make)
-    state = train(tiny_config(steps_per_call=2), tmp_path / "watched")
-    chex.assert_trees_all_equal(state.params, plain.params)
-    assert without_times(read_rows(tmp_path / "watched")) == without_times(
-        read_rows(tmp_path / "plain")
-    )
-    assert len(calls) == 12
-    # In a call's course: with four behind it. At the end: with none left to wait.
-    ends = [[5], [4], [3], [2], [1], [0]]
-    assert [c.looked for c in calls] == [[4, 5], [4, 4], *ends[2:]] * 2
+    state, losses = run_epoch(count_calls(calls, broken_call=3), 0, range(20))
+    assert len(calls) == 8
+    assert state == 16
+    assert np.isnan(losses[6:8]).all()
 
 
-def test_seeds_decide_everything(tiny_config, tmp_path):
-    one = train(tiny_config(), tmp_path / "one")
-    same = train(tiny_config(), tmp_path / "same")
-    other = train(tiny_config(seed=1), tmp_path / "other")
+def test_equal_seeds_give_equal_bits_and_other_seeds_do_not(tiny_config, tmp_path):
+    one = train(tiny_config(), tmp_path / "one").state
+    same = train(tiny_config(), tmp_path / "same").state
+    other = train(tiny_config(seed=1), tmp_path / "other").state
     chex.assert_trees_all_equal(one.params, same.params)
     assert not all(
         np.array_equal(a, b)
@@ -133,39 +156,52 @@ def test_seeds_decide_everything(tiny_config, tmp_path):
             jax.tree.leaves(one.params), jax.tree.leaves(other.params), strict=True
         )
     )
-    assert without_times(read_rows(tmp_path / "one")) == without_times(
-        read_rows(tmp_path / "same")
-    )
+    assert rows_without_times(tmp_path / "one") == rows_without_times(tmp_path / "same")
+
+
+def test_a_data_set_from_memory_trains_as_a_loaded_one(tiny_config, tmp_path):
+    config = tiny_config()
+    loaded = train(config, tmp_path / "loaded")
+    given = train(config, tmp_path / "given", loaded.dataset)
+    assert given.dataset is loaded.dataset
+    chex.assert_trees_all_equal(given.state, loaded.state)
 
 
 def test_steps_per_call_changes_nothing(tiny_config, tmp_path):
-    whole = train(tiny_config(), tmp_path / "whole")
-    parts = train(tiny_config(steps_per_call=5), tmp_path / "parts")
+    whole = train(tiny_config(), tmp_path / "whole").state
+    parts = train(tiny_config(steps_per_call=5), tmp_path / "parts").state
     chex.assert_trees_all_close(whole.params, parts.params, rtol=1e-5, atol=1e-7)
 
 
-def test_a_finished_workdir_says_so(tiny_config, tmp_path, capsys):
-    first = train(tiny_config(), tmp_path)
+def test_a_finished_workdir_is_left_as_it_is(tiny_config, tmp_path, capsys):
+    first = train(tiny_config(), tmp_path).state
     rows = (tmp_path / "metrics.jsonl").read_text()
     capsys.readouterr()
-    again = train(tiny_config(), tmp_path)
+    again = train(tiny_config(), tmp_path).state
     assert "is finished: 2 of 2 epochs" in capsys.readouterr().out
     chex.assert_trees_all_equal(first, again)
     assert (tmp_path / "metrics.jsonl").read_text() == rows
 
 
-def test_epochs_see_every_example_once_in_another_order():
-    orders = [loop.epoch_order(0, epoch, 100) for epoch in range(3)]
+def test_each_epoch_has_every_example_once_in_another_order():
+    orders = [epoch_order(0, epoch, 100, (10, 10)) for epoch in range(3)]
     for order in orders:
-        assert sorted(order) == list(range(100))
+        assert sorted(order.ravel()) == list(range(100))
     assert not np.array_equal(orders[0], orders[1])
-    np.testing.assert_array_equal(orders[2], loop.epoch_order(0, 2, 100))
-    assert not np.array_equal(orders[0], loop.epoch_order(1, 0, 100))
+    np.testing.assert_array_equal(orders[2], epoch_order(0, 2, 100, (10, 10)))
+    assert not np.array_equal(orders[0], epoch_order(1, 0, 100, (10, 10)))
+
+
+def test_examples_that_do_not_fill_a_batch_are_left_out():
+    order = epoch_order(0, 0, 100, (3, 30))
+    chex.assert_shape(order, (3, 30))
+    every = epoch_order(0, 0, 100, (1, 100)).ravel()
+    np.testing.assert_array_equal(order.ravel(), every[:90])
 
 
 @pytest.fixture
 def train_script(tmp_path, tiny_config):
-    """Starts training in a process of its own; returns it and its result's path."""
+    """Starts training in another process; returns it and the path of its result."""
     script = tmp_path / "train_script.py"
     script.write_text(TRAIN)
 
@@ -193,10 +229,11 @@ def finish(process, out):
     return list(np.load(out).values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
-        # The shipped net, and a D and batch size that amplify a difference of one bit.
+        # The net of the paper, whose sizes here amplify a difference of one bit.
         {"words": "unbalanced", "model.hidden": (100, 100, 100), "data.dim": 5},
         {"config_name": "mnist", "batch_size": 20},
     ],
@@ -208,126 +245,143 @@ def test_two_devices_equal_one_bit_for_bit(train_script, options):
     chex.assert_trees_all_equal(one, two)
 
 
-def test_an_interrupted_run_has_saved_its_last_epoch(
-    tiny_config, tmp_path, monkeypatch
-):
-    config = tiny_config(num_epochs=4, checkpoint_seconds=1e6)
-    undisturbed = train(config, tmp_path / "undisturbed")
-    steps = loop.epoch_order
+class InterruptedSplits(UserDict):
+    """Splits whose fourth validation is interrupted by Ctrl-C."""
 
-    def interrupt(seed, epoch, num_examples):
-        if epoch == 3:
+    def __init__(self, splits, workdir):
+        super().__init__(splits)
+        self.rows = workdir / "metrics.jsonl"
+
+    def __getitem__(self, name):
+        done = self.rows.read_text().splitlines() if self.rows.exists() else ()
+        if name == "validation" and len(done) == 3:
             raise KeyboardInterrupt
-        return steps(seed, epoch, num_examples)
+        return super().__getitem__(name)
 
-    monkeypatch.setattr(loop, "epoch_order", interrupt)
+
+def test_an_interrupted_run_saves_its_last_epoch(tiny_config, tmp_path):
+    config, workdir = (
+        tiny_config(num_epochs=4, checkpoint_seconds=1e6),
+        tmp_path / "run",
+    )
+    undisturbed, dataset = train(config, tmp_path / "undisturbed")
+    splits = InterruptedSplits(dataset.splits, workdir)
     with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "run")
-    monkeypatch.setattr(loop, "epoch_order", steps)
-    resumed = train(config, tmp_path / "run")
-    assert [row["epoch"] for row in read_rows(tmp_path / "run")] == [1, 2, 3, 4]
+        train(config, workdir, dataclasses.replace(dataset, splits=splits))
+    assert (workdir / "checkpoints" / "36").is_dir()  # three epochs of 12 steps
+    resumed = train(config, workdir).state
+    assert [row["epoch"] for row in read_rows(workdir)] == [1, 2, 3, 4]
     chex.assert_trees_all_equal(undisturbed, resumed)
 
 
-def test_other_data_than_the_run_started_with_are_refused(tiny_config, tmp_path):
+def test_a_run_refuses_other_data_than_it_started_with(tiny_config, tmp_path):
     config = tiny_config()
-    train(config, tmp_path)
-    noted = json.loads((tmp_path / "data.json").read_text())
-    (tmp_path / ".data.json.sha256").unlink()
-    (tmp_path / "data.json").write_text(json.dumps(noted | {"train": "other"}))
+    other = with_changed_label(train(config, tmp_path).dataset)
     with pytest.raises(UserError, match=r"other data \(train\)"):
-        train(config, tmp_path)
+        train(config, tmp_path, other)
 
 
-def test_hashes_of_data_that_are_gone_are_not_those_of_other_data(
-    tiny_config, tmp_path, monkeypatch
-):
+def test_a_missing_data_json_is_restored_for_the_same_data_only(tiny_config, tmp_path):
     config = tiny_config()
-    train(config, tmp_path)
+    dataset = train(config, tmp_path).dataset
     path = tmp_path / "data.json"
     text = path.read_text()
     path.unlink()
     train(config, tmp_path)
     assert path.read_text() == text
     path.unlink()
-    with pytest.raises(UserError, match="is gone, and the run started with other data"):
-        workdirs.check_data(tmp_path, {"train": "other"})
+    message = "is missing, and the run started with other data"
+    with pytest.raises(UserError, match=message):
+        train(config, tmp_path, with_changed_label(dataset))
     assert not path.exists()
 
 
-def test_a_diverged_run_stops_and_says_so(tiny_config, tmp_path):
+@pytest.mark.slow
+def test_a_run_that_diverges_says_at_which_step_and_layer(tiny_config, tmp_path):
     config = tiny_config(**{"optimizer.learning_rate": 1e30})
-    told = (
+    message = (
         r"diverged in epoch 1, at step 2: the loss is (nan|inf), at a learning rate of "
-        r"9.95\d+e\+29; the first that is not finite is the output of head; lower "
-        r"optimizer.learning_rate$"
+        r"9.95\d+e\+29; the first value that is not finite is in the output of head; "
+        r"lower optimizer.learning_rate$"
     )
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         train(config, tmp_path)
 
 
-def test_a_dead_net_is_warned_of_once(tiny_config, tmp_path, capsys, monkeypatch):
-    warning = "every feature of every validation example is 0"
-    train(tiny_config(), tmp_path / "alive")
-    assert warning not in capsys.readouterr().err
+def test_a_run_that_diverges_later_keeps_the_epoch_before(tiny_config, tmp_path):
+    """Its checkpoint equals that of a run that ends there."""
 
-    def dead(*arguments):
-        state = create_state(*arguments)
-        layer = {"bias": state.params["hidden0"]["bias"] - 1e6}
-        hidden = state.params["hidden0"] | layer
-        return state.replace(params=state.params | {"hidden0": hidden})
+    def config(num_epochs):
+        made = tiny_config(num_epochs=num_epochs)
+        with made.unlocked():  # the learning rate explodes after two epochs
+            made.optimizer.update(schedule="step", decay_epochs=2, decay_rate=1e33)
+        return made
 
-    create_state = loop.create_state
-    monkeypatch.setattr(loop, "create_state", dead)
-    train(tiny_config(), tmp_path / "dead")
-    assert capsys.readouterr().err.count(warning) == 1
+    two = train(config(2), tmp_path / "two").state
+    with pytest.raises(UserError, match=r"epoch 3, at step 26: .*\(epoch 2 is kept\)"):
+        train(config(4), tmp_path / "four")
+    assert rows_without_times(tmp_path / "four") == rows_without_times(tmp_path / "two")
+    folders = (tmp_path / "four" / "checkpoints").iterdir()
+    assert max(int(p.name) for p in folders if p.name.isdigit()) == int(two.step) == 24
+    best_of_two, best_of_four = best(tmp_path / "two"), best(tmp_path / "four")
+    chex.assert_trees_all_equal(best_of_two, best_of_four)
 
 
-def test_a_run_that_diverges_later_keeps_the_epoch_before(
-    tiny_config, tmp_path, monkeypatch
+@pytest.fixture
+def weights(tmp_path):
+    """Weights of the first layer, by the names in their file, and the file."""
+    path = tmp_path / "model.safetensors"
+    kernel = np.random.default_rng(0).normal(size=(16, 2)).astype(np.float32)
+
+    def write(bias):
+        tensors = {"hidden0.weight": kernel, "hidden0.bias": np.full(16, bias, "f4")}
+        save_file(tensors, path)
+        return kernel, path
+
+    return write
+
+
+def test_a_net_whose_features_are_all_zero_gives_one_warning(
+    tiny_config, tmp_path, capsys, weights
 ):
-    """Its checkpoint is the one that a run of fewer epochs ends in."""
-    taken = []
-
-    def poisoned(*arguments):
-        steps = make_train_steps(*arguments)
-
-        def take(state, call):
-            at = int(state.step)
-            taken.append(at)
-            state, values = steps(state, call)
-            if at <= 30 < at + len(values):
-                head = jax.tree.map(lambda x: x * np.nan, state.params["head"])
-                state = state.replace(params=state.params | {"head": head})
-            return state, values
-
-        return take
-
-    make_train_steps = loop.make_train_steps
-    options = {"optimizer.schedule": "constant", "steps_per_call": 1}
-    train(tiny_config(**options), tmp_path / "two")
-    monkeypatch.setattr(loop, "make_train_steps", poisoned)
-    with pytest.raises(
-        UserError, match=r"epoch 3, at step 31: .*update of head/.*2 is kept"
-    ):
-        train(tiny_config(num_epochs=4, **options), tmp_path / "four")
-    # Step 31's update is broken, so 32's loss; then four more calls at most.
-    assert taken == [*range(36), *range(24, 31)]
-    assert without_times(read_rows(tmp_path / "four")) == without_times(
-        read_rows(tmp_path / "two")
-    )
-    steps = [p.name for p in (tmp_path / "four" / "checkpoints").iterdir()]
-    assert max(int(name) for name in steps if name.isdigit()) == 24
+    warning = "every feature of every validation example is 0"
+    for bias, count in ((0.0, 0), (-1e6, 1)):
+        _, path = weights(bias)
+        train(tiny_config(pretrained=str(path)), tmp_path / f"run{count}")
+        assert capsys.readouterr().err.count(warning) == count
 
 
-def test_killed_at_random_moments_a_run_ends_in_the_same_bits(train_script, tmp_path):
+@pytest.mark.slow
+def test_a_config_gives_the_options_of_a_loss(tiny_config, tmp_path, monkeypatch):
+    def scaled(logits, labels, log_prior, scale: float = 1.0):
+        return scale * LOSSES["softmax"].function(logits, labels, log_prior)
+
+    monkeypatch.setitem(LOSSES, "scaled", Loss(scaled, False, False))
+
+    def train_with(**options):
+        config = tiny_config(num_epochs=1, loss="scaled")
+        with config.unlocked():
+            config.loss_options = options
+            config.optimizer = {"name": "sgd", "schedule": "constant"}
+            config.optimizer.learning_rate = 1e-9
+        workdir = tmp_path / f"{options}"
+        train(config, workdir)
+        return read_rows(workdir)[0]["train_loss"]
+
+    assert train_with(scale=3.0) == pytest.approx(3 * train_with(), rel=1e-5)
+    with pytest.raises(UserError, match=r"loss_options.scael: .*did you mean 'scale'"):
+        train_with(scael=3.0)
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_random_moments_ends_in_the_same_bits(train_script, tmp_path):
     options = {"num_epochs": 12, "checkpoint_seconds": 0.2}
     undisturbed = finish(*train_script("undisturbed", **options))
     generator = random.Random(0)
     rows = tmp_path / "killed" / "metrics.jsonl"
     for kill in range(3):
         process, _ = train_script("killed", **options)
-        # Not before it trains: wait for one more row, then for a random moment.
+        # Wait until it trains, for two more rows, and then for a random time.
         deadline, before = time.time() + 120, kill * 2
         while process.poll() is None and time.time() < deadline:
             if rows.exists() and len(rows.read_text().splitlines()) > before:
@@ -338,17 +392,12 @@ def test_killed_at_random_moments_a_run_ends_in_the_same_bits(train_script, tmp_
         process.communicate()
     resumed = finish(*train_script("killed", **options))
     chex.assert_trees_all_equal(undisturbed, resumed)
-    assert without_times(read_rows(tmp_path / "killed")) == without_times(
-        read_rows(tmp_path / "undisturbed")
-    )
-    chex.assert_trees_all_equal(
-        best(tmp_path / "killed"), best(tmp_path / "undisturbed")
-    )
+    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    assert rows_without_times(killed) == rows_without_times(undisturbed)
+    chex.assert_trees_all_equal(best(killed), best(undisturbed))
 
 
 def best(workdir):
-    from mi_classifier.models import create_model
-
     model = create_model("mlp", 5, hidden=(16,))
     shapes = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 2)))
     return restore_best(workdir, {"batch_stats": {}} | shapes)[0]
@@ -396,21 +445,15 @@ def test_mistakes_in_localization_are_named(tiny_config, tmp_path, change, messa
     assert not (tmp_path / "run").exists()
 
 
-def test_training_starts_from_pretrained_weights(tiny_config, tmp_path):
-    """Loaded once: a run that goes on does not need the file."""
-    path = tmp_path / "model.safetensors"
-    generator = np.random.default_rng(0)
-    tensors = {
-        "hidden0.weight": generator.normal(size=(16, 2)).astype(np.float32),
-        "hidden0.bias": np.ones(16, np.float32),
-    }
-    save_file(tensors, path)
+def test_a_new_run_reads_pretrained_weights_and_a_resumed_one_does_not(
+    tiny_config, tmp_path, weights
+):
+    kernel, path = weights(1.0)
     config = tiny_config(pretrained=str(path), **{"optimizer.learning_rate": 1e-9})
-    state = train(config, tmp_path / "run")
-    kernel = state.params["hidden0"]["kernel"]
-    np.testing.assert_allclose(kernel, tensors["hidden0.weight"].T, atol=1e-5)
+    state = train(config, tmp_path / "run").state
+    np.testing.assert_allclose(state.params["hidden0"]["kernel"], kernel.T, atol=1e-5)
     path.unlink()
-    chex.assert_trees_all_equal(train(config, tmp_path / "run"), state)
+    chex.assert_trees_all_equal(train(config, tmp_path / "run").state, state)
     with pytest.raises(UserError, match="pretrained: no such file"):
         train(config, tmp_path / "other")
     assert not (tmp_path / "other").exists()

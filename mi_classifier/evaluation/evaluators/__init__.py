@@ -1,9 +1,9 @@
-"""Evaluators: small plug-ins over one pass through a split.
+"""Evaluators: small plug-ins, each of which asks one question about a net.
 
-A new one is a file here, with a class by the contract of `base.Evaluator` and a `create`
-that returns one, or None where it does not apply; a line below; and its name in
-`config.evaluators`. Its result shows in the table, in metrics.json and in the report by
-itself.
+To add one, write a file here with a class that follows `base.Evaluator` and a function
+`create` that returns an instance, or None if the evaluator does not apply; add a line
+to `EVALUATORS`; and name it in `config.evaluators`. The table, metrics.json and the
+report then show its result.
 """
 
 from collections.abc import Callable, Sequence
@@ -46,7 +46,7 @@ EVALUATORS: dict[str, Callable[[Subject], Evaluator | None]] = {
     "localization": localization.create,
     "ablation": ablation.create,
 }
-# Of a config that names none. The order is that of the tables.
+# The evaluators of a config that names none, in the order of the tables.
 DEFAULT = (
     "information",
     "truth",
@@ -55,19 +55,22 @@ DEFAULT = (
     "activity",
     "localization",
 )
-# The validation after each epoch, and the summary of every report, are made of these.
+# Every report shows the results of these, and so does the log of every epoch.
 ALWAYS = ("information", "accuracy", "activity")
 
 
 def create_evaluators(names: Sequence[str], subject: Subject) -> dict[str, Evaluator]:
-    """Creates those evaluators that apply, by name.
+    """Creates the named evaluators, without those that do not apply.
 
     Args:
-      names: among `EVALUATORS`.
-      subject: what is to be evaluated.
+      names: keys of `EVALUATORS`.
+      subject: the net and the data to be evaluated.
+
+    Returns:
+      The evaluators by name, in the order of the names.
 
     Raises:
-      UserError: an unknown name.
+      UserError: a name is unknown.
     """
     created = {
         name: EVALUATORS[choose(name, EVALUATORS, "evaluators")](subject)
@@ -80,9 +83,11 @@ def check_names(names: Sequence[str]) -> None:
     """Checks the names of a config's evaluators.
 
     Raises:
-      UserError: an unknown name, or one that every report needs is missing.
+      UserError: a name is unknown, or one that every report needs is missing.
     """
     for name in names:
         choose(name, EVALUATORS, "evaluators")
     if names and (missing := [name for name in ALWAYS if name not in names]):
-        raise UserError(f"evaluators: {missing[0]} is missing; every report shows it")
+        raise UserError(
+            f"evaluators: {missing[0]} is missing; add it, every report shows it"
+        )

@@ -28,10 +28,10 @@ _REGIONS = range(1, 7)
 
 @dataclasses.dataclass(frozen=True)
 class SettingAccuracy:
-    """How well the maps of a setting find labels.
+    """How well the maps of one setting find the labels.
 
     Attributes:
-      setting: how the maps were made.
+      setting: the map and its options.
       gt_known: GT-known localization at each threshold, `[T]` in [0, 1].
       top1: Top-1 localization at each threshold, `[T]` in [0, 1].
       pointing: the pointing game, in [0, 1].
@@ -45,13 +45,13 @@ class SettingAccuracy:
 
 @dataclasses.dataclass(frozen=True)
 class AblationResult(Result):
-    """Localization of many settings at many thresholds.
+    """Localization accuracy of many settings at many thresholds.
 
     Attributes:
-      thresholds: `[T]`, of `localization.boxes_from_maps`.
-      threshold: the config's own, one of them.
-      region: the config's own R.
-      settings: by the setting's title.
+      thresholds: thresholds of `localization.boxes_from_maps`, `[T]`.
+      threshold: the threshold of the config, one of `thresholds`.
+      region: the region R of the config.
+      settings: the accuracies of each setting, by its title.
     """
 
     thresholds: Sequence[float]
@@ -61,19 +61,20 @@ class AblationResult(Result):
 
 
 def ablation_settings(config: Mapping[str, Any]) -> dict[str, Setting]:
-    """Returns settings that differ from a config's in one option, by their title.
+    """Returns the settings of a config and those that differ in one option, by title.
 
     Args:
-      config: "localization" of a config.
+      config: the group "localization" of a config.
     """
     regions = sorted({*_REGIONS, config["region"]})
     changes = [{"region": region} for region in regions]
     changes += [{"padding": p} for p in PADDINGS if p != config["padding"]]
     changes += [{"rival": r} for r in RIVALS if r != config["rival"]]
+    changes.append({})  # the only row of a map without these options
     rows = []
     for name, entry in MAPS.items():
-        free = dataclasses.replace(entry, fixed={})  # CAM gets its regions, too
-        base = free.options(dict(config))
+        free = dataclasses.replace(entry, fixed={})  # CAM with a region, too
+        base = free.options(config)
         rows += [Setting(name, base | c) for c in changes if c.keys() <= base.keys()]
     return {str(row): row for row in rows}
 
@@ -84,10 +85,10 @@ class Ablation(Evaluator):
 
     Attributes:
       loss: the net's training loss.
-      settings: the maps to evaluate, by title.
-      thresholds: of `localization.boxes_from_maps`.
-      threshold: the config's own, one of them.
-      region: the config's own.
+      settings: the settings to evaluate, by title.
+      thresholds: thresholds of `localization.boxes_from_maps`.
+      threshold: the threshold of the config, one of `thresholds`.
+      region: the region R of the config.
     """
 
     loss: Loss
@@ -97,7 +98,7 @@ class Ablation(Evaluator):
     region: int
 
     def measure(self, inference: Inference) -> Measurements:
-        """Returns the maps of each setting, and whether the net decides for the label."""
+        """Returns the result of `measure_maps`."""
         return measure_maps(inference, self.loss, self.settings)
 
     def summarize(
@@ -107,21 +108,20 @@ class Ablation(Evaluator):
         del priors
         targets = find_targets(split)
         size = split["image"].shape[1:3]
-        right = targets.of(measurements["top1"])
+        correct = targets.of(measurements["top1"])
         found = {}
         for title, setting in tracked(self.settings.items(), "ablation"):
             maps = targets.of(measurements["maps"][title])
             boxes = localization.boxes_from_maps(maps, size, self.thresholds)
-            of_threshold = np.moveaxis(boxes, 1, 0)
             peaks = localization.peaks_from_maps(maps, size)
             gt_known, top1 = (
                 [
                     float(
-                        localization.localization_accuracy(b, *targets.boxes, correct)
+                        localization.localization_accuracy(b, *targets.boxes, counted)
                     )
-                    for b in of_threshold
+                    for b in np.moveaxis(boxes, 1, 0)
                 ]
-                for correct in (None, right)
+                for counted in (None, correct)
             )
             pointing = float(localization.pointing_accuracy(peaks, *targets.boxes))
             found[title] = SettingAccuracy(setting, gt_known, top1, pointing)
@@ -129,7 +129,7 @@ class Ablation(Evaluator):
 
 
 def create(subject: Subject) -> Ablation | None:
-    """Applies where the config has a group "localization"."""
+    """Applies if the config has a group "localization"."""
     config = subject.localization
     if config is None:
         return None

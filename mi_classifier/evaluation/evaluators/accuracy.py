@@ -1,4 +1,4 @@
-"""How often the net decides rightly, under both decision rules (Tables 3 and 5)."""
+"""How often the net decides correctly, by both decision rules (Tables 3 and 5)."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -24,17 +24,21 @@ from mi_classifier.losses import Loss
 
 @dataclasses.dataclass(frozen=True)
 class Accuracy:
-    """Shares of right decisions, all in [0, 1].
+    """Shares of correct decisions, all in [0, 1].
+
+    With several labels an example, there is a decision for each label. Then `exact`,
+    `recall` and `specificity` are known, too.
 
     Attributes:
-      micro: over examples; with several labels, over all labels of all examples.
-      macro: the mean over classes of their recall; with several labels, the mean of
-        recall and specificity over labels.
-      per_class: the share of each class's examples, NaN for one without examples; with
-        several labels, the share of examples decided rightly for each label; `[M]`.
-      exact: with several labels, the share of examples with all labels right.
-      recall: with several labels, of each among the examples that carry it, `[M]`.
-      specificity: with several labels, of each among the other examples, `[M]`.
+      micro: the share of all decisions that are correct.
+      macro: the mean recall of the classes; with several labels, the mean of recall and
+        specificity over the labels.
+      per_class: recall of each class, NaN for a class without examples; with several
+        labels, the share of examples whose decision for the label is correct; `[M]`.
+      exact: the share of examples whose labels are all correct.
+      recall: for each label, the share of correct decisions among the examples that
+        have it, `[M]`.
+      specificity: the same among the other examples, `[M]`.
     """
 
     micro: float
@@ -55,9 +59,9 @@ class AccuracyResult(Result):
     """Accuracies by decision rule.
 
     Attributes:
-      prior: of the rule that makes the fewest errors, argmax n + log P.
-      balanced: of the rule with the best mean recall, argmax n.
-      paper_rule: which of the two the paper's argmax of the net's logits is.
+      prior: accuracy of the rule that makes the fewest errors, argmax n + log P.
+      balanced: accuracy of the rule with the highest mean recall, argmax n.
+      paper_rule: the rule that the paper's argmax of the net's logits amounts to.
     """
 
     prior: Accuracy
@@ -69,21 +73,18 @@ class AccuracyResult(Result):
         return getattr(self, self.paper_rule if rule == "paper" else rule)
 
     def rows(self) -> list[Row]:
-        """Returns a row a rule, and one of wholly right examples where labels are many."""
+        """Returns the accuracies of each rule."""
         rows = [Row("accuracy, micro/macro %", None)]
         for rule in RULES:
-            accuracy = self.by_rule(rule)
-            starred = self.paper_rule == rule
+            found, starred = self.by_rule(rule), self.paper_rule == rule
             title = f"  {rule} rule"
-            rows.append(Row(title, accuracy.shares, None, "percent", starred=starred))
-            if accuracy.exact is not None:
-                rows.append(
-                    Row("    all labels right", accuracy.exact, None, "percent")
-                )
+            rows.append(Row(title, found.shares, unit="percent", starred=starred))
+            if found.exact is not None:
+                rows.append(Row("    all labels right", found.exact, unit="percent"))
         return rows
 
     def by_class(self) -> list[ClassColumn]:
-        """Returns a column a rule."""
+        """Returns the accuracy of each class, one column for each rule."""
         return [
             ClassColumn(f"{rule} rule", self.by_rule(rule).per_class, unit="percent")
             for rule in RULES
@@ -91,7 +92,7 @@ class AccuracyResult(Result):
 
 
 def accuracy(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> Accuracy:
-    """Returns the accuracy of one decision an example.
+    """Returns the accuracy where an example has one label.
 
     Args:
       predictions: `[N]` class indices.
@@ -108,11 +109,11 @@ def accuracy(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> A
 
 
 def multi_label_accuracy(decisions: np.ndarray, present: np.ndarray) -> Accuracy:
-    """Returns the accuracy of a decision for each label of each example.
+    """Returns the accuracy where an example has any number of labels.
 
     Args:
       decisions: `[N, L]` booleans.
-      present: `[N, L]` booleans, the truth.
+      present: `[N, L]` booleans, the true labels.
     """
     right = decisions == present
     with np.errstate(invalid="ignore"):
@@ -129,17 +130,17 @@ def multi_label_accuracy(decisions: np.ndarray, present: np.ndarray) -> Accuracy
 
 
 def decide(logits: jax.Array, loss: Loss, log_prior: jax.Array) -> Measurements:
-    """Returns what a net decides for, by each rule of `RULES`.
+    """Returns the net's decisions, by each rule of `RULES`.
 
     Args:
-      logits: `[B, M]` of the net.
-      loss: it was trained with.
-      log_prior: `[M]` log P(y) of training; with several labels, log share of the
-        examples that carry each.
+      logits: `[B, M]`, from the net.
+      loss: the net's training loss.
+      log_prior: log P(y) of the training labels, `[M]`; with several labels, the log
+        share of the training examples that have each.
 
     Returns:
-      By rule, class indices `[B]`; with several labels booleans `[B, M]`. Neither rule
-      decides for a class that training never showed.
+      By rule, class indices `[B]`; with several labels, booleans `[B, M]`. No rule
+      decides for a class that is missing from the training labels.
     """
     logits = loss.pc_logits(logits, log_prior)
     if not loss.multi_label:
@@ -161,7 +162,7 @@ def join_names(present: np.ndarray, class_names: Sequence[str]) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Decisions(Evaluator):
-    """Measures what the net decides for, by each rule.
+    """Measures the net's decisions by each rule.
 
     Attributes:
       loss: the net's training loss.
@@ -170,13 +171,13 @@ class Decisions(Evaluator):
     loss: Loss
 
     def measure(self, inference: Inference) -> Measurements:
-        """Returns the decisions of each rule, see `decide`."""
+        """Returns the result of `decide`."""
         return decide(inference.output.logits, self.loss, inference.priors.training)
 
     def summarize(
         self, measurements: Mapping[str, np.ndarray], split: Split, priors: Priors
     ) -> AccuracyResult:
-        """Returns the accuracies of each rule, and which one the paper uses."""
+        """Returns the accuracies of each rule."""
         labels = split["label"]
 
         def of_rule(rule: str) -> Accuracy:
@@ -192,7 +193,7 @@ class Decisions(Evaluator):
         split: Split,
         class_names: Sequence[str],
     ) -> dict[str, Sequence[Any]]:
-        """Returns the names decided for: by the paper's rule, and by each."""
+        """Returns the predicted names: by the paper's rule, then by each rule."""
         del split
         names = {
             rule: join_names(measurements[rule], class_names)

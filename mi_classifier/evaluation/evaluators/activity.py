@@ -1,4 +1,4 @@
-"""Whether the net is dead: features that are all 0 tell nothing of an input."""
+"""Detect a dead net: features that are all 0 say nothing about the input."""
 
 import dataclasses
 
@@ -17,7 +17,11 @@ from mi_classifier.evaluation.results import Result, mean
 
 @dataclasses.dataclass(frozen=True)
 class ActivityResult(Result):
-    """The share of examples whose features are all 0, in [0, 1]."""
+    """How often the net's features say nothing.
+
+    Attributes:
+      silent: the share of examples whose features are all 0, in [0, 1].
+    """
 
     silent: float
 

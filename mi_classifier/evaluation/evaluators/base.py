@@ -1,4 +1,4 @@
-"""The contract of an evaluator: one question about a net, asked of a whole split."""
+"""The contract of an evaluator, which asks one question about a net and a split."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -18,12 +18,12 @@ Measurements = dict[str, Any]
 
 
 class Subject(NamedTuple):
-    """What is evaluated: an evaluator is made for it, or does not apply to it.
+    """The net and the data that an evaluator is created for.
 
     Attributes:
-      dataset: its splits, and what is known of them.
+      dataset: the data set, with all of its splits.
       loss: the net's training loss.
-      localization: that group of the config, or None.
+      localization: the group "localization" of the config, or None.
     """
 
     dataset: Dataset
@@ -35,8 +35,9 @@ class Priors(NamedTuple):
     """Class frequencies, as log P(y) `[M]`.
 
     Attributes:
-      training: of the training labels, which the net has learned.
-      population: of the split that is evaluated, for which a bound must hold.
+      training: frequencies of the training labels, which the net has learned.
+      population: frequencies of the split that is evaluated; the bound must hold for
+        these.
     """
 
     training: jax.typing.ArrayLike
@@ -44,13 +45,13 @@ class Priors(NamedTuple):
 
 
 class Inference(NamedTuple):
-    """A batch, and what the model makes of it.
+    """A batch and the model's output for it.
 
     Attributes:
       output: logits and features.
-      batch: the split's arrays, as stored.
+      batch: arrays of the split, as stored.
       priors: class frequencies.
-      params: the model's parameters.
+      params: parameters of the model.
     """
 
     output: ModelOutput
@@ -62,12 +63,12 @@ class Inference(NamedTuple):
 class Evaluator(Protocol):
     """One question about a net.
 
-    `measure` is compiled into the pass through a split; `summarize` is NumPy, and sees
-    the measurements of the whole split, padding removed.
+    `measure` is compiled into the pass through a split. `summarize` is NumPy and gets
+    the measurements of the whole split, without padding.
     """
 
     def measure(self, inference: Inference) -> Measurements:
-        """Returns arrays `[B]` or `[B, ...]`, one value an example."""
+        """Returns arrays `[B]` or `[B, ...]`, by name."""
 
     def summarize(
         self, measurements: dict[str, np.ndarray], split: Split, priors: Priors
@@ -80,6 +81,6 @@ class Evaluator(Protocol):
         split: Split,
         class_names: Sequence[str],
     ) -> dict[str, Sequence[Any]]:
-        """Returns what predictions.csv says of each example: N values by column."""
+        """Returns columns of predictions.csv: N values each, by name."""
         del measurements, split, class_names
         return {}

@@ -1,9 +1,10 @@
-"""Reliability: whether a pointwise mutual information of 2 nats is worth 2 nats.
+"""Calibration: whether a pointwise mutual information of 2 nats is worth 2 nats.
 
-A pointwise mutual information of s nats claims that the class is e^s times as frequent
-among such examples as among all. The claim is checked on all pairs of an example and
-one of its likeliest classes: among the pairs with about the same s, the share in which
-the class is the label is compared with the share that class frequencies alone predict.
+A pointwise mutual information (PMI) of s nats claims that the class is e^s times as
+frequent among such examples as among all. This file checks the claim on all pairs of an
+example and one of its likeliest classes. Among the pairs with about the same s, it
+compares two shares: how often the class is the label, and how often it would be by the
+class frequencies alone.
 """
 
 import dataclasses
@@ -25,9 +26,9 @@ from mi_classifier.evaluation.evaluators.base import (
 from mi_classifier.evaluation.results import Result, Row
 from mi_classifier.losses import Loss
 
-NUM_CLASSES = 10  # of each example, the likeliest
-_WIDTH = 0.5  # nats
-_FEWEST = 10  # labels in a bin, claimed or observed
+NUM_CLASSES = 10  # likeliest classes of an example that are checked
+_WIDTH = 0.5  # of a bin, nats
+_FEWEST = 10  # labels that a bin claims or has
 _CONFIDENCE_BINS = 15  # as Guo et al. (2017)
 
 
@@ -36,11 +37,11 @@ class Bin:
     """Pairs of an example and a class with about the same claimed PMI.
 
     Attributes:
-      claimed: mean PMI claimed, in nats.
-      observed: PMI that the labels show, in nats.
-      standard_error: of `observed`.
-      pairs: how many there are.
-      labels: in how many the class is the label.
+      claimed: the mean PMI that the net claims, in nats.
+      observed: the PMI that the labels show, in nats.
+      standard_error: the standard error of `observed`, in nats.
+      pairs: number of pairs.
+      labels: number of pairs whose class is the label.
     """
 
     claimed: float
@@ -52,14 +53,14 @@ class Bin:
 
 @dataclasses.dataclass(frozen=True)
 class CalibrationResult(Result):
-    """How far claims are from what comes true.
+    """How far the net's claims are from the labels.
 
     Attributes:
-      expected_calibration_error: that of Guo et al. (2017), of the likeliest class in 15
-        bins of equal width; where an example may have several labels, of its ten
-        likeliest. In [0, 1].
+      expected_calibration_error: the error of Guo et al. (2017) with 15 bins of equal
+        width, in [0, 1], for the likeliest class of each example; if an example may
+        have several labels, for its ten likeliest.
       nats: the mean distance between claimed and observed PMI, over the labels.
-      bins: see `Bin`.
+      bins: the bins that `nats` is computed from.
     """
 
     expected_calibration_error: float
@@ -68,19 +69,18 @@ class CalibrationResult(Result):
 
     def rows(self) -> list[Row]:
         """Returns both errors."""
-        probabilities = self.expected_calibration_error
+        share = self.expected_calibration_error
         return [
             Row("calibration error, nats", self.nats),
-            Row("  of probabilities, %", probabilities, None, "percent"),
+            Row("  of probabilities, %", share, unit="percent"),
         ]
 
 
 @dataclasses.dataclass(frozen=True)
 class Calibration(Evaluator):
-    """Measures the likeliest classes of each example, and what the net claims of them.
+    """Measures what the net claims about the likeliest classes of each example.
 
-    Probabilities follow the class frequencies of training; PMI follows those of the
-    population, as everywhere.
+    Probabilities use the class frequencies of training, PMI those of the population.
 
     Attributes:
       loss: the net's training loss.
@@ -134,10 +134,10 @@ def claimed_pmi(logits: jax.Array, loss: Loss, priors: Priors) -> jax.Array:
     """Returns the pointwise mutual information of every class, in nats.
 
     Args:
-      logits: `[B, M]` of the net.
-      loss: it was trained with. Where an example may have several labels, the PMI is
-        that of a label's being present.
-      priors: class frequencies; log P(y) of the population added gives log P(y|x).
+      logits: `[B, M]`, from the net.
+      loss: the net's training loss. If an example may have several labels, the PMI is
+        between the input and the event that the example has the label.
+      priors: class frequencies. PMI plus log P(y) of the population is log P(y|x).
 
     Returns:
       `[B, M]`.
@@ -155,12 +155,13 @@ def reliability(pmi: np.ndarray, prior: np.ndarray, hits: np.ndarray) -> list[Bi
     """Compares claimed and observed pointwise mutual information.
 
     Args:
-      pmi: claimed, of P pairs of an example and a class, in nats, any shape.
+      pmi: the PMI claimed for each pair of an example and a class, in nats, any shape.
       prior: P(y) of the pair's class, the same shape.
-      hits: whether it is the example's label, the same shape.
+      hits: whether the class is the example's label, the same shape.
 
     Returns:
-      Bins half a nat wide, or wider where fewer than ten labels are claimed and seen.
+      Bins half a nat wide, or wider where fewer than ten labels are claimed and
+      observed.
     """
     pmi, prior = (np.asarray(a, np.float64).ravel() for a in (pmi, prior))
     hits = np.ravel(hits)
@@ -203,8 +204,9 @@ def expected_calibration_error(probability: np.ndarray, hits: np.ndarray) -> flo
     """Returns the expected calibration error (Guo et al. 2017), in [0, 1].
 
     Args:
-      probability: claimed, in [0, 1], any shape; NaN does not count.
-      hits: whether the claim came true, the same shape.
+      probability: the probability claimed for each pair of an example and a class, in
+        [0, 1], any shape; NaN does not count.
+      hits: whether the class is the example's label, the same shape.
     """
     probability, hits = np.ravel(probability).astype(np.float64), np.ravel(hits)
     claimed = ~np.isnan(probability)

@@ -1,4 +1,4 @@
-"""How many nats the inputs carry about the labels, by the net (Eq. 5, Section 6.3)."""
+"""How many nats the inputs carry about the labels, according to the net (Eq. 5)."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,16 +22,16 @@ from mi_classifier.losses import Loss
 
 @dataclasses.dataclass(frozen=True)
 class InformationResult(Result):
-    """The bound of one label an example.
+    """The bound where an example has one label.
 
     Attributes:
-      mutual_information: lower bound on I(X; Y).
-      label_entropy: H(Y) in nats, the most there is to know.
-      cross_entropy: of log P(y|x) by the net, in nats.
+      mutual_information: the lower bound on I(X; Y).
+      label_entropy: H(Y) in nats, the largest possible I(X; Y).
+      cross_entropy: the mean of -log P(y|x) by the net, in nats.
       loss: the mean training loss.
-      paper_softmax_plus_log_m: the paper's E log softmax + log M, of a net that was
-        trained without prior correction; a bound only if all classes are equally
-        frequent.
+      paper_softmax_plus_log_m: the paper's E log softmax + log M (Section 6.3), a bound
+        only if all classes are equally frequent; None if the net was trained with prior
+        correction.
     """
 
     mutual_information: Estimate
@@ -42,13 +42,11 @@ class InformationResult(Result):
 
     def rows(self) -> list[Row]:
         """Returns the bound, the paper's formula, H(Y) and the cross-entropy."""
+        rows = _bound_rows(self.mutual_information, "mutual information, nats")
+        if self.paper_softmax_plus_log_m is not None:
+            rows.append(Row("  paper's softmax+log M", self.paper_softmax_plus_log_m))
         return [
-            *_bound_rows(self.mutual_information, "mutual information, nats"),
-            *(
-                [Row("  paper's softmax+log M", self.paper_softmax_plus_log_m)]
-                if self.paper_softmax_plus_log_m is not None
-                else []
-            ),
+            *rows,
             Row("label entropy H(Y), nats", self.label_entropy),
             Row("cross-entropy, nats", self.cross_entropy),
         ]
@@ -56,13 +54,13 @@ class InformationResult(Result):
 
 @dataclasses.dataclass(frozen=True)
 class MultiLabelInformationResult(Result):
-    """The bound of several labels an example.
+    """The bound where an example has any number of labels.
 
     Attributes:
-      mutual_information: lower bound on I(X; Y_l), the mean over labels l.
+      mutual_information: the lower bound on I(X; Y_l), the mean over the labels l.
       per_label: the bound of each label.
-      label_entropy: H(Y_l) in nats, the mean over labels.
-      label_entropies: of each label.
+      label_entropy: H(Y_l) in nats, the mean over the labels.
+      label_entropies: H(Y_l) of each label.
       loss: the mean training loss.
     """
 
@@ -98,7 +96,7 @@ def _bound_rows(bound: Estimate, title: str) -> list[Row]:
 class Information(Evaluator):
     """Measures the bound under the population's class frequencies.
 
-    A net that was trained without prior correction enters it with n - log P(y).
+    If the net was trained without prior correction, the bound uses n - log P(y).
 
     Attributes:
       loss: the net's training loss.
@@ -130,7 +128,7 @@ class Information(Evaluator):
     def summarize(
         self, measurements: dict[str, np.ndarray], split: Split, priors: Priors
     ) -> InformationResult:
-        """Returns the bound with its standard error, and what it compares with."""
+        """Returns the bound, and the entropies to compare it with."""
         paper = measurements.get("paper")
         return InformationResult(
             Estimate.of(measurements["pmi"], split),
@@ -155,7 +153,8 @@ class Information(Evaluator):
 class MultiLabelInformation(Evaluator):
     """Measures the bound of each label, by PC-sigmoid.
 
-    A net that was trained without prior correction enters it with n - log(p / (1 - p)).
+    If the net was trained without prior correction, the bound uses
+    n - log(p / (1 - p)).
 
     Attributes:
       loss: the net's training loss.
@@ -197,7 +196,7 @@ class MultiLabelInformation(Evaluator):
         split: Split,
         class_names: Sequence[str],
     ) -> dict[str, Sequence[Any]]:
-        """Returns the pointwise mutual information of each example, a label's mean."""
+        """Returns the mean pointwise mutual information of each example's labels."""
         del split, class_names
         return {"pmi_nats": measurements["pmi"].mean(1)}
 

@@ -1,6 +1,7 @@
-"""Whether maps find the objects that boxes bound (Tables 4 to 8)."""
+"""Whether maps find the objects in the true boxes (Tables 4, 6 and 7)."""
 
 import dataclasses
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,75 +20,78 @@ from mi_classifier.evaluation.evaluators.base import (
     Priors,
     Subject,
 )
-from mi_classifier.evaluation.results import Result
-from mi_classifier.evaluation.targets import Targets, find_targets, target_names
+from mi_classifier.evaluation.results import Result, mean
+from mi_classifier.evaluation.targets import (
+    Targets,
+    find_targets,
+    labels_of,
+    target_names,
+)
 from mi_classifier.losses import Loss
 from mi_classifier.progress import tracked
 
 CORNERS = ("x0", "y0", "x1", "y1")
-_CHUNK = 512  # maps that are at the size of the image at once
+MAPS_AT_ONCE = 512  # that are resized to the image, to bound memory
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """How a map is made.
+    """A map and the options that it is computed with.
 
     Attributes:
-      map: a name among `activation_maps.MAPS`.
-      options: of that map's function.
+      map: a key of `activation_maps.MAPS`.
+      options: options of that map's function, by name.
     """
 
     map: str
     options: Mapping[str, Any]
 
-    @classmethod
-    def of(cls, name: str, config: Mapping[str, Any]) -> "Setting":
-        """Returns the setting of a map in a config's "localization"."""
-        return cls(name, MAPS[name].options(config))
-
     def __str__(self) -> str:
-        options = {"region": 1} | self.options
-        text = MAPS[self.map].title
+        options = dict(self.options)
+        text, region = MAPS[self.map].title, options.pop("region", 1)
         padding = options.pop("padding", "")
-        if (region := options.pop("region")) > 1:
+        if region > 1:
             text += f", R={region} {padding}".rstrip()
         if "rival" in options:
             text += f", vs {options.pop('rival')}"
         return text + "".join(f", {name}={value}" for name, value in options.items())
 
-    def maps(self, inference: Inference, labels: jax.Array) -> jax.Array:
-        """Returns the maps of labels `[B, G]`, `[B, G, h, w]`."""
-        entry = MAPS[self.map]
-        logits = entry.options({"logits": inference.output.logits})
+    def maps(self, inference: Inference, labels: jax.typing.ArrayLike) -> jax.Array:
+        """Returns the maps `[B, G, h, w]` of labels `[B, G]`."""
+        function, output = MAPS[self.map].function, inference.output
+        options = dict(self.options)
+        if "logits" in inspect.signature(function).parameters:
+            options["logits"] = output.logits
         kernel = inference.params["head"]["kernel"]
-        features = inference.output.features
-        options = self.options | {k: v for k, v in logits.items() if k == "logits"}
-        return entry.function(features, kernel, labels, **options)
+        return function(output.features, kernel, labels, **options)
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, Setting]:
     """Returns the setting of every map, by the map's name.
 
     Args:
-      config: "localization" of a config.
+      config: the group "localization" of a config.
     """
-    return {name: Setting.of(name, config) for name in MAPS}
+    return {name: Setting(name, entry.options(config)) for name, entry in MAPS.items()}
 
 
 @dataclasses.dataclass(frozen=True)
 class MapAccuracy:
-    """How well one map finds labels; shares of labels in [0, 1].
+    """How well one map finds the labels, as shares of the labels in [0, 1].
 
     Attributes:
-      gt_known: its box meets a true one at IoU 0.5.
+      gt_known: the map's box meets a true box at IoU 0.5.
       top1: and the net decides for the label.
-      pointing: its peak lies in a true box.
-      mean_iou: the mean IoU of its box with the best true one.
+      pointing: the map's peak is inside a true box.
+      mean_iou: the mean IoU of the map's box with the true box that it meets best.
       max_box_accuracy: MaxBoxAcc of the public WSOL evaluation.
-      max_box_accuracy_v2: its MaxBoxAccV2.
-      box_accuracy_curve: its curve, IoU thresholds by thresholds.
-      top5: as `top1`, for the five likeliest labels; None with several labels.
-      cell: MaxBoxAcc for the digit's half of the image, where that is known.
+      max_box_accuracy_v2: MaxBoxAccV2 of the public WSOL evaluation.
+      box_accuracy_curve: the accuracies that both are computed from, IoU thresholds by
+        thresholds of the map.
+      top5: as `top1`, if the label is among the five likeliest; None with several
+        labels.
+      cell: MaxBoxAcc of the half of the image that the digit stands in, or None if that
+        is not known.
     """
 
     gt_known: float
@@ -103,22 +107,22 @@ class MapAccuracy:
 
 @dataclasses.dataclass(frozen=True)
 class LocalizationResult(Result):
-    """How well each map finds what is to be found.
+    """How well each map finds the labels.
 
     Attributes:
-      num_labels: how many labels with a true box there are, over all images.
-      threshold: of `localization.boxes_from_maps`.
-      maps: by the map's name; none where no box is known.
-      num_images: N.
-      classification: "top1" and, with one label an example, "top5" accuracy over all
-        images, with boxes or not; with several labels, over all labels.
+      num_labels: number of labels with a true box, over all images.
+      num_images: number of images, with or without a true box.
+      threshold: the threshold of `localization.boxes_from_maps`.
+      classification: accuracies "top1" and, with one label an image, "top5" of all
+        images; with several labels, "top1" of all labels.
+      maps: the accuracy of each map, by its name; empty if there is no true box.
     """
 
     num_labels: int
+    num_images: int
     threshold: float
+    classification: Mapping[str, float]
     maps: Mapping[str, MapAccuracy]
-    num_images: int = 0
-    classification: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,8 +131,8 @@ class Localization(Evaluator):
 
     Attributes:
       loss: the net's training loss.
-      settings: the maps to evaluate, by name.
-      threshold: of `localization.boxes_from_maps`.
+      settings: the maps to evaluate, by the map's name.
+      threshold: the threshold of `localization.boxes_from_maps`.
     """
 
     loss: Loss
@@ -136,7 +140,7 @@ class Localization(Evaluator):
     threshold: float
 
     def measure(self, inference: Inference) -> Measurements:
-        """Returns the maps, and whether the net decides for their label."""
+        """Returns the result of `measure_maps`."""
         return measure_maps(inference, self.loss, self.settings)
 
     def summarize(
@@ -144,25 +148,26 @@ class Localization(Evaluator):
     ) -> LocalizationResult:
         """Returns the accuracy of each map; an image counts once for each label."""
         del priors
-        targets = find_targets(split)
-        if not len(targets.rows):
-            return LocalizationResult(0, self.threshold, {})
-        size = split["image"].shape[1:3]
-        measured = [name for name in ("top1", "top5") if name in measurements]
-        right = {name: targets.of(measurements[name]) for name in measured}
-        several = "box_label" in split
-        maps = {name: targets.of(measurements["maps"][name]) for name in self.settings}
+        targets, size = find_targets(split), split["image"].shape[1:3]
+        measured = {k: v for k, v in measurements.items() if k in ("top1", "top5")}
+        correct = {name: targets.of(values) for name, values in measured.items()}
+        # With several labels, the padding of an image does not count.
+        counted = correct if "box_label" in split else measured
+        maps = self.settings if len(targets.rows) else ()
         return LocalizationResult(
             num_labels=len(targets.rows),
-            threshold=self.threshold,
-            maps={
-                name: map_accuracy(chosen, size, targets, right, self.threshold)
-                for name, chosen in tracked(maps.items(), "localizing")
-            },
             num_images=len(split["image"]),
-            classification={
-                name: float((right[name] if several else measurements[name]).mean())
-                for name in measured
+            threshold=self.threshold,
+            classification={k: mean(v) for k, v in counted.items() if len(v)},
+            maps={
+                name: map_accuracy(
+                    targets.of(measurements["maps"][name]),
+                    size,
+                    targets,
+                    correct,
+                    self.threshold,
+                )
+                for name in tracked(maps, "localizing")
             },
         )
 
@@ -172,23 +177,22 @@ class Localization(Evaluator):
         split: Split,
         class_names: Sequence[str],
     ) -> dict[str, Sequence[Any]]:
-        """Returns the box that each map gives each label, and its best IoU.
+        """Returns the box of each map for each label, and its IoU with the true box.
 
-        An image with several labels has columns for each of them: "label1",
+        With several labels an image, there are columns for each label: "label1",
         "label1_cam_x0" and so on.
         """
         targets = find_targets(split, all_images=True)
         several = "box_label" in split
-        slots = split["box_label"].shape[1] if several else 1
         found = self._of_targets(measurements, split, targets, class_names)
         columns: dict[str, np.ndarray] = {}
-        for slot in range(slots):  # all columns of the first label, then of the second
-            own = targets.columns == slot
+        for place in range(labels_of(split).shape[1]):
+            own = targets.columns == place
             for name, values in found.items():
-                title = f"label{slot + 1}_{name}".removesuffix("_") if several else name
-                column = np.full(len(split["image"]), None, object)
-                column[targets.rows[own]] = values[own].tolist()
-                columns[title] = column
+                if several:
+                    name = f"label{place + 1}_{name}".removesuffix("_")
+                columns[name] = np.full(len(split["image"]), None, object)
+                columns[name][targets.rows[own]] = values[own].tolist()
         return columns
 
     def _of_targets(
@@ -198,7 +202,7 @@ class Localization(Evaluator):
         targets: Targets,
         class_names: Sequence[str],
     ) -> dict[str, np.ndarray]:
-        """Returns what is known of each target, `[I]` by name."""
+        """Returns the values of each target, `[I]`, by the name of their column."""
         values: dict[str, np.ndarray] = {}
         if "box_label" in split:
             values[""] = np.array(target_names(targets, split, class_names), object)
@@ -207,9 +211,9 @@ class Localization(Evaluator):
             values["true_boxes"] = np.array(
                 [_box_text(b[:count]) for b, count in pairs]
             )
+        size = split["image"].shape[1:3]
         for name in self.settings:
             maps = targets.of(measurements["maps"][name])
-            size = split["image"].shape[1:3]
             boxes = localization.boxes_from_maps(maps, size, self.threshold)
             for corner, numbers in zip(CORNERS, boxes.T, strict=True):
                 values[f"{name}_{corner}"] = numbers.astype(int)
@@ -219,7 +223,7 @@ class Localization(Evaluator):
 
 
 def create(subject: Subject) -> Localization | None:
-    """Applies where the config has a group "localization"."""
+    """Applies if the config has a group "localization"."""
     config = subject.localization
     if config is None:
         return None
@@ -229,18 +233,19 @@ def create(subject: Subject) -> Localization | None:
 def measure_maps(
     inference: Inference, loss: Loss, chosen: Mapping[str, Setting]
 ) -> Measurements:
-    """Returns maps of the labels in a batch, and whether the net decides for them.
+    """Computes maps of the labels in a batch, and whether the net decides for them.
 
     Returns:
-      "maps" `[B, G, h, w]` by the setting's name; "top1" and, with one label an
-      example, "top5", booleans `[B, G]`.
+      "maps", by the setting's name `[B, G, h, w]`; "top1" and, with one label an image,
+      "top5", whether the label is the likeliest or among the five likeliest, booleans
+      `[B, G]`.
     """
     batch, log_prior = inference.batch, inference.priors.training
     logits = inference.output.logits
     decided = decide(logits, loss, log_prior)[loss.rule]
     if loss.multi_label:
         labels = batch["box_label"]
-        # Padding has a label out of range, whose value nobody looks at.
+        # The padding's label is out of range; its values are not used.
         correct = {"top1": jnp.take_along_axis(decided, labels, axis=-1)}
     else:
         labels = batch["label"][:, None]
@@ -258,22 +263,22 @@ def map_accuracy(
     maps: np.ndarray,
     size: tuple[int, int],
     targets: Targets,
-    right: Mapping[str, np.ndarray],
+    correct: Mapping[str, np.ndarray],
     threshold: float,
 ) -> MapAccuracy:
     """Returns how well maps find their targets.
 
     Args:
-      maps: of the targets, `[I, h, w]`.
+      maps: the map of each target, `[I, h, w]`.
       size: (height, width) of the images.
-      targets: I labels to find.
-      right: by "top1" and "top5", whether the net decides for the label, `[I]`.
-      threshold: of `localization.boxes_from_maps`.
+      targets: I targets, at least one.
+      correct: "top1" and "top5" of `measure_maps` for each target, `[I]`.
+      threshold: the threshold of `localization.boxes_from_maps`.
     """
     boxes = localization.boxes_from_maps(maps, size, threshold)
     hit = {
-        name: float(localization.localization_accuracy(boxes, *targets.boxes, correct))
-        for name, correct in {"gt_known": None, **right}.items()
+        name: float(localization.localization_accuracy(boxes, *targets.boxes, counted))
+        for name, counted in {"gt_known": None, **correct}.items()
     }
     peaks = localization.peaks_from_maps(maps, size)
     curves = _curves(maps, size, targets)
@@ -292,11 +297,11 @@ def map_accuracy(
 def _curves(
     maps: np.ndarray, size: tuple[int, int], targets: Targets
 ) -> dict[str, np.ndarray]:
-    """Returns the public evaluation's curve for each kind of true box."""
-    last = np.array([size[1], size[0]] * 2) - 1  # its boxes end there at most
+    """Returns the curve of the public WSOL evaluation for each kind of true box."""
+    last = np.array([size[1], size[0]] * 2) - 1  # its boxes include their last pixel
     total = dict.fromkeys(targets.truths, 0.0)
-    for start in range(0, len(maps), _CHUNK):
-        some = slice(start, start + _CHUNK)
+    for start in range(0, len(maps), MAPS_AT_ONCE):
+        some = slice(start, start + MAPS_AT_ONCE)
         scores = localization.score_maps(maps[some], size)
         boxes = localization.boxes_at_thresholds(scores)
         for kind, truth in targets.truths.items():

@@ -1,4 +1,4 @@
-"""The score of a net that knew the densities, on the same examples (Eq. 11)."""
+"""The results of a net that knows the true densities, on the same examples (Eq. 11)."""
 
 import dataclasses
 from collections.abc import Callable
@@ -24,15 +24,15 @@ from mi_classifier.losses import Loss
 
 @dataclasses.dataclass(frozen=True)
 class TruthResult(Result):
-    """What is true, and how far the net is from it.
+    """The true mutual information, and how far the net's bound is from it.
 
     Attributes:
       mutual_information: the Monte-Carlo estimate of I(X; Y) with the true densities.
-      error: the net's bound less that estimate. It is far more certain than either, for
-        both see the same examples.
-      prior: accuracy of the Bayes classifier by the prior rule.
-      balanced: the same by the balanced rule.
-      closed_form: I(X; Y) in nats, where it is known.
+      error: the net's bound minus that estimate. Both are computed from the same
+        examples, so its standard error is much smaller than either's.
+      prior: accuracy of the true densities by the prior rule.
+      balanced: accuracy of the true densities by the balanced rule.
+      closed_form: I(X; Y) in nats, or None if it has no closed form.
     """
 
     mutual_information: Estimate
@@ -42,7 +42,7 @@ class TruthResult(Result):
     closed_form: float | None = None
 
     def rows(self) -> list[Row]:
-        """Returns the truth below the bound, Bayes' accuracies below the net's."""
+        """Returns rows to show below those of the net."""
         below = "  in bits"
         rows = [
             self.mutual_information.row("  Monte-Carlo truth", below),
@@ -51,20 +51,19 @@ class TruthResult(Result):
         if self.closed_form is not None:
             rows.insert(0, Row("  closed-form truth", self.closed_form, below=below))
         for rule in RULES:
-            shares = getattr(self, rule).shares
-            row = Row("    true densities", shares, None, "percent", f"  {rule} rule")
-            rows.append(row)
+            title, shares = "    true densities", getattr(self, rule).shares
+            rows.append(Row(title, shares, unit="percent", below=f"  {rule} rule"))
         return rows
 
 
 @dataclasses.dataclass(frozen=True)
 class Truth(Evaluator):
-    """Measures the bound with true log densities log p(x|y) in the place of logits.
+    """Measures the bound with the true log densities log p(x|y) as logits.
 
     Attributes:
-      log_density: from a batch to log p(x|y) `[B, M]`.
+      log_density: function from a batch to log p(x|y), `[B, M]`.
       loss: the net's training loss.
-      closed_form: I(X; Y) in nats, where it is known.
+      closed_form: I(X; Y) in nats, or None if it has no closed form.
     """
 
     log_density: Callable[[Batch], jax.Array]
@@ -72,19 +71,18 @@ class Truth(Evaluator):
     closed_form: float | None
 
     def measure(self, inference: Inference) -> Measurements:
-        """Returns true pointwise mutual information, the net's error, Bayes' decisions."""
+        """Returns the true PMI, the error of the net's PMI, and the decisions."""
         output, batch, priors, _ = inference
-        logits = self.log_density(batch)
-        pmi = information.pointwise_mutual_information(
-            logits, batch["label"], priors.population
-        )
-        ours = information.pointwise_mutual_information(
-            self.loss.pc_logits(output.logits, priors.training),
-            batch["label"],
-            priors.population,
+        true_logits = self.log_density(batch)
+        logits = self.loss.pc_logits(output.logits, priors.training)
+        pmi, ours = (
+            information.pointwise_mutual_information(
+                n, batch["label"], priors.population
+            )
+            for n in (true_logits, logits)
         )
         decisions = {
-            rule: information.optimal_decision(logits, priors.training, rule)
+            rule: information.optimal_decision(true_logits, priors.training, rule)
             for rule in RULES
         }
         return {"pmi": pmi, "error": ours - pmi, **decisions}
@@ -92,7 +90,7 @@ class Truth(Evaluator):
     def summarize(
         self, measurements: dict[str, np.ndarray], split: Split, priors: Priors
     ) -> TruthResult:
-        """Returns the Monte-Carlo estimate, the net's error, and Bayes' accuracies."""
+        """Returns the Monte-Carlo estimate, the net's error, and the accuracies."""
         labels, num_classes = split["label"], len(priors.training)
         return TruthResult(
             Estimate.of(measurements["pmi"], split),
@@ -103,7 +101,7 @@ class Truth(Evaluator):
 
 
 def create(subject: Subject) -> Truth | None:
-    """Applies where the densities are known."""
+    """Applies if the densities of the data are known."""
     dataset = subject.dataset
     if dataset.log_density is None:
         return None

@@ -8,7 +8,7 @@
   const state = { page: 0 };
 
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  // Little-endian, whatever the reader's machine is.
+  // The file is little-endian on every machine.
   const numbers = (text) => {
     const view = new DataView(bytes(text).buffer);
     return Array.from({ length: view.byteLength / 2 }, (_, i) => view.getUint16(2 * i, true));
@@ -30,7 +30,7 @@
     }
   }
 
-  // Viridis, by a few of its colors.
+  // Five colors of viridis; those between are interpolated.
   const COLORS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
   const PALETTE = Array.from({ length: 256 }, (_, v) => {
     const place = (v / 255) * (COLORS.length - 1);
@@ -90,12 +90,12 @@
   function words(item, map, threshold) {
     const lines = [element("div", "", item.label)];
     if (!item.right || item.of.prediction !== item.of.label) {
-      const text = `decided: ${item.of.prediction || "none"}`;
+      const text = `predicted: ${item.of.prediction || "none"}`;
       lines.push(element("div", item.right ? "" : "wrong", text));
     }
     let text = `PMI ${fixed(item.pmi, 2)} nats`;
     if (isScored(item, map)) text += `, IoU ${(overlap(item, map, threshold) / 65534).toFixed(2)}`;
-    lines.push(element("div", "figures", text));
+    lines.push(element("div", "", text));
     return lines;
   }
 
@@ -109,7 +109,7 @@
       miss: (item) => isScored(item, map) && !isHit(item, map, threshold),
     };
     const kept = data.items.filter((item) => (!wanted || item.label === wanted) && tests[byId("show").value](item));
-    // What is not known comes last, whichever way.
+    // Unknown values come last in both orders.
     const by = (value, sign) => (item) => (value(item) === null ? Infinity : sign * value(item));
     const pmi = (item) => item.pmi;
     const iou = (item) => (isScored(item, map) ? overlap(item, map, threshold) : null);
@@ -188,7 +188,7 @@
   function start() {
     if (hasMaps) {
       data.maps.forEach((name, i) => byId("map").add(new Option(name, i)));
-      byId("map").add(new Option("image alone", -1));
+      byId("map").add(new Option("image only", -1));
       byId("map").value = data.maps.length - 1;
       byId("threshold").max = data.thresholds.length - 1;
       byId("threshold").value = data.start;
@@ -200,7 +200,7 @@
     for (const name of names) byId("class").add(new Option(name, name));
     byId("controls").addEventListener("submit", (event) => event.preventDefault());
     byId("controls").addEventListener("input", (event) => {
-      // Another map or threshold is looked at on the same pictures.
+      // A new map or threshold keeps the page, any other choice starts at the first.
       if (!["map", "threshold"].includes(event.target.id)) state.page = 0;
       show();
     });

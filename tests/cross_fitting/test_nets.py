@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from mi_classifier.cross_fitting.scoring import log_ratio
+from mi_classifier.cross_fitting.nets import log_ratio
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1e4])

@@ -1,0 +1,72 @@
+"""The commands train and evaluate a classifier, also on data from memory."""
+
+import dataclasses
+import json
+
+import pytest
+
+import mi_classifier as mi
+from mi_classifier import commands
+from mi_classifier.errors import UserError
+from mi_classifier.storage import workdirs
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    config = mi.get_config("gmm").data
+    config.fresh = False
+    return mi.load_dataset(config)
+
+
+@pytest.mark.slow
+def test_a_run_from_memory_asks_for_its_data_again(tiny_config, tmp_path, dataset):
+    config, workdir = tiny_config(num_epochs=1), tmp_path / "run"
+    state = mi.train(config, workdir, dataset=dataset)
+    assert int(state.step) == 48_000 // 4_000
+    assert json.loads((workdir / "config.json").read_text())["data"] == {
+        "name": "memory"
+    }
+    assert config.data.name == "gaussian_mixture"  # not changed
+    with pytest.raises(UserError, match="its data came from memory; give dataset="):
+        mi.evaluate(workdir)
+    results = mi.evaluate(workdir, dataset=dataset, quiet=True)
+    assert list(results.splits) == ["validation", "test"]
+    other = dataclasses.replace(
+        dataset, splits={**dataset.splits, "train": dataset.splits["test"]}
+    )
+    with pytest.raises(UserError, match="other data"):
+        mi.evaluate(workdir, dataset=other)
+    with pytest.raises(UserError, match=r"--ablation: .* has no boxes to find"):
+        mi.evaluate(workdir, ablation=True)
+
+
+def test_evaluation_says_which_workdir_cannot_be_evaluated(tmp_path, tiny_config):
+    with pytest.raises(UserError, match="nowhere does not exist"):
+        mi.evaluate(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty: not a workdir: no config\.json"):
+        mi.evaluate(tmp_path / "empty")
+    workdirs.open_for(tiny_config(), tmp_path / "started")
+    with pytest.raises(UserError, match=r"no checkpoint yet.*train\.py"):
+        mi.evaluate(tmp_path / "started")
+
+
+def test_mistakes_of_training_leave_no_workdir(tmp_path):
+    config = mi.get_config("mnist")
+    config.data.archive_dir = "nowhere"
+    with pytest.raises(UserError, match=r"data\.archive_dir.*nowhere"):
+        commands.train_and_evaluate(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_compare_names_what_it_cannot_show(tmp_path, tiny_config):
+    with pytest.raises(UserError, match=r"--compare: .*: no such workdir"):
+        commands.compare([str(tmp_path / "none*")])
+    workdirs.open_for(tiny_config(), tmp_path / "started")
+    with pytest.raises(UserError, match=r"--compare: .*started: not evaluated yet"):
+        commands.compare([str(tmp_path / "started")])
+    (tmp_path / "started" / "evaluation").mkdir()
+    old = tmp_path / "started" / "evaluation" / "metrics.json"
+    old.write_text('{"splits": {}}')  # as version 0.1 wrote it
+    with pytest.raises(UserError, match="not written by this version's evaluation"):
+        commands.compare([str(tmp_path / "started")])
