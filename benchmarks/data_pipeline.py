@@ -9,9 +9,10 @@ DataLoader is timed beside "crop, flip, normalize": it decodes, resizes, crops, 
 and normalizes image files on as many workers as there are cores.
 
 "prepare" streams the archive into TFDS's records and decodes them into the cache. The
-other stages read the cache; "open again" checks its hashes. Each stage runs in a process of its own, so that its memory
-can be measured. "peak GiB" counts pages mapped from disk while the system keeps them;
-"own" is the memory that the process itself holds at the end of the stage.
+other stages read the cache; "open again" checks its hashes. Each stage runs in a
+process of its own, so that its memory can be measured. "peak GiB" counts pages mapped
+from disk while the system keeps them; "own" is the memory that the process itself holds
+at the end of the stage.
 """
 
 import importlib.util

@@ -9,7 +9,6 @@ cells. All maps are linear in the features, so one weight vector per class is en
 
 import dataclasses
 import functools
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from mi_classifier import information
+from mi_classifier.errors import options_of
 
 Array = jax.Array
 # By default, accelerators round the factors to fewer digits.
@@ -107,14 +107,9 @@ def info_cam_plus(
 ) -> Array:
     """Compute infoCAM+, Eq. 15: the label minus its least likely rival.
 
-    The result and the errors are those of `class_activation_map`.
+    The other arguments, the result and the errors are those of `class_activation_map`.
 
     Args:
-      features: as in `class_activation_map`.
-      head_kernel: as there.
-      labels: as there.
-      region: as there.
-      padding: as there.
       rival: "region" subtracts in each region the class with the smallest contribution
         there, as in the paper's text (so no value is negative); "image" subtracts the
         class of the image's lowest logit, as in the authors' program.
@@ -122,7 +117,7 @@ def info_cam_plus(
         the kernel, without the head's bias.
 
     Raises:
-      ValueError: as there, or `rival` is unknown.
+      ValueError: also if `rival` is unknown, or if `logits` do not fit.
 
     Examples:
       >>> features = jnp.array([[[[1.0, 0.0], [0.0, 2.0]]]])  # [B, h, w, K]
@@ -192,16 +187,18 @@ class Map:
       function: takes `(features, head_kernel, labels, **options)`, as `info_cam` does.
       title: its name in tables and pictures.
       fixed: options that a config cannot change.
+      needs_logits: whether `function` also takes `logits`, `[B, M]` with the bias.
     """
 
     function: Callable[..., Array]
     title: str
     fixed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    needs_logits: bool = False
 
     def options(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options for `function`: its part of the settings, and `fixed`."""
-        names = list(inspect.signature(self.function).parameters)[3:]
-        return {n: settings[n] for n in names if n in settings} | dict(self.fixed)
+        own = options_of(self.function, given=3)
+        return {n: settings[n] for n in own if n in settings} | dict(self.fixed)
 
 
 # The maps that evaluations show, in the order of the tables. The paper's CAM has no
@@ -209,7 +206,7 @@ class Map:
 MAPS: dict[str, Map] = {
     "cam": Map(class_activation_map, "CAM", fixed={"region": 1}),
     "info_cam": Map(info_cam, "infoCAM"),
-    "info_cam_plus": Map(info_cam_plus, "infoCAM+"),
+    "info_cam_plus": Map(info_cam_plus, "infoCAM+", needs_logits=True),
 }
 
 

@@ -244,7 +244,7 @@ def _mine_loss(
     moved = jnp.logaddexp(
         jnp.log1p(-_AVERAGE_RATE) + log_average, jnp.log(_AVERAGE_RATE) + log_mean
     )
-    # At the first step there is no average yet, which -inf stands for.
+    # -inf means that there is no average yet.
     started = ~jnp.isneginf(log_average)
     moved = jax.lax.stop_gradient(jnp.where(started, moved, log_mean))
     # The gradient is that of log_mean, with the average for denominator.

@@ -94,6 +94,16 @@ def check_options(
             raise UserError(f"{where}.{name}: missing")
 
 
+def options_of(function: Callable[..., Any] | None, given: int = 0) -> dict[str, Any]:
+    """Return the parameters after the first `given`, with their defaults or None."""
+    parameters = inspect.signature(function).parameters.values() if function else ()
+    return {
+        p.name: None if p.default is p.empty else p.default
+        for p in list(parameters)[given:]
+        if p.kind is not p.VAR_KEYWORD
+    }
+
+
 def check_number(value: object, what: str) -> None:
     """Check that a value is a finite number."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -168,18 +168,16 @@ def variational_bound(
 ) -> Array:
     """Return the lower bound on I(X; Y) of Eq. 5, the mean PMI of a sample.
 
+    See `pointwise_mutual_information` for the errors.
+
     Args:
       logits: `[..., M]`.
       labels: integers in [0, M), shape `[...]`.
       log_prior: `[M]` log P(y).
-      mask: `[...]`, 0 for padding, which is ignored; None counts every example.
+      mask: `[...]`, 1 for a real example, 0 for padding to ignore; None counts all.
 
     Returns:
       Scalar, nats; 0 if there is no example, or the mask leaves none.
-
-    Raises:
-      ValueError: shapes do not fit.
-      TypeError: labels are not integers.
 
     Examples:
       >>> logits, labels = np.array([[9.0, 0.0], [0.0, 9.0]]), np.array([0, 1])

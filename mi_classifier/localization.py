@@ -105,7 +105,7 @@ def score_maps(
       flat or not finite.
 
     Examples:
-      >>> score_maps(np.array([[[1, 3], [2, 5]]]), 2).tolist()
+      >>> score_maps(np.array([[[4, 6], [5, 8]]]), 2).tolist()
       [[[0.0, 0.5], [0.25, 1.0]]]
     """
     return np.concatenate(list(_in_chunks(_scores, maps, image_size, method)))
@@ -124,9 +124,8 @@ def localization_accuracy(
       boxes: `[B, 4]`, the box of the image's label.
       gt_boxes: `[B, G, 4]`, padded.
       num_boxes: `[B]`, how many of the G are true.
-      correct: `[B]`, whether the image is also classified correctly. This gives Top-1
-        localization, or Top-5 if it says that the label is among the five likeliest.
-        None looks at the box alone: GT-known.
+      correct: `[B]`, whether the label is also the likeliest class, for Top-1, or among
+        the five likeliest, for Top-5. None looks at the box alone: GT-known.
       iou_threshold: a box meets another at this IoU or more.
 
     Returns:
@@ -157,16 +156,12 @@ def pointing_accuracy(
 ) -> Array:
     """Return the share of images whose peak lies in a true box, the pointing game.
 
+    See `localization_accuracy` for the result and the errors.
+
     Args:
       points: `[B, 2]` of (x, y), see `peaks_from_maps`.
       gt_boxes: `[B, G, 4]`, padded.
       num_boxes: `[B]`, how many of the G are true.
-
-    Returns:
-      Scalar in [0, 1]; an image without a true box is a miss; NaN without images.
-
-    Raises:
-      ValueError: shapes do not fit.
 
     Examples:
       >>> print(pointing_accuracy([[2, 2]], [[[0, 0, 4, 4]]], [1]))
@@ -189,12 +184,9 @@ def _in_chunks(
     maps: ArrayLike,
     image_size: int | tuple[int, int],
     method: str,
-    copies: int = 1,
+    copies: int = 1,  # of each map, at the image's size, that the function holds
 ) -> Iterator[np.ndarray]:
-    """Check the arguments, and yield a compiled function's results for some maps each.
-
-    The function holds `copies` of each map at once, at the size of the image.
-    """
+    """Check the arguments, and yield a compiled function's results chunk by chunk."""
     maps = np.asarray(maps)
     if maps.ndim != 3 or 0 in maps.shape[1:]:
         raise ValueError(f"maps must be [B, h, w], not {maps.shape}")
@@ -244,7 +236,7 @@ def _scores(maps: jax.Array, size: tuple[int, int], method: str) -> jax.Array:
 
 def _resize(
     maps: jax.Array, size: tuple[int, int], method: str
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+) -> tuple[jax.Array, ...]:
     """Return scaled maps `[B, H, W]`, and which are flat and finite, `[B, 1, 1]`."""
     maps = information.as_float(maps)
     largest = jnp.abs(maps).max((1, 2), keepdims=True)

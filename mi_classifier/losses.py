@@ -140,11 +140,9 @@ class Loss:
         return "balanced" if self.prior_corrected else "prior"
 
     def pc_logits(self, logits: ArrayLike, log_prior: ArrayLike) -> Array:
-        """Return prior-corrected logits `[..., M]`, whatever the training loss is.
+        """Return prior-corrected logits `[..., M]` of a net trained with this loss.
 
-        Args:
-          logits: `[..., M]` of a net that was trained with this loss.
-          log_prior: `[M]`, log P(y) of the data that the net was trained on.
+        `log_prior` `[M]` is log P(y) of its training data.
         """
         if self.prior_corrected:
             return information.as_float(logits)
@@ -178,11 +176,7 @@ LOSSES: dict[str, Loss] = {
 
 
 def create_loss(name: str, options: Mapping[str, Any] | None = None) -> Loss:
-    """Create a loss by its name in `LOSSES`.
-
-    Args:
-      name: a key of `LOSSES`.
-      options: the values of the loss's own hyper-parameters, by name.
+    """Create a loss of `LOSSES`; `options` are its own hyper-parameters, by name.
 
     Raises:
       UserError: the name or an option is unknown.

@@ -182,11 +182,10 @@ def check_batch_size(batch_size: int, parts: int) -> None:
     unit = devices * parts_per_device(parts)
     if batch_size % unit:
         below = batch_size // unit * unit
-        over = f"{devices} device{'s' if devices > 1 else ''}"
-        if unit > devices:
-            over += f" in {unit // devices} microbatches each"
+        each = f" in {unit // devices} microbatches each" if unit > devices else ""
         raise UserError(
-            f"batch_size: {batch_size} cannot be split evenly over {over}; "
+            f"batch_size: {batch_size} cannot be split evenly over {devices} "
+            f"device{'s' if devices > 1 else ''}{each}; "
             f"use {f'{below} or ' if below else ''}{below + unit}"
         )
 
@@ -219,13 +218,13 @@ def evaluation_batches(
     devices = num_devices()
     length = len(split["label"])
     size = -(-min(batch_size, length) // devices) * devices
+    split = {**split, "mask": np.ones(length, np.float32)}
     for start in range(0, length, size):
-        batch = {name: array[start : start + size] for name, array in split.items()}
-        count = len(batch["label"])
-        batch["mask"] = np.ones(count, np.float32)
-        for name, array in batch.items():
-            padded = np.pad(array, [(0, size - count)] + [(0, 0)] * (array.ndim - 1))
-            batch[name] = _own(np.stack(np.split(padded, devices)))
+        batch = {}
+        for name, array in split.items():
+            rows = array[start : start + size]
+            padding = [(0, size - len(rows))] + [(0, 0)] * (rows.ndim - 1)
+            batch[name] = _own(np.stack(np.split(np.pad(rows, padding), devices)))
         yield batch
 
 

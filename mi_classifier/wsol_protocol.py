@@ -12,8 +12,7 @@ from jax.typing import ArrayLike
 
 from mi_classifier.boxes import as_truth, best_iou
 
-# The evaluation's thresholds and IoUs.
-THRESHOLDS = tuple(np.arange(0, 1, 0.01).tolist())
+THRESHOLDS = tuple(np.arange(0, 1, 0.01).tolist())  # of the public evaluation
 IOUS = (0.3, 0.5, 0.7)
 _ROUNDING = 1e-5  # by which scaled maps may leave [0, 1]
 _CROP_EVERY = 8  # cutoffs, because cropping takes time too
@@ -103,17 +102,8 @@ def protocol_accuracy(
 ) -> np.ndarray:
     """Return what `box_accuracy_curve` does, given boxes instead of score maps.
 
-    Args:
-      boxes: `[B, T, 4]` of `boxes_at_thresholds`, corners included.
-      gt_boxes: `[B, G, 4]`, padded, corners included.
-      num_boxes: `[B]`, how many of the G are true.
-      iou_thresholds: I numbers; a box meets a true one at this IoU or more.
-
-    Returns:
-      float64 `[I, T]`, see `box_accuracy_curve`.
-
-    Raises:
-      ValueError: shapes do not fit.
+    Boxes `[B, T, 4]` are those of `boxes_at_thresholds`, corners included. See
+    `box_accuracy_curve` for the other arguments, the result and the errors.
     """
     boxes = np.asarray(boxes)
     gt_boxes, num_boxes = as_truth(gt_boxes, num_boxes, len(boxes), np)
@@ -140,11 +130,9 @@ def _trace(gray: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
             rows, columns = slice(y, y + height), slice(x, x + width)
             gray = np.ascontiguousarray(gray[rows, columns])
             mask, left, top = mask[rows, columns], left + x, top + y
+        # A hole encloses less than its outline, so outlines are enough.
         contours, _ = cv2.findContours(
-            mask,
-            cv2.RETR_EXTERNAL,  # a hole encloses less than its outline
-            cv2.CHAIN_APPROX_SIMPLE,
-            offset=(left, top),
+            mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(left, top)
         )
         if not contours:
             break

@@ -52,7 +52,6 @@ def test_words_choose_classes_and_loss():
         configs.get_config("gmm:unbalancd")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_configs_fit_their_models(name):
     words = ":adl" if name.startswith("cub") else ""
@@ -73,7 +72,6 @@ def test_configs_fit_their_models(name):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("words", ["", "unbalanced,pc_softmax"])
 def test_only_the_head_is_trained_for_table_3(words):
     config = configs.get_config(f"cub_inception:{words}")

@@ -36,7 +36,7 @@ def free_port():
 
 
 def start(*arguments, processes=2, devices=2):
-    """Starts the processes of a run; they find each other."""
+    """Start the processes of a run; they find each other."""
     port = free_port()
     return [
         subprocess.Popen(
@@ -75,7 +75,7 @@ def rows_of(workdir):
 
 
 def start_long(workdir, *flags):
-    """Starts a long run, and returns once it has finished two epochs."""
+    """Start a long run, and returns once it has finished two epochs."""
     flags = (*CONFIG, "--config.num_epochs=400", *flags, f"--workdir={workdir}")
     running = start("train.py", *flags)
     deadline = time.monotonic() + 120

@@ -10,7 +10,7 @@ from mi_classifier.errors import UserError
 
 @pytest.fixture
 def devices(monkeypatch):
-    """Pretends that there are `count` devices, spread evenly over processes."""
+    """Pretend that there are `count` devices, spread evenly over processes."""
 
     def pretend(count, processes=1, index=0):
         monkeypatch.setattr(jax, "local_device_count", lambda: count // processes)

@@ -138,7 +138,7 @@ def make_inputs(x: np.ndarray) -> Inputs:
 
 
 def copies(inputs: Inputs) -> np.ndarray:
-    """Give the copies of a row one number, `[N]` from 0 on; frequent values have many."""
+    """Give copies of a row one number, `[N]` from 0 on; a frequent value has many."""
     odd = np.random.default_rng(0).integers(2**63, size=(2, len(inputs.columns)))
     odd = odd.astype(np.uint64) * np.uint64(2) + np.uint64(1)
     hashes = []

@@ -113,8 +113,8 @@ def score(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Score each row by the nets of its fold, whose mean is P(y|x), in chunks.
 
-    Return the pointwise mutual information `[N]`, the predicted labels `[N]`, and the
-    mean over rows of P(y|x) / P(y), `[M]`; all in float64.
+    Return the pointwise mutual information, float64 `[N]`, the predicted labels, `[N]`,
+    and the mean over rows of P(y|x) / P(y), float64 `[M]`.
     """
     log_prior = information.log_label_prior(label, nets.log_prior.shape[1])
     pmi, predicted = np.zeros(len(label)), np.zeros(len(label), np.int64)
@@ -289,7 +289,7 @@ def _train_steps(
 def _keep_better(
     best: Nets, params: optax.Params, stopping_sets: tuple[Array, ...], stopping: Array
 ) -> Nets:
-    """Keep each net's new parameters, at their best scale, where they raise its bound."""
+    """Keep a net's new parameters, at their best scale, where they raise its bound."""
 
     def bounds(net: Nets, fold: Array) -> Array:
         def chunk(rows: tuple[Array, Array, Array]) -> Array:

@@ -13,9 +13,8 @@ import flax.linen as nn
 from mi_classifier.errors import UserError, check_options, choose
 from mi_classifier.models.cnn import GapCNN, MnistCNN
 from mi_classifier.models.inception import InceptionV3
-from mi_classifier.models.inference import infer
 from mi_classifier.models.mlp import MLP
-from mi_classifier.models.output import ModelOutput
+from mi_classifier.models.output import ModelOutput, infer
 from mi_classifier.models.resnet import ResNet50
 from mi_classifier.models.vgg import VGG16GAP
 

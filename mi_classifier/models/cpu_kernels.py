@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-Padding = tuple[tuple[int, int], tuple[int, int]]
+_Pair = tuple[jax.Array, jax.Array]
 _BLOCK_BYTES = 2**22  # the cache of one CPU core, roughly
 
 
@@ -61,45 +61,32 @@ def convolve(
     if isinstance(padding, str):
         sizes = x.shape[1:3], kernel.shape[:2]
         padding = jax.lax.padtype_to_pads(*sizes, strides, padding)
-    padding = tuple(map(tuple, padding))
-    if _is_product(kernel, padding):
+    product = kernel.shape[:2] == (1, 1) and not any(map(any, padding))
+    if product:
         x, strides = x[:, :: strides[0], :: strides[1]], (1, 1)
-    if tuple(strides) != (1, 1):
-        return _convolve(x, kernel, padding, strides)
 
-    @jax.custom_vjp
     def run(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return _convolve(x, kernel, padding)
+        if product:
+            return x @ kernel[0, 0]
+        return jax.lax.conv_general_dilated(
+            x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
 
-    def gradients(
-        arguments: tuple[jax.Array, jax.Array], gradient: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
+    def gradients(arguments: _Pair, gradient: jax.Array) -> _Pair:
         x, kernel = arguments
-        if _is_product(kernel, padding):
+        if product:
             x_gradient = gradient @ kernel[0, 0].T
         else:
-            _, vjp = jax.vjp(lambda x: _convolve(x, kernel, padding), x)
+            _, vjp = jax.vjp(lambda x: run(x, kernel), x)
             (x_gradient,) = vjp(gradient)
         x = jnp.pad(x, [(0, 0), *padding, (0, 0)])
         return x_gradient, _kernel_gradient(x, gradient, kernel.shape, block_bytes)
 
-    run.defvjp(lambda *both: (_convolve(*both, padding), both), gradients)
-    return run(x, kernel)
-
-
-def _is_product(kernel: jax.Array, padding: Padding) -> bool:
-    return kernel.shape[:2] == (1, 1) and not any(map(any, padding))
-
-
-def _convolve(
-    x: jax.Array, kernel: jax.Array, padding: Padding, strides: Sequence[int] = (1, 1)
-) -> jax.Array:
-    if _is_product(kernel, padding):
-        return x @ kernel[0, 0]
-    names = ("NHWC", "HWIO", "NHWC")
-    return jax.lax.conv_general_dilated(
-        x, kernel, strides, padding, dimension_numbers=names
-    )
+    if tuple(strides) != (1, 1):
+        return run(x, kernel)
+    faster = jax.custom_vjp(run)
+    faster.defvjp(lambda *arguments: (run(*arguments), arguments), gradients)
+    return faster(x, kernel)
 
 
 def _kernel_gradient(

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from mi_classifier.models.layers import BatchNorm, Conv, ConvNorm, GAPHead, check_sides
 from mi_classifier.models.output import ModelOutput
 
+_ROW, _COLUMN = (1, 7), (7, 1)  # sizes of kernels
 _INIT = nn.initializers.truncated_normal(0.1)
 
 
@@ -38,13 +39,23 @@ class InceptionV3(nn.Module):
         check_sides("inception_v3", images, 75)
         dtype = jnp.dtype(self.dtype)
         moves = train and not self.frozen
-        conv = functools.partial(
-            _conv,
-            functools.partial(Conv, use_bias=False, dtype=dtype, kernel_init=_INIT),
-            functools.partial(BatchNorm, moves, dtype, 1e-3, self.sync_batch_norm),
-        )
-        x = images.astype(dtype)
-        x = conv(x, "Conv2d_1a_3x3", 32, 3, 2)
+        norm = functools.partial(BatchNorm, moves, dtype, 1e-3, self.sync_batch_norm)
+        bare = functools.partial(Conv, use_bias=False, dtype=dtype, kernel_init=_INIT)
+
+        def conv(
+            x: jax.Array,
+            name: str,
+            channels: int,
+            size: int | tuple[int, int],
+            stride: int = 1,
+            padding: str = "SAME",
+        ) -> jax.Array:
+            size = (size, size) if isinstance(size, int) else size
+            padding = "VALID" if stride > 1 else padding
+            make = functools.partial(bare, channels, size, stride, padding)
+            return nn.relu(ConvNorm(make, norm, ("conv", "bn"), name=name)(x))
+
+        x = conv(images.astype(dtype), "Conv2d_1a_3x3", 32, 3, 2)
         x = conv(x, "Conv2d_2a_3x3", 32, 3, 1, "VALID")
         x = conv(x, "Conv2d_2b_3x3", 64, 3)
         x = nn.max_pool(x, (3, 3), (2, 2))
@@ -57,22 +68,6 @@ class InceptionV3(nn.Module):
             x = jax.lax.stop_gradient(x)
         logits = GAPHead(self.num_classes, _INIT, self.dropout, name="head")(x, train)
         return ModelOutput(logits, x)
-
-
-def _conv(
-    conv: Callable[..., nn.Module],
-    norm: Callable[..., nn.Module],
-    x: jax.Array,
-    name: str,
-    channels: int,
-    size: int | tuple[int, int],
-    stride: int = 1,
-    padding: str = "SAME",
-) -> jax.Array:
-    size = (size, size) if isinstance(size, int) else size
-    padding = "VALID" if stride > 1 else padding
-    conv = functools.partial(conv, channels, size, stride, padding=padding)
-    return nn.relu(ConvNorm(conv, norm, ("conv", "bn"), name=name)(x))
 
 
 class _Mixed(nn.Module):
@@ -134,17 +129,6 @@ def _fork(name: str) -> Sequence:
     return ((f"{name}a", 384, (1, 3)), (f"{name}b", 384, (3, 1)))
 
 
-_ROW, _COLUMN = (1, 7), (7, 1)
-_SIX_A = (
-    (("branch3x3", 384, 3, 2),),
-    _chain("branch3x3dbl", (64, 1), (96, 3), (96, 3, 2)),
-    ("maximum",),
-)
-_SEVEN_A = (
-    _chain("branch3x3", (192, 1), (320, 3, 2)),
-    _chain("branch7x7x3", (192, 1), (192, _ROW), (192, _COLUMN), (192, 3, 2)),
-    ("maximum",),
-)
 _SEVEN = (
     (("branch1x1", 320, 1),),
     (*_chain("branch3x3", (384, 1)), _fork("branch3x3_2")),
@@ -156,12 +140,20 @@ BRANCHES = {
     "5b": _five(32),
     "5c": _five(64),
     "5d": _five(64),
-    "6a": _SIX_A,
+    "6a": (
+        (("branch3x3", 384, 3, 2),),
+        _chain("branch3x3dbl", (64, 1), (96, 3), (96, 3, 2)),
+        ("maximum",),
+    ),
     "6b": _six(128),
     "6c": _six(160),
     "6d": _six(160),
     "6e": _six(192),
-    "7a": _SEVEN_A,
+    "7a": (
+        _chain("branch3x3", (192, 1), (320, 3, 2)),
+        _chain("branch7x7x3", (192, 1), (192, _ROW), (192, _COLUMN), (192, 3, 2)),
+        ("maximum",),
+    ),
     "7b": _SEVEN,
     "7c": _SEVEN,
 }

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from mi_classifier import parallel
 from mi_classifier.models.cpu_kernels import convolve
 
-Conv = functools.partial(nn.Conv, conv_general_dilated=convolve)
-# torchvision's nets start their convolutions from this (He et al. 2015).
-KAIMING = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+# As torchvision's nets start their convolutions (He et al. 2015).
+_KAIMING = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+Conv = functools.partial(nn.Conv, kernel_init=_KAIMING, conv_general_dilated=convolve)
 
 
 class GAPHead(nn.Module):

@@ -16,21 +16,13 @@ import numpy as np
 from flax import traverse_util
 from safetensors.flax import load_file
 
-from mi_classifier.errors import UserError
+from mi_classifier.errors import UserError, reason_of
 from mi_classifier.models import MODELS
 
 # Flax's names of a layer's parameters, and PyTorch's.
-_LEAVES = {
-    "kernel": "weight",
-    "scale": "weight",
-    "bias": "bias",
-    "mean": "running_mean",
-    "var": "running_var",
-}
-# A file may hold heads, which are not loaded, and counters of batches.
-_NOT_LOADED = re.compile(
-    r"(fc|classifier|head|pre_logits|AuxLogits)\.|.*\.num_batches_tracked$"
-)
+_LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}
+_LEAVES |= {"mean": "running_mean", "var": "running_var"}
+_HEADS = {"fc", "classifier", "head", "pre_logits", "AuxLogits"}  # never loaded
 
 
 def load_pretrained(
@@ -71,10 +63,9 @@ def load_pretrained(
         loaded[path] = _fit(tensor, value.shape, f"{path_or_repo}: {theirs}")
     for theirs in tensors:
         layer = theirs.split(".")[0]
-        if layer not in new_layers and not _NOT_LOADED.match(theirs):
+        if layer not in new_layers | _HEADS:
             raise UserError(f"{path_or_repo}: {theirs} has no place in {name}")
-        if not theirs.endswith("num_batches_tracked"):
-            unused[layer] += 1
+        unused[layer] += 1
     if not quiet:
         count = sum(value.size for value in loaded.values())
         print(
@@ -102,6 +93,7 @@ def _fit(tensor: np.ndarray, shape: tuple[int, ...], where: str) -> jnp.ndarray:
 
 
 def _read(path_or_repo: str) -> dict[str, np.ndarray]:
+    """Return the tensors of a file or repository, without counters of batches."""
     path = Path(path_or_repo).expanduser()
     if not path.is_file():
         is_name = path.suffix in (".safetensors", ".pth", ".pt")
@@ -115,28 +107,26 @@ def _read(path_or_repo: str) -> dict[str, np.ndarray]:
         if path.suffix == ".safetensors":
             tensors = load_file(path)
         else:
-            tensors = _read_torch(path)
-    except UserError:
-        raise
-    except Exception as error:  # every kind that the readers raise means damage
-        raise UserError(
-            f"{path}: cannot be read as weights ({_reason(error)}); download it again"
-        ) from error
-    # PyTorch's DataParallel, for several GPUs, adds a prefix.
-    return {n.removeprefix("module."): np.asarray(t) for n, t in tensors.items()}
+            import torch
 
-
-def _read_torch(path: Path) -> dict[str, np.ndarray]:
-    try:
-        import torch
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+            tensors = tensors.get("state_dict", tensors)
+            tensors = {name: tensor.float().numpy() for name, tensor in tensors.items()}
     except ImportError as error:
         raise UserError(
             f"{path}: reading it needs PyTorch; pip install torch, or give a "
             ".safetensors file"
         ) from error
-    tensors = torch.load(path, map_location="cpu", weights_only=True)
-    tensors = tensors.get("state_dict", tensors)
-    return {name: tensor.float().numpy() for name, tensor in tensors.items()}
+    except Exception as error:  # every kind that the readers raise means damage
+        reason = f"{type(error).__name__}: {reason_of(error)}"[:200]
+        raise UserError(
+            f"{path}: cannot be read as weights ({reason}); download it again"
+        ) from error
+    return {
+        name.removeprefix("module."): np.asarray(tensor)  # DataParallel's prefix
+        for name, tensor in tensors.items()
+        if not name.endswith("num_batches_tracked")
+    }
 
 
 def _download(repository: str) -> Path:
@@ -146,11 +136,8 @@ def _download(repository: str) -> Path:
     try:
         return Path(hf_hub_download(repository, "model.safetensors"))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = f"{type(error).__name__}: {reason_of(error)}"[:200]
         raise UserError(
             f"pretrained: {repository} is neither a file nor a repository that Hugging "
-            f"Face has ({_reason(error)})"
+            f"Face has ({reason})"
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -8,14 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mi_classifier.models.adl import AttentionDropout
-from mi_classifier.models.layers import (
-    KAIMING,
-    BatchNorm,
-    Conv,
-    ConvNorm,
-    GAPHead,
-    check_sides,
-)
+from mi_classifier.models.layers import BatchNorm, Conv, ConvNorm, GAPHead, check_sides
 from mi_classifier.models.output import ModelOutput
 
 _BLOCKS = (3, 4, 6, 3)
@@ -55,7 +48,7 @@ class ResNet50(nn.Module):
         """Map images `[B, H, W, 3]`, sides 32 or more, to `ModelOutput`."""
         check_sides("resnet50", images, 32)
         dtype = jnp.dtype(self.dtype)
-        conv = functools.partial(Conv, use_bias=False, dtype=dtype, kernel_init=KAIMING)
+        conv = functools.partial(Conv, use_bias=False, dtype=dtype)
         norm = functools.partial(BatchNorm, train, dtype, 1e-5, self.sync_batch_norm)
         bottleneck = nn.remat(_Bottleneck) if self.remat and train else _Bottleneck
         drop = (self.adl_threshold, self.adl_drop_rate)

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 
 from mi_classifier.models.adl import AttentionDropout
 from mi_classifier.models.cpu_kernels import max_pool
-from mi_classifier.models.layers import KAIMING, Conv, GAPHead, check_sides
+from mi_classifier.models.layers import Conv, GAPHead, check_sides
 from mi_classifier.models.output import ModelOutput
 
-_conv = functools.partial(Conv, kernel_size=(3, 3), kernel_init=KAIMING)
+_conv = functools.partial(Conv, kernel_size=(3, 3))
 # Each stage's first number in torchvision's list of layers: its channels, in widths.
 _STAGES = {0: (1, 1), 5: (2, 2), 10: (4, 4, 4), 17: (8, 8, 8), 24: (8, 8, 8)}
 
@@ -62,21 +62,19 @@ class _Features(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        run = nn.remat(_stage, static_argnums=(2, 3)) if self.remat else _stage
+        stage = _Features._stage
+        if self.remat:
+            stage = nn.remat(stage, static_argnums=(2, 3))
         for first, widths in _STAGES.items():
-            x = run(self, x, first, tuple(width * self.width for width in widths))
+            x = stage(self, x, first, widths)
             if first != max(_STAGES):
                 x = max_pool(x)
             if self.drop and first >= 10:
                 x = AttentionDropout(*self.drop)(x, train)
         return x
 
-
-def _stage(
-    features: nn.Module, x: jax.Array, first: int, channels: Sequence[int]
-) -> jax.Array:
-    del features  # Flax adds the convolutions to the module that calls
-    for index, count in enumerate(channels):
-        name = str(first + 2 * index)  # each ReLU counts too
-        x = nn.relu(_conv(count, dtype=x.dtype, name=name)(x))
-    return x
+    def _stage(self, x: jax.Array, first: int, widths: Sequence[int]) -> jax.Array:
+        for index, width in enumerate(widths):
+            name = str(first + 2 * index)  # each ReLU counts too
+            x = nn.relu(_conv(width * self.width, dtype=x.dtype, name=name)(x))
+        return x

@@ -3,10 +3,9 @@
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
-from mi_classifier.reporting.table import Table, column, mean_deviation
-from mi_classifier.tables.reruns import Cell, Options, gather
+from mi_classifier.reporting.table import Table, mean_deviation
+from mi_classifier.tables.reruns import Cell, Options, gather, numbers
 
 FLIPS = (0.0, 0.1, 0.3, 0.5, 0.7)
 
@@ -20,20 +19,19 @@ def table_channel(options: Options) -> tuple[list[Table], dict[str, Any]]:
         for flip in FLIPS
     }
     cells: dict[str, Any] = {}
-    for flip, runs in gather(wanted, _name_of, options).items():
-        found = [run.test["information"] for run in runs]
+    rows = []
+    found = gather(wanted, lambda config: f"{config.data.flip_probability:g}", options)
+    for flip, runs in found.items():
         cells[flip] = [
             {
                 "truth": run.results["true_mutual_information"],
-                "label_entropy": each["label_entropy"],
-                **each["mutual_information"],
+                "label_entropy": run.test["information"]["label_entropy"],
+                **run.test["information"]["mutual_information"],
             }
-            for run, each in zip(runs, found, strict=True)
+            for run in runs
         ]
-    rows = []
-    for flip, runs in cells.items():
         truth, ours, entropy, error = (
-            column(runs, name)
+            numbers(cells[flip], name)
             for name in ("truth", "nats", "label_entropy", "standard_error")
         )
         row = [flip, f"{entropy.mean():.4f}", f"{truth.mean():.4f}"]
@@ -41,7 +39,7 @@ def table_channel(options: Options) -> tuple[list[Table], dict[str, Any]]:
         rows.append([*row, f"{(ours - truth).mean():+.4f}"])
     seeds = min(map(len, cells.values()))
     values = {
-        title: np.stack([column(runs, name)[:seeds] for runs in cells.values()], 1)
+        title: np.stack([numbers(runs, name)[:seeds] for runs in cells.values()], 1)
         for title, name in (("truth", "truth"), ("ours", "nats"))
     }
     flips = [float(flip) for flip in cells]
@@ -50,7 +48,3 @@ def table_channel(options: Options) -> tuple[list[Table], dict[str, Any]]:
     title = "MNIST labels through a symmetric channel: I(X; Y') in nats, test set"
     heads = ("P(flip)", "H(Y')", "closed form", "ours", "standard error", "difference")
     return [Table(title, heads, rows)], cells
-
-
-def _name_of(config: ConfigDict) -> str:
-    return f"{config.data.flip_probability:g}"

@@ -1,12 +1,13 @@
 """Table 3: classification by softmax and PC-softmax, on MNIST and CUB-200-2011."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from mi_classifier.reporting.table import Table, mean_deviation, p_value, seeds_note
-from mi_classifier.tables.published import TABLE_3, TABLE_3_CUB
+from mi_classifier.tables.published import TABLE_3, TABLE_3_CUB, pair
 from mi_classifier.tables.reruns import Cell, Options, gather, numbers
 
 LOSSES = {"softmax": "softmax", "pc_softmax": "PC-softmax"}
@@ -20,16 +21,16 @@ _RULES = {
 def table_3(options: Options) -> tuple[list[Table], dict[str, Any]]:
     """Return accuracy on balanced and unbalanced MNIST, softmax against PC-softmax."""
     test_sets = {"authors_test": "authors'", "test": "standard"}
-    return _tables(options, "MNIST", "mnist", TABLE_3, test_sets)
+    return _rerun(options, "MNIST", "mnist", TABLE_3, test_sets)
 
 
 def table_3_cub(options: Options) -> tuple[list[Table], dict[str, Any]]:
     """Return the same on CUB-200-2011."""
     test_sets = {"test": "half of the official"}
-    return _tables(options, "CUB-200-2011", "cub_inception", TABLE_3_CUB, test_sets)
+    return _rerun(options, "CUB-200-2011", "cub_inception", TABLE_3_CUB, test_sets)
 
 
-def _tables(
+def _rerun(
     options: Options,
     data: str,
     config: str,
@@ -47,17 +48,28 @@ def _tables(
         for name, runs in gather(wanted, _name_of, options).items()
         for split in test_sets
     }
+
+    def rows(rule: str) -> Iterator[list[str]]:
+        for classes, (split, title) in itertools.product(published, test_sets.items()):
+            runs = [cells.get(f"{classes},{loss},{split}", []) for loss in LOSSES]
+            if not any(runs):
+                continue
+            in_paper = rule == "paper" and split == next(iter(test_sets))
+            shares = [[_by_rule(accuracy, rule) for accuracy in each] for each in runs]
+            for kind, theirs in published[classes].items():
+                values = [100 * numbers(each, kind) for each in shares]
+                row = [classes, title, kind]
+                row += [mean_deviation(v, ".2f") for v in values]
+                yield [*row, p_value(*values), pair(theirs) if in_paper else ""]
+
+    heads = ("classes", "test set", "", *LOSSES.values(), "p", "paper's")
     note = (
         f"{seeds_note(cells)}; p of the two-sided Mann-Whitney U test between the "
         "losses, * below 0.05."
     )
+    what = f"Table 3, {data}: accuracy in percent by"
     tables = [
-        Table(
-            f"Table 3, {data}: accuracy in percent by {title}",
-            ("classes", "test set", "", *LOSSES.values(), "p", "paper's"),
-            _rows(cells, rule, published, test_sets),
-            (note,),
-        )
+        Table(f"{what} {title}", heads, list(rows(rule)), (note,))
         for rule, title in _RULES.items()
     ]
     return tables, cells
@@ -65,29 +77,6 @@ def _tables(
 
 def _name_of(config: ConfigDict) -> str:
     return f"{'balanced' if config.data.balanced else 'unbalanced'},{config.loss}"
-
-
-def _rows(
-    cells: Mapping[str, Any],
-    rule: str,
-    published: Mapping[str, Any],
-    test_sets: Mapping[str, str],
-) -> list[list[str]]:
-    rows = []
-    for classes, theirs in published.items():
-        for split, title in test_sets.items():
-            runs = [cells.get(f"{classes},{loss},{split}", []) for loss in LOSSES]
-            if not any(runs):
-                continue
-            shares = [[_by_rule(accuracy, rule) for accuracy in each] for each in runs]
-            in_paper = rule == "paper" and split == next(iter(test_sets))
-            for kind in ("micro", "macro"):
-                values = [100 * numbers(each, kind) for each in shares]
-                row = [classes, title, kind]
-                row += [mean_deviation(v, ".2f") for v in values]
-                shown = "/".join(f"{v:.2f}" for v in theirs[kind]) if in_paper else ""
-                rows.append([*row, p_value(*values), shown])
-    return rows
 
 
 def _by_rule(accuracy: Mapping[str, Any], rule: str) -> Mapping[str, float]:

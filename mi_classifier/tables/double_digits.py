@@ -7,7 +7,7 @@ import numpy as np
 from mi_classifier.activation_maps import MAPS
 from mi_classifier.reporting.table import Table, mean_deviation, seeds_note
 from mi_classifier.tables.published import TABLE_5, TABLE_5_LOCALIZATION
-from mi_classifier.tables.reruns import Cell, Options, gather, numbers, percent
+from mi_classifier.tables.reruns import Cell, Options, gather, percent
 
 LOSSES = {"sigmoid": "sigmoid", "pc_sigmoid": "PC-sigmoid"}
 _RULES = {
@@ -31,27 +31,21 @@ def table_5(options: Options) -> tuple[list[Table], dict[str, Any]]:
 
 
 def _accuracy_table(cells: dict[str, Any]) -> Table:
-    nets = [(rule, loss) for rule in ("prior", "balanced") for loss in LOSSES]
     by_digit, macro = [], []
-    for rule, loss in nets:
-        runs = [run["accuracy"][rule] for run in cells.get(loss, [])]
-        shares = [run["per_class"] for run in runs]
-        by_digit.append(100 * np.reshape(shares, (len(runs), len(TABLE_5[loss]))))
-        macro += percent(runs, "macro")
+    for rule in ("prior", "balanced"):
+        for loss, theirs in TABLE_5.items():
+            runs = [run["accuracy"][rule] for run in cells.get(loss, [])]
+            shares = [run["per_class"] for run in runs]
+            by_digit.append(100 * np.reshape(shares, (len(runs), len(theirs))))
+            macro += percent(runs, "macro")
     rows = []
     for digit, theirs in enumerate(zip(*TABLE_5.values(), strict=True)):
         row = [str(digit), *(mean_deviation(v[:, digit], ".2f") for v in by_digit)]
-        rows.append([*row, "/".join(f"{v:.0f}" for v in theirs)])
+        rows.append([*row, "/".join(map(str, theirs))])
     means = [mean_deviation(v.mean(1), ".2f") for v in by_digit]
     rows += [["mean", *means, ""], ["recall and specificity", *macro, ""]]
-    heads = (
-        "digit",
-        "sigmoid*",
-        "PC-sigmoid",
-        "sigmoid, balanced",
-        "PC-sigmoid*, balanced",
-        "paper's",
-    )
+    heads = ("digit", "sigmoid*", "PC-sigmoid")
+    heads += ("sigmoid, balanced", "PC-sigmoid*, balanced", "paper's")
     note = (
         f"{seeds_note(cells)}. First by the prior rule, which makes the fewest errors; "
         "then by the balanced rule, which has the best mean of recall and specificity. "
@@ -65,10 +59,8 @@ def _localization_table(cells: dict[str, Any]) -> Table:
     for loss, title in LOSSES.items():
         runs = cells.get(loss, [])
         for name, entry in MAPS.items():
-            row = [f"{entry.title}, {title}"]
-            for rule in _RULES:
-                found = numbers(runs, f"localization.maps.{name}.{rule}")
-                row.append(mean_deviation(100 * found, ".1f"))
+            paths = (f"localization.maps.{name}.{rule}" for rule in _RULES)
+            row = [f"{entry.title}, {title}", *percent(runs, *paths, spec=".1f")]
             theirs = TABLE_5_LOCALIZATION.get(name, "")
             rows.append([*row, str(theirs) if loss == "pc_sigmoid" else ""])
     threshold = next(iter(cells.values()))[0]["localization"]["threshold"]

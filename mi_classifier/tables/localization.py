@@ -1,7 +1,7 @@
 """Tables 4, 6, 7 and 8: CAM, infoCAM and infoCAM+ on CUB-200-2011 and Tiny-ImageNet."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -33,6 +33,7 @@ _CONFIGS = {
 }
 # Table 8 has only these.
 _ABLATED = (("cub200", "vgg16_gap"), ("tiny_imagenet", "resnet50"))
+_HEADS = ("net", "map", "GT-known", "Top-1", "paper's", "p", "pointing", "MaxBoxAcc")
 _NOTE = (
     "p of the two-sided Mann-Whitney U test of GT-known against CAM's, * below 0.05. "
     "The paper's: GT-known/Top-1 of localization, top-1/top-5 of classification."
@@ -43,18 +44,8 @@ Cells = Mapping[str, Sequence[FinishedRun]]
 def table_4(options: Options) -> tuple[list[Table], dict[str, Any]]:
     """Return localization on both sets."""
     cells = _gather(options, _CONFIGS)
-    tables = []
-    for data, data_title in _DATA.items():
-        heads = ("net", "map", "GT-known", "Top-1", "paper's", "p")
-        rows = [
-            [net, title, *_map_row(runs, name)]
-            for net, runs in _nets(cells, data)
-            for name, title in _map_titles()
-        ]
-        if rows:
-            title = f"Table 4: localization on {data_title} in percent"
-            tables.append(Table(title, heads, rows, [f"{seeds_note(cells)}; {_NOTE}"]))
-    return tables, _results(cells)
+    tables = [_localization_table("4", cells, data, _HEADS[:6]) for data in _DATA]
+    return [table for table in tables if table.rows], _results(cells)
 
 
 def table_6(options: Options) -> tuple[list[Table], dict[str, Any]]:
@@ -74,12 +65,12 @@ def table_8(options: Options) -> tuple[list[Table], dict[str, Any]]:
     for name, runs in cells.items():
         net = f"{_DATA[name.partition(',')[0]]}, {_net_title(name)}"
         found[name] = [a for run in runs if (a := _ablation(run, options.collect))]
-        theirs = _published(runs)
+        theirs = _published(runs, "ablation")
         for kind, (map_name, has_region) in summary.TABLE_8.items():
             row = [net, "yes" if has_region else "no"]
             row.append("no" if map_name == "cam" else "yes")
             row += percent(found[name], f"{kind}.gt_known", f"{kind}.top1")
-            rows.append([*row, _pair(theirs and theirs.ablation.get(kind))])
+            rows.append([*row, published.pair(theirs.get(kind))])
     heads = ("", "R", "subtraction", "GT-known", "Top-1", "paper's")
     notes = [
         f"{seeds_note(found)}. Ours are of the validation split, the paper's of test.",
@@ -92,36 +83,44 @@ def _one_set(
     options: Options, number: str, data: str
 ) -> tuple[list[Table], dict[str, Any]]:
     cells = _gather(options, [key for key in _CONFIGS if key[0] == data])
-    classification, localization = [], []
+    rows = []
     for net, runs in _nets(cells, data):
         tests = [run.test for run in runs]
         tops = (f"localization.classification.{top}" for top in ("top1", "top5"))
-        theirs = _published(runs)
+        theirs = published.pair(_published(runs, "classification"))
         bound = numbers(tests, "information.mutual_information.nats")
-        row = [net, *percent(tests, *tops), _pair(theirs and theirs.classification)]
-        classification.append([*row, mean_deviation(bound, ".3f")])
-        for name, title in _map_titles():
-            found = f"localization.maps.{name}"
-            gentle = percent(tests, f"{found}.pointing", f"{found}.max_box_accuracy")
-            localization.append([net, title, *_map_row(runs, name), *gentle])
-    heads = ("net", "map", "GT-known", "Top-1", "paper's", "p", "pointing", "MaxBoxAcc")
-    tables = [
-        Table(
-            f"Table {number}: classification of {_DATA[data]} in percent",
-            ("net", "top-1", "top-5", "paper's", "nats"),
-            classification,
-        ),
-        Table(
-            f"Table {number}: localization on {_DATA[data]} in percent",
-            heads,
-            localization,
-            [f"{seeds_note(cells)}; {_NOTE}"],
-        ),
-    ]
-    return tables, _results(cells)
+        rows.append([net, *percent(tests, *tops), theirs, mean_deviation(bound, ".3f")])
+    title = f"Table {number}: classification of {_DATA[data]} in percent"
+    heads = ("net", "top-1", "top-5", "paper's", "nats")
+    localization = _localization_table(number, cells, data, _HEADS)
+    return [Table(title, heads, rows), localization], _results(cells)
 
 
-def _gather(options: Options, nets: Sequence[tuple[str, str]]) -> Cells:
+def _localization_table(
+    number: str, cells: Cells, data: str, heads: Sequence[str]
+) -> Table:
+    """Return the rows of each net and map, cut to the columns of `heads`."""
+    rows = []
+    for net, runs in _nets(cells, data):
+        tests, theirs = [run.test for run in runs], _published(runs, "maps")
+        cam = numbers(tests, "localization.maps.cam.gt_known")
+        for name, entry in MAPS.items():
+            path = f"localization.maps.{name}"
+            gt_known = numbers(tests, f"{path}.gt_known")
+            row = [
+                net,
+                entry.title,
+                *percent(tests, f"{path}.gt_known", f"{path}.top1"),
+            ]
+            row.append(published.pair(theirs.get(name)))
+            row.append("" if name == "cam" else p_value(gt_known, cam))
+            row += percent(tests, f"{path}.pointing", f"{path}.max_box_accuracy")
+            rows.append(row[: len(heads)])
+    title = f"Table {number}: localization on {_DATA[data]} in percent"
+    return Table(title, heads, rows, [f"{seeds_note(cells)}; {_NOTE}"])
+
+
+def _gather(options: Options, nets: Iterable[tuple[str, str]]) -> Cells:
     """Gather runs; all tables share them, in a folder beside their own."""
     wanted = {
         f"{data}/{net}_{adl or 'plain'}": Cell(f"{_CONFIGS[data, net]}:{adl}")
@@ -149,28 +148,11 @@ def _nets(cells: Cells, data: str) -> Iterator[tuple[str, Sequence[FinishedRun]]
             yield _net_title(name), runs
 
 
-def _map_titles() -> list[tuple[str, str]]:
-    return [(name, entry.title) for name, entry in MAPS.items()]
-
-
-def _map_row(runs: Sequence[FinishedRun], name: str) -> list[str]:
-    """Return GT-known, Top-1, the paper's, and p of the difference from CAM."""
-    tests, found = [run.test for run in runs], f"localization.maps.{name}"
-    cells = percent(tests, f"{found}.gt_known", f"{found}.top1")
-    theirs = _published(runs)
-    cells.append(_pair(theirs and theirs.maps.get(name)))
-    ours = numbers(tests, f"{found}.gt_known")
-    cam = numbers(tests, "localization.maps.cam.gt_known")
-    return [*cells, "" if name == "cam" else p_value(ours, cam)]
-
-
-def _published(runs: Sequence[FinishedRun]) -> summary.Published | None:
+def _published(runs: Sequence[FinishedRun], field: str) -> Any:
+    """Return a field of the paper's results of a net; {} if the paper lacks the net."""
     num_classes = len(runs[0].results["class_names"])
-    return published.localization(runs[0].config, num_classes)
-
-
-def _pair(values: Sequence[float] | None) -> str:
-    return "/".join(f"{value:.2f}" for value in values) if values else ""
+    theirs = published.localization(runs[0].config, num_classes)
+    return getattr(theirs, field) if theirs else {}
 
 
 def _ablation(run: FinishedRun, collect: bool) -> dict[str, Any] | None:

@@ -61,15 +61,15 @@ TABLE_8 = {
 }
 
 
+def pair(values: Sequence[float] | None) -> str:
+    """Return the text of the paper's values in a cell, such as "42.49/31.38"."""
+    return "/".join(f"{value:.2f}" for value in values or ())
+
+
 def localization(config: ConfigDict, num_classes: int) -> Published | None:
-    """Return what the paper reports for a net and its data, in percent.
+    """Return what the paper reports for the net of a config; None if it has no such net.
 
-    Args:
-      config: the net was trained by.
-      num_classes: of its data; the paper's sets have 200.
-
-    Returns:
-      The paper's results, or None if it has no such experiment.
+    The paper's data sets have 200 classes.
     """
     model, data = config.model, config.data
     key = (model.name, data.name, bool(model.get("adl")))
@@ -84,7 +84,6 @@ def localization(config: ConfigDict, num_classes: int) -> Published | None:
     )
 
 
-def _pairs(
-    names: Sequence[str], values: Sequence[float]
-) -> dict[str, tuple[float, float]]:
-    return dict(zip(names, zip(values[::2], values[1::2], strict=True), strict=False))
+def _pairs(names: Sequence[str], values: Sequence[float]) -> dict[str, tuple]:
+    pairs = zip(values[::2], values[1::2], strict=True)
+    return dict(zip(names, pairs, strict=False))

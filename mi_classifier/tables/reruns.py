@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import multiprocessing
+import operator
 import os
 import signal
 import threading
@@ -23,12 +24,13 @@ from mi_classifier import training
 from mi_classifier.errors import UserError
 from mi_classifier.evaluation import load_net
 from mi_classifier.overrides import override
-from mi_classifier.reporting.table import column, mean_deviation
+from mi_classifier.reporting.table import mean_deviation
 from mi_classifier.reporting.writing import evaluate_and_write
 from mi_classifier.storage import workdirs
 from mi_classifier.storage.files import read_json
 from mi_classifier.training.checks import check_config, known_options
 
+_METRICS = Path("evaluation", "metrics.json")  # in a workdir
 # Runs of a cell may differ in these fields when they are collected.
 _FREE = (
     "seed",
@@ -75,17 +77,11 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """What a cell of a table trains.
+    """What a cell of a table trains."""
 
-    Attributes:
-      reference: of a config, such as "gmm:balanced".
-      changes: values of its fields, such as {"data.dim": 5}.
-      seeds_data: whether each seed has data of its own.
-    """
-
-    reference: str
-    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    seeds_data: bool = False
+    reference: str  # of a config, such as "gmm:balanced"
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of fields
+    seeds_data: bool = False  # whether each seed has data of its own
 
     def config(self, seed: int, options: Options) -> ConfigDict:
         """Return the config of a seed."""
@@ -101,17 +97,11 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class FinishedRun:
-    """A finished run of a cell.
-
-    Attributes:
-      workdir: that holds it.
-      config: it was trained by.
-      results: of its evaluation, as metrics.json has them.
-    """
+    """A finished run of a cell."""
 
     workdir: Path
     config: ConfigDict
-    results: dict[str, Any]
+    results: dict[str, Any]  # as metrics.json has them
 
     @property
     def test(self) -> dict[str, Any]:
@@ -120,28 +110,24 @@ class FinishedRun:
 
 
 def numbers(runs: Sequence[Mapping[str, Any]], path: str) -> np.ndarray:
-    """Return one number of the results of each run.
+    """Return one number of the results of each run, `[S]`; NaN if a run lacks it.
 
-    Args:
-      runs: nested results, of S runs.
-      path: of the number, such as "localization.maps.cam.top1".
-
-    Returns:
-      `[S]`; NaN for a run that lacks it.
+    The path leads to the number, such as "localization.maps.cam.top1".
     """
     *outer, name = path.split(".")
-    return column([functools.reduce(lambda d, k: d[k], outer, r) for r in runs], name)
+    found = [functools.reduce(operator.getitem, outer, run).get(name) for run in runs]
+    return np.array(found, np.float64)
 
 
-def percent(runs: Sequence[Mapping[str, Any]], *paths: str) -> list[str]:
+def percent(
+    runs: Sequence[Mapping[str, Any]], *paths: str, spec: str = ".2f"
+) -> list[str]:
     """Return the mean and deviation of shares over runs, in percent, by `numbers`."""
-    return [mean_deviation(100 * numbers(runs, path), ".2f") for path in paths]
+    return [mean_deviation(100 * numbers(runs, path), spec) for path in paths]
 
 
 def gather(
-    cells: Mapping[str, Cell],
-    name_of: Callable[[ConfigDict], str],
-    options: Options,
+    cells: Mapping[str, Cell], name_of: Callable[[ConfigDict], str], options: Options
 ) -> dict[str, list[FinishedRun]]:
     """Return the runs of each cell; train those that are missing, if `options` let it.
 
@@ -152,10 +138,6 @@ def gather(
 
     Returns:
       By the cell's name, its runs, at least one, in the order of `cells`.
-
-    Raises:
-      UserError: a workdir holds another config, a change is not possible, data cannot
-        be read, or there is no run.
     """
     wanted = {}
     for seed in range(options.seeds):
@@ -196,32 +178,26 @@ def _changed(config: ConfigDict, changes: Sequence[str]) -> ConfigDict:
     return configs.with_absolute_paths(config)
 
 
-def _num_processes() -> int:
-    """Return how many cells to train at once: a small net does not fill two cores."""
-    return min(os.cpu_count() or 1, 4) if jax.default_backend() == "cpu" else 1
-
-
 def _train_missing(wanted: Mapping[Path, ConfigDict], options: Options) -> None:
     for workdir, config in wanted.items():
         workdirs.check_free_for(config, workdir)
     missing = [
         (configs.to_json(config), workdir)
         for workdir, config in wanted.items()
-        if not _finished(workdir)
+        if not is_current(workdir / _METRICS, workdir)
         or configs.differences(config, workdirs.load_config(workdir))
     ]
-    if not missing:
-        return
-    processes = min(options.processes or _num_processes(), len(missing))
+    # A small net does not fill two cores.
+    chosen = min(os.cpu_count() or 1, 4) if jax.default_backend() == "cpu" else 1
+    processes = min(options.processes or chosen, len(missing))
     with contextlib.ExitStack() as stack:
         run_all = map
         if processes > 1:
             spawn = multiprocessing.get_context("spawn")
             pool = ProcessPoolExecutor(processes, spawn, _follow_first)
             run_all = stack.enter_context(pool).map
-        done = run_all(_run, *zip(*missing, strict=True))
         try:
-            for count, workdir in enumerate(done):
+            for count, workdir in enumerate(run_all(_run, missing)):
                 print(f"{count + 1}/{len(missing)}: {workdir}", flush=True)
         except BrokenProcessPool as error:
             raise UserError(
@@ -242,7 +218,8 @@ def _follow_first() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def _run(config: str, workdir: Path) -> Path:
+def _run(missing: tuple[str, Path]) -> Path:
+    config, workdir = missing
     logging.set_verbosity(logging.FATAL)  # in a process of its own, as `cli.run` does
     dataset = training.train(configs.from_json(config), workdir).dataset
     evaluate_and_write(load_net(workdir, dataset), published=None, quiet=True)
@@ -276,7 +253,7 @@ def _collect(
             continue
         if odd := configs.differences(_fixed(cells[name]), _fixed(config)):
             print(f"{workdir}: left out, {odd[0]}; --set changes the table's")
-        elif not _finished(workdir):
+        elif not is_current(workdir / _METRICS, workdir):
             print(f"{workdir}: left out, not finished or not evaluated since")
         elif other := found.get((name, config.seed)):
             print(f"{workdir}: left out, it has seed {config.seed} as {other.workdir}")
@@ -304,30 +281,18 @@ def _workdirs(folder: Path) -> Iterator[Path]:
             yield Path(path)
 
 
-def _metrics(workdir: Path) -> Path:
-    return workdir / "evaluation" / "metrics.json"
-
-
 def is_current(path: Path, workdir: Path) -> bool:
-    """Return whether a file is newer than the finished run and the config beside it.
-
-    Args:
-      path: of the file.
-      workdir: of the run.
-    """
-    log, config = workdir / "metrics.jsonl", workdir / workdirs.CONFIG
+    """Return whether a file is newer than the finished run in a workdir."""
+    log = workdir / "metrics.jsonl"
     if not log.exists() or not path.exists():
         return False
-    if path.stat().st_mtime < max(log.stat().st_mtime, config.stat().st_mtime):
+    log_and_config = log, workdir / workdirs.CONFIG
+    if path.stat().st_mtime < max(file.stat().st_mtime for file in log_and_config):
         return False
     num_epochs = workdirs.load_config(workdir).num_epochs
     return log.read_bytes().count(b"\n") == num_epochs
 
 
-def _finished(workdir: Path) -> bool:
-    return is_current(_metrics(workdir), workdir)
-
-
 def _read(workdir: Path, config: ConfigDict) -> FinishedRun:
-    results = read_json(_metrics(workdir), f"run evaluate.py on {workdir} again")
+    results = read_json(workdir / _METRICS, f"run evaluate.py on {workdir} again")
     return FinishedRun(workdir, config, results)

@@ -29,18 +29,10 @@ def explain(
     schedule: optax.Schedule,
     first_layer: Callable[[TrainState, np.ndarray], str | None],
 ) -> str:
-    """Repeat the steps of an epoch one by one, up to the first that goes wrong.
+    """Tell which step of an epoch goes wrong first, by taking them one by one.
 
-    Args:
-      state: before the epoch.
-      order: indices of the epoch's examples, `[steps, B]`.
-      train_steps: made by `make_train_steps`.
-      pipeline: brings the batches.
-      schedule: maps a step to its learning rate.
-      first_layer: made by `first_layer_of`.
-
-    Returns:
-      The step, its loss, its learning rate and the layer, for an error message.
+    `state` is that before the epoch, `order` its examples `[steps, B]`, and
+    `first_layer` is `first_broken_layer` of the run.
     """
     for batch in order:
         (batches,) = pipeline.batches(batch[None], 1)
@@ -59,52 +51,36 @@ def explain(
     return "in this epoch, but not when its steps were repeated one by one"
 
 
-def first_layer_of(
-    task: Task, key: jax.Array
-) -> Callable[[TrainState, np.ndarray], str | None]:
-    """Return a function that finds the first layer whose output is not finite.
+def first_broken_layer(
+    task: Task, key: jax.Array, state: TrainState, batch: np.ndarray
+) -> str | None:
+    """Name the first layer whose output for a batch of indices `[B]` is not finite."""
+    found: list[str] = []
 
-    Args:
-      task: the model, the data and the loss.
-      key: the run's key, as given to `make_train_steps`.
+    def watch(call: Callable, arguments: tuple, options: dict, context: Any) -> Any:
+        output = call(*arguments, **options)
+        if context.method_name == "__call__" and not all_finite(output):
+            found.append("/".join(context.module.path) or "the logits")
+        return output
 
-    Returns:
-      A function from a state and the indices of a batch `[B]` to the layer, or to None
-      if all outputs are finite.
-    """
-
-    def find(state: TrainState, batch: np.ndarray) -> str | None:
-        found: list[str] = []
-
-        def watch(
-            following: Callable, arguments: tuple, options: dict, context: Any
-        ) -> Any:
-            output = following(*arguments, **options)
-            if context.method_name == "__call__" and not all_finite(output):
-                found.append("/".join(context.module.path) or "the logits")
-            return output
-
-        step_key = jax.random.fold_in(key, state.step)
-        split = task.dataset.splits["train"]
-        examples = {name: jnp.asarray(array[batch]) for name, array in split.items()}
-        rows = np.arange(len(batch))
-        images, _ = task.inputs(examples, (rows, jnp.asarray(batch)), step_key)
-        if not all_finite(images):
-            return "the input"
-        # Outside pmap, batch normalization over devices raises a NameError. Then the
-        # message names no layer.
-        with contextlib.suppress(NameError), nn.intercept_methods(watch):
-            task.forward(state.variables, images, step_key)
-        return f"the output of {found[0]}" if found else None
-
-    return find
+    step_key = jax.random.fold_in(key, state.step)
+    split = task.dataset.splits["train"]
+    examples = {name: jnp.asarray(array[batch]) for name, array in split.items()}
+    rows = np.arange(len(batch))
+    images, _ = task.inputs(examples, (rows, jnp.asarray(batch)), step_key)
+    if not all_finite(images):
+        return "the input"
+    # Outside pmap, batch normalization over devices raises a NameError. Then the
+    # message names no layer.
+    with contextlib.suppress(NameError), nn.intercept_methods(watch):
+        task.forward(state.variables, images, step_key)
+    return f"the output of {found[0]}" if found else None
 
 
 def _broken(params: Any) -> str:
-    leaves = jax.tree_util.tree_leaves_with_path(params)
     names = [
-        "/".join(str(part.key) for part in path)
-        for path, leaf in leaves
+        jax.tree_util.keystr(path, simple=True, separator="/")
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
         if not all_finite(leaf)
     ]
     more = f" and {len(names) - 1} others" if len(names) > 1 else ""

@@ -1,6 +1,6 @@
 """The training loop, from top to bottom: set up, train an epoch, save."""
 
-import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,20 +16,23 @@ from mi_classifier.data import Dataset, load_dataset
 from mi_classifier.data.pipeline import Batches, make_pipeline
 from mi_classifier.errors import UserError
 from mi_classifier.evaluation.evaluators import ALWAYS, create_evaluators
-from mi_classifier.evaluation.results import SplitResults
-from mi_classifier.losses import create_loss
-from mi_classifier.models import create_model
 from mi_classifier.models.pretrained import load_pretrained
 from mi_classifier.progress import Progress
 from mi_classifier.storage import workdirs
 from mi_classifier.storage.checkpoints import Checkpoints, best_item, has_checkpoint
 from mi_classifier.training import divergence
-from mi_classifier.training.checks import check_config, check_loss
+from mi_classifier.training.checks import check_config
 from mi_classifier.training.dry_run import check_step
 from mi_classifier.training.logging import MetricsLog, write_rows
 from mi_classifier.training.optimizer import Optimizer, Span, create_optimizer
 from mi_classifier.training.state import TrainState, create_state
-from mi_classifier.training.step import Task, TrainSteps, copy, make_train_steps
+from mi_classifier.training.step import (
+    Task,
+    TrainSteps,
+    copy,
+    create_task,
+    make_train_steps,
+)
 
 _CALLS_AHEAD = 4  # calls of the steps that the host starts before it looks at a loss
 _DEAD = (
@@ -39,15 +42,10 @@ _DEAD = (
 
 
 class Trained(NamedTuple):
-    """The result of a training.
+    """The result of a training."""
 
-    Attributes:
-      state: the state after the last step.
-      dataset: the data that it was trained on.
-    """
-
-    state: TrainState
-    dataset: Dataset
+    state: TrainState  # after the last step
+    dataset: Dataset  # that it was trained on
 
 
 def train(
@@ -83,27 +81,26 @@ def train(
             check_step(config, starts)
             with parallel.first_process_first():
                 dataset = load_dataset(config.data)
-        setup = _set_up(config, workdir, dataset)
-        state = _train(setup, _first_state(setup, starts))
+        state = _train(*_set_up(config, workdir, dataset, starts))
     parallel.wait_for_all()  # every process finds what the first one has written
     return Trained(state, dataset)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Setup:
-    """Everything that a run needs."""
+class _Run(NamedTuple):
+    """What a run needs besides its state."""
 
     config: ConfigDict
     workdir: Path
     task: Task
     optimizer: Optimizer
     span: Span
-    init_key: jax.Array  # for the parameters
-    key: jax.Array  # for all other random numbers
+    key: jax.Array  # for all random numbers but the first parameters
 
 
-def _set_up(config: ConfigDict, workdir: Path, dataset: Dataset) -> _Setup:
-    check_loss(config.loss, dataset)
+def _set_up(
+    config: ConfigDict, workdir: Path, dataset: Dataset, starts: bool
+) -> tuple[_Run, TrainState]:
+    task = create_task(config, dataset)
     num_examples = len(dataset.splits["train"]["label"])
     steps_per_epoch = num_examples // config.batch_size
     if not steps_per_epoch:
@@ -112,30 +109,18 @@ def _set_up(config: ConfigDict, workdir: Path, dataset: Dataset) -> _Setup:
             "training examples; choose a smaller one"
         )
     span = Span(config.num_epochs * steps_per_epoch, steps_per_epoch)
-    model = create_model(num_classes=dataset.num_classes, **config.model)
-    task = Task(model, dataset, create_loss(config.loss, config.get("loss_options")))
     optimizer = create_optimizer(config.optimizer, span)
-    keys = jax.random.split(jax.random.key(config.seed))
-    return _Setup(config, workdir, task, optimizer, span, *keys)
+    init_key, key = jax.random.split(jax.random.key(config.seed))
+    example, prior = dataset.example_input(), dataset.log_prior()
+    state = create_state(task.model, optimizer.transformation, example, prior, init_key)
+    if starts and (pretrained := config.get("pretrained")):
+        variables = load_pretrained(config.model.name, pretrained, state.variables)
+        state = state.replace(**parallel.replicate(variables))
+    return _Run(config, workdir, task, optimizer, span, key), state
 
 
-def _first_state(setup: _Setup, starts: bool) -> TrainState:
-    dataset, pretrained = setup.task.dataset, setup.config.get("pretrained")
-    state = create_state(
-        setup.task.model,
-        setup.optimizer.transformation,
-        dataset.example_input(),
-        dataset.log_prior(),
-        setup.init_key,
-    )
-    if not (pretrained and starts):
-        return state
-    variables = load_pretrained(setup.config.model.name, pretrained, state.variables)
-    return state.replace(**parallel.replicate(variables))
-
-
-def _train(setup: _Setup, state: TrainState) -> TrainState:
-    config, workdir, dataset = setup.config, setup.workdir, setup.task.dataset
+def _train(run: _Run, state: TrainState) -> TrainState:
+    config, workdir, dataset = run.config, run.workdir, run.task.dataset
     workdirs.open_for(config, workdir)
     workdirs.check_data(workdir, dataset.fingerprints(), dataset.hash_arrays)
     parallel.wait_for_all()  # the workdir is there, and nobody has written to it since
@@ -145,7 +130,7 @@ def _train(setup: _Setup, state: TrainState) -> TrainState:
             restored = checkpoints.restore(state=state, best=best)
             state, best, rows = (restored[k] for k in ("state", "best", "rows"))
         _check_same_step(int(state.step), workdir)
-        first_epoch = int(state.step) // setup.span.steps_per_epoch
+        first_epoch = int(state.step) // run.span.steps_per_epoch
         if first_epoch == config.num_epochs:
             write_rows(workdir, rows)  # the file may be gone, or cut
             print(f"{workdir} is finished: {first_epoch} of {first_epoch} epochs")
@@ -153,24 +138,24 @@ def _train(setup: _Setup, state: TrainState) -> TrainState:
         if first_epoch:
             print(f"{workdir} resumes after epoch {first_epoch} of {config.num_epochs}")
 
-        validate, warned = _make_validation(setup), False
-        progress = Progress("training", setup.span.num_steps, int(state.step), True)
-        train_epoch = _make_training(setup, progress.advance)
+        validate, warned = _make_validation(run), False
+        progress = Progress("training", run.span.num_steps, int(state.step), True)
+        train_epoch = _make_training(run, progress.advance)
         with MetricsLog(workdir, rows) as log, progress:
             for epoch in range(first_epoch, config.num_epochs):
                 started = time.monotonic()
                 state, train_loss = train_epoch(state, epoch)
-                results = validate(state.variables)
-                row = {
-                    "epoch": epoch + 1,
-                    "step": int(state.step),
-                    "train_loss": train_loss,
-                    **_validation_row(results),
-                    "seconds": time.monotonic() - started,
-                }
+                found, dead = validate(state.variables)
+                row = {"epoch": epoch + 1, "step": int(state.step)}
+                row |= {"train_loss": train_loss, **found}
+                row["seconds"] = time.monotonic() - started
                 log.write(row)
-                progress.describe(_describe(row, config.num_epochs))
-                if results["activity"].silent == 1 and not warned:
+                progress.describe(
+                    f"epoch {epoch + 1}/{config.num_epochs}: validation "
+                    f"MI {row['validation_mutual_information']:.4f} nats, "
+                    f"accuracy {100 * row['validation_accuracy']:.2f}%"
+                )
+                if dead and not warned:
                     progress.warn(f"epoch {epoch + 1}: {_DEAD}")
                     warned = True
                 score = np.float32(row[f"validation_{config.best_by}"])
@@ -183,7 +168,6 @@ def _train(setup: _Setup, state: TrainState) -> TrainState:
 
 
 def _check_same_step(step: int, workdir: Path) -> None:
-    """Check that all processes have read the same checkpoint."""
     if not parallel.all_equal(step):
         raise UserError(
             f"{workdir}: not all processes can read the same checkpoint (this one "
@@ -192,21 +176,19 @@ def _check_same_step(step: int, workdir: Path) -> None:
 
 
 def _make_training(
-    setup: _Setup, advance: Callable[[int], object]
+    run: _Run, advance: Callable[[int], object]
 ) -> Callable[[TrainState, int], tuple[TrainState, float]]:
     """Return a function that trains one epoch: the new state and the mean loss."""
-    config, split = setup.config, setup.task.dataset.splits["train"]
+    config, split = run.config, run.task.dataset.splits["train"]
+    transformation, schedule = run.optimizer
     pipeline = make_pipeline(config.get("pipeline", "auto"), split)
     train_steps = make_train_steps(
-        setup.task,
-        setup.optimizer.transformation,
-        setup.key,
-        config.microbatches,
-        pipeline.axis,
+        run.task, transformation, run.key, config.microbatches, pipeline.axis
     )
+    layer = functools.partial(divergence.first_broken_layer, run.task, run.key)
 
     def train_epoch(before: TrainState, epoch: int) -> tuple[TrainState, float]:
-        shape = setup.span.steps_per_epoch, config.batch_size
+        shape = run.span.steps_per_epoch, config.batch_size
         order = epoch_order(config.seed, epoch, len(split["label"]), shape)
         batches = pipeline.batches(order, config.steps_per_call)
         # A copy, because the steps donate their state: the one before stays usable.
@@ -215,12 +197,7 @@ def _make_training(
         if np.isfinite(train_loss) and divergence.all_finite(state.params):
             return state, train_loss
         where = divergence.explain(
-            before,
-            order,
-            train_steps,
-            pipeline,
-            setup.optimizer.schedule,
-            divergence.first_layer_of(setup.task, setup.key),
+            before, order, train_steps, pipeline, schedule, layer
         )
         kept = f" (epoch {epoch} is kept)" if epoch else ""
         raise UserError(
@@ -231,13 +208,34 @@ def _make_training(
     return train_epoch
 
 
+def _make_validation(run: _Run) -> Callable[[Any], tuple[dict[str, float], bool]]:
+    """Return a function that gives an epoch's results, and whether the net is dead."""
+    model, dataset, loss = run.task.model, run.task.dataset, run.task.loss
+    evaluators = create_evaluators(ALWAYS, evaluation.Subject(dataset, loss))
+    measure_split = evaluation.make_split_pass(
+        model, dataset, evaluators, run.config.evaluation_batch_size
+    )
+
+    def validate(variables: Any) -> tuple[dict[str, float], bool]:
+        name = "validation"
+        measurements = measure_split(variables, name)
+        results = evaluation.summarize(dataset, evaluators, name, measurements)
+        information, accuracy = results["information"], results["accuracy"]
+        row = {
+            "validation_loss": information.loss,
+            "validation_mutual_information": information.mutual_information.nats,
+            "validation_accuracy": accuracy.by_rule("paper").micro,
+            "validation_macro_accuracy": accuracy.by_rule("paper").macro,
+        }
+        return row, results["activity"].silent == 1
+
+    return validate
+
+
 def epoch_order(
     seed: int, epoch: int, num_examples: int, shape: tuple[int, int]
 ) -> np.ndarray:
-    """Return an epoch's indices into the training split, int32 of shape (steps, B).
-
-    The examples that do not fit into that shape are left out.
-    """
+    """Return as many indices in random order as fit into `shape` (steps, B), int32."""
     order = np.random.default_rng([seed, epoch]).permutation(num_examples)
     return order[: shape[0] * shape[1]].astype(np.int32).reshape(shape)
 
@@ -248,19 +246,10 @@ def run_epoch(
     batches: Iterable[Batches],
     advance: Callable[[int], object] = lambda steps: None,
 ) -> tuple[TrainState, np.ndarray]:
-    """Take the steps of an epoch, or those before a loss that is not finite.
+    """Take the steps of an epoch, until soon after a loss that is not finite.
 
     The devices never wait for the host: it looks at the losses of a call after it has
-    started four more calls.
-
-    Args:
-      train_steps: made by `make_train_steps`.
-      state: the state before the epoch; donated.
-      batches: the batches of each call, from a pipeline.
-      advance: is called with the number of steps after each call.
-
-    Returns:
-      The state after the last step taken, and the mean loss of each batch until then.
+    started four more calls. Return the state and the mean loss of each batch.
     """
     losses: list[jax.Array] = []
     for some in batches:
@@ -274,39 +263,3 @@ def run_epoch(
         advance(len(values))
         termination.check()
     return state, np.concatenate(jax.device_get(losses))
-
-
-def _make_validation(setup: _Setup) -> Callable[[Any], SplitResults]:
-    task = setup.task
-    subject = evaluation.Subject(task.dataset, task.loss)
-    evaluators = create_evaluators(ALWAYS, subject)
-    measure_split = evaluation.make_split_pass(
-        task.model, task.dataset, evaluators, setup.config.evaluation_batch_size
-    )
-
-    def validate(variables: Any) -> SplitResults:
-        measurements = measure_split(variables, "validation")
-        return evaluation.summarize(
-            task.dataset, evaluators, "validation", measurements
-        )
-
-    return validate
-
-
-def _validation_row(results: SplitResults) -> dict[str, float]:
-    """Return the validation results that go into an epoch's row."""
-    accuracy = results["accuracy"].by_rule("paper")
-    return {
-        "validation_loss": results["information"].loss,
-        "validation_mutual_information": results["information"].mutual_information.nats,
-        "validation_accuracy": accuracy.micro,
-        "validation_macro_accuracy": accuracy.macro,
-    }
-
-
-def _describe(row: dict[str, float], num_epochs: int) -> str:
-    return (
-        f"epoch {row['epoch']}/{num_epochs}: validation "
-        f"MI {row['validation_mutual_information']:.4f} nats, "
-        f"accuracy {100 * row['validation_accuracy']:.2f}%"
-    )

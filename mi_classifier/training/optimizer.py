@@ -1,14 +1,19 @@
 """Optimizers and learning-rate schedules from optax, created from a config."""
 
 import functools
-import inspect
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import optax
 
-from mi_classifier.errors import UserError, check_number, check_options, choose
+from mi_classifier.errors import (
+    UserError,
+    check_number,
+    check_options,
+    choose,
+    options_of,
+)
 
 
 def sgd(
@@ -67,26 +72,10 @@ OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
 
 
 class Span(NamedTuple):
-    """The length of a run.
+    """The length of a run."""
 
-    Attributes:
-      num_steps: number of steps of the whole run.
-      steps_per_epoch: number of steps of an epoch.
-    """
-
-    num_steps: int
+    num_steps: int  # of the whole run
     steps_per_epoch: int = 1
-
-
-def constant(rate: float, span: Span) -> optax.Schedule:
-    """Keep the learning rate constant."""
-    del span
-    return optax.constant_schedule(rate)
-
-
-def cosine(rate: float, span: Span) -> optax.Schedule:
-    """Lower the learning rate to 0 along a cosine."""
-    return optax.cosine_decay_schedule(rate, span.num_steps)
 
 
 def step(
@@ -101,8 +90,8 @@ def step(
 
 
 SCHEDULES: dict[str, Callable[..., optax.Schedule]] = {
-    "constant": constant,
-    "cosine": cosine,
+    "constant": lambda rate, span: optax.constant_schedule(rate),
+    "cosine": lambda rate, span: optax.cosine_decay_schedule(rate, span.num_steps),
     "step": step,
 }
 # The options that train some modules slower, and their defaults.
@@ -110,15 +99,10 @@ BACKBONE_OPTIONS = {"full_rate": (), "backbone_rate": 1.0}
 
 
 class Optimizer(NamedTuple):
-    """An optimizer, and the learning rate that it follows.
+    """An optimizer, and the learning rate that it follows."""
 
-    Attributes:
-      transformation: maps gradients to updates.
-      schedule: maps a step to its learning rate.
-    """
-
-    transformation: optax.GradientTransformation
-    schedule: optax.Schedule
+    transformation: optax.GradientTransformation  # maps gradients to updates
+    schedule: optax.Schedule  # maps a step to its learning rate
 
 
 def create_optimizer(config: Mapping[str, Any], span: Span) -> Optimizer:
@@ -143,7 +127,7 @@ def create_optimizer(config: Mapping[str, Any], span: Span) -> Optimizer:
     options = dict(config)
     make = OPTIMIZERS[choose(options.pop("name", None), OPTIMIZERS, "optimizer.name")]
     groups = {o: options.pop(o) for o in BACKBONE_OPTIONS if o in options}
-    schedule = _take_schedule(options, span, inspect.signature(make).parameters)
+    schedule = _take_schedule(options, span, options_of(make))
     _check_numbers(make, options)
     options["learning_rate"] = schedule
     check_options(make, options, "optimizer")
@@ -154,12 +138,8 @@ def create_optimizer(config: Mapping[str, Any], span: Span) -> Optimizer:
     return Optimizer(transformation, schedule)
 
 
-def _schedule_options(name: str) -> list[str]:
-    return list(inspect.signature(SCHEDULES[name]).parameters)[2:]
-
-
 def _take_schedule(
-    options: dict[str, Any], span: Span, of_optimizer: Container[str]
+    options: dict[str, Any], span: Span, of_optimizer: Mapping[str, Any]
 ) -> optax.Schedule:
     """Remove the schedule's fields from `options`, and create the schedule."""
     name = choose(options.pop("schedule", "constant"), SCHEDULES, "optimizer.schedule")
@@ -167,22 +147,20 @@ def _take_schedule(
     check_number(rate, "optimizer.learning_rate")
     if not rate > 0:
         raise UserError(f"optimizer.learning_rate: must be positive, not {rate}")
-    own = {o: options.pop(o) for o in _schedule_options(name) if o in options}
-    for other in SCHEDULES:  # an override may leave the options of another schedule
-        for option in _schedule_options(other):
-            if option not in of_optimizer:
-                options.pop(option, None)
     make = functools.partial(SCHEDULES[name], rate, span)
+    own = {o: options.pop(o) for o in options_of(make) if o in options}
+    for other in SCHEDULES.values():  # an override may leave the options of another
+        for option in options_of(other, given=2).keys() - of_optimizer.keys():
+            options.pop(option, None)
     check_options(make, own, "optimizer")
     return make(**own)
 
 
 def _check_numbers(make: Callable, options: Mapping[str, Any]) -> None:
     """Check that options with numbers for defaults are numbers, and not negative."""
-    parameters = inspect.signature(make).parameters
+    defaults = options_of(make)
     for name, value in options.items():
-        default = parameters[name].default if name in parameters else None
-        if {type(value), type(default)} & {int, float}:
+        if {type(value), type(defaults.get(name))} & {int, float}:
             check_number(value, f"optimizer.{name}")
             if value < 0:
                 raise UserError(f"optimizer.{name}: must not be negative, but {value}")
@@ -192,8 +170,8 @@ def _scale_backbone(
     full_rate: Sequence[str], backbone_rate: float
 ) -> optax.GradientTransformation:
     """Scale the updates of all modules that `full_rate` does not name."""
-    is_list = isinstance(full_rate, (tuple, list))
-    if not (is_list and all(isinstance(name, str) for name in full_rate)):
+    is_tuple = isinstance(full_rate, (tuple, list))
+    if not (is_tuple and all(isinstance(name, str) for name in full_rate)):
         raise UserError(
             f"optimizer.full_rate: must be a tuple of names, not {full_rate!r}"
         )

@@ -42,15 +42,7 @@ def create_state(
     log_prior: jax.Array,
     key: jax.Array,
 ) -> TrainState:
-    """Initialize a run's state, the same on every device.
-
-    Args:
-      model: the module to train.
-      optimizer: maps gradients to updates.
-      example_input: a batch of preprocessed images; only its shape matters.
-      log_prior: log P(y) `[M]`.
-      key: initializes the parameters.
-    """
+    """Initialize a state on every device; only the shape of the input matters."""
 
     def init(key: jax.Array, log_prior: jax.Array) -> TrainState:
         variables = model.init(key, example_input)

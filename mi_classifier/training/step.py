@@ -9,12 +9,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from ml_collections import ConfigDict
 
 from mi_classifier import parallel
 from mi_classifier.data import Dataset, Split
 from mi_classifier.data.pipeline import Batches
-from mi_classifier.losses import Loss
-from mi_classifier.models import ModelOutput
+from mi_classifier.losses import Loss, create_loss
+from mi_classifier.models import ModelOutput, create_model
+from mi_classifier.training.checks import check_loss
 from mi_classifier.training.state import TrainState
 
 TrainSteps = Callable[[TrainState, Batches], tuple[TrainState, jax.Array]]
@@ -23,16 +25,10 @@ Examples = tuple[jax.Array, jax.Array]  # `rows` and `indices` of `Batches`
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What is trained.
-
-    Attributes:
-      model: the module.
-      dataset: augments training examples and makes them the model's input.
-      loss: of each example.
-    """
+    """What is trained."""
 
     model: nn.Module
-    dataset: Dataset
+    dataset: Dataset  # augments training examples and makes them the model's input
     loss: Loss
 
     def inputs(
@@ -49,14 +45,16 @@ class Task:
         self, variables: Any, images: jax.Array, step_key: jax.Array
     ) -> tuple[ModelOutput, Any]:
         """Apply the model in training mode; also return its new batch statistics."""
-        output, updated = self.model.apply(
-            variables,
-            images,
-            train=True,
-            rngs={"dropout": step_key},
-            mutable=["batch_stats"],
-        )
+        options = {"rngs": {"dropout": step_key}, "mutable": ["batch_stats"]}
+        output, updated = self.model.apply(variables, images, train=True, **options)
         return output, updated.get("batch_stats", {})
+
+
+def create_task(config: ConfigDict, dataset: Dataset) -> Task:
+    """Create a config's model and loss, if the loss fits the data."""
+    check_loss(config.loss, dataset)
+    model = create_model(num_classes=dataset.num_classes, **config.model)
+    return Task(model, dataset, create_loss(config.loss, config.get("loss_options")))
 
 
 def make_train_steps(
@@ -68,17 +66,10 @@ def make_train_steps(
 ) -> TrainSteps:
     """Compile the training of several batches in one call.
 
-    Args:
-      task: the model, the data and the loss.
-      optimizer: maps gradients to updates of the parameters.
-      key: the run's key; a step's key is `fold_in(key, step)`.
-      microbatches: number of parts of a batch. Their gradients are computed one after
-        the other and added in a fixed order, on any number of devices.
-      split_axis: `Pipeline.axis` of the pipeline that brings the batches.
-
-    Returns:
-      A function from the state (donated) and the batches of S steps to the state after
-      them and the mean loss of each batch, `[S]`.
+    The function takes the state (donated) and the batches of S steps, and returns the
+    state after them and the mean loss of each batch, `[S]`. The gradients of the
+    microbatches are computed one after the other and added in a fixed order, on any
+    number of devices. `split_axis` is that of the pipeline.
     """
     step = _make_step(task, optimizer, microbatches)
 

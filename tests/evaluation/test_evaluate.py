@@ -20,6 +20,7 @@ def files_below(folder):
     }
 
 
+@pytest.mark.slow
 def test_evaluation_prints_nothing_and_writes_nothing(trained_images, capsys):
     net = load_net(trained_images)
     before = files_below(trained_images.parent)
@@ -36,6 +37,7 @@ def test_evaluation_prints_nothing_and_writes_nothing(trained_images, capsys):
             setattr(frozen, field, None)
 
 
+@pytest.mark.slow
 def test_results_equal_metrics_json(trained_digits):
     results = evaluate_net(load_net(trained_digits)).results
     written = json.loads((trained_digits / "evaluation" / "metrics.json").read_text())
@@ -51,6 +53,7 @@ def test_results_equal_metrics_json(trained_digits):
             assert maps[key]["gt_known"] == pytest.approx(found.gt_known)
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_evaluated_not_the_last(tiny_config, tmp_path):
     config = tiny_config(num_epochs=4)
     config.optimizer.learning_rate = 0.3  # so high that the bound goes up and down
@@ -64,6 +67,7 @@ def test_the_best_epoch_is_evaluated_not_the_last(tiny_config, tmp_path):
     assert bound.nats == pytest.approx(max(scores), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_pc_softmax_registered_by_another_name_gives_the_same_results(
     tiny_config, tmp_path, monkeypatch
 ):
@@ -82,6 +86,7 @@ def test_pc_softmax_registered_by_another_name_gives_the_same_results(
     assert contents[0]["splits"]["test"]["accuracy"]["paper_rule"] == "balanced"
 
 
+@pytest.mark.slow
 def test_a_net_without_maps_has_no_ablation(trained_digits):
     net = load_net(trained_digits)
     config = net.config.copy_and_resolve_references()

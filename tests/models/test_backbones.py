@@ -31,7 +31,7 @@ HASTE = {
 
 
 def tensor(name, shape):
-    """Generates a tensor from its name, by the rule of the reference vectors."""
+    """Generate a tensor from its name, by the rule of the reference vectors."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     if name.endswith("num_batches_tracked"):
         return np.zeros(shape, np.int64)
@@ -49,7 +49,7 @@ def tensor(name, shape):
 
 
 def random_variables(model, side):
-    """Generates variables for images of a side, without compiling an initialization."""
+    """Generate variables for images of a side, without compiling an initialization."""
     image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
     rng = np.random.default_rng(0)
 
@@ -72,7 +72,7 @@ def shapes_of(name, **options):
 
 @pytest.fixture(scope="module", params=FILES)
 def backbone(request, tmp_path_factory):
-    """Returns a net's name, its weights loaded from a file, and the reference."""
+    """Return a net's name, its weights loaded from a file, and the reference."""
     name = request.param
     with np.load(REFERENCE / f"{FILES[name]}.npz") as file:
         reference = dict(file)
@@ -125,7 +125,7 @@ def test_parameters_match_those_of_pytorch_one_by_one(backbone):
 
 
 def loss_of(model, variables, side):
-    """Returns a loss of the parameters that also gives the updated statistics."""
+    """Return a loss of the parameters that also gives the updated statistics."""
     images = jax.random.normal(jax.random.key(0), (4, side, side, 3))
 
     def loss(params):
@@ -143,7 +143,7 @@ def loss_of(model, variables, side):
 
 @functools.cache
 def trained(name, side, **options):
-    """Returns variables, the loss and its updated statistics, and the gradient."""
+    """Return variables, the loss and its updated statistics, and the gradient."""
     model = create_model(name, 3, **options)
     variables = random_variables(model, side)
     loss = loss_of(model, variables, side)

@@ -98,7 +98,7 @@ def test_the_cnn_equals_one_written_with_scipy():
 
 
 def published_weights(reference):
-    """Returns the authors' nets if they are here, else generated ones."""
+    """Return the authors' nets if they are here, else generated ones."""
     path = reference and reference / "reference" / "published_mlp.npz"
     if path and path.is_file():
         tensors = dict(np.load(path))

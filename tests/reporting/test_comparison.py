@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from ml_collections import ConfigDict
 
 from mi_classifier.commands.classifier import compared
@@ -18,6 +19,7 @@ def shown(table):
     return {row[0]: tuple(row[1:]) for row in table.rows}
 
 
+@pytest.mark.slow
 def test_trained_runs_show_the_numbers_of_their_metrics(trained_images, trained_digits):
     table = comparison([compared(trained_images), compared(trained_digits)])
     cells = shown(table)

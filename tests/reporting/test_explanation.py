@@ -51,6 +51,7 @@ def rows_of_test_split(workdir):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_a_test_image_has_the_results_of_the_evaluation(trained_images, images, capsys):
     truth = rows_of_test_split(trained_images)[0]
     explain(trained_images, [images[0]], label=truth["label"])
@@ -75,6 +76,7 @@ def test_a_test_image_has_the_results_of_the_evaluation(trained_images, images, 
     assert "predictions" in printed and f"{float(row['pmi_nats']):+.3f}" in printed
 
 
+@pytest.mark.slow
 def test_files_of_many_sizes_and_of_equal_names(trained_images, images):
     folder = images[1].parent
     explain(trained_images, [images[0], folder])
@@ -93,6 +95,7 @@ def test_files_of_many_sizes_and_of_equal_names(trained_images, images):
     assert all(float(row["probability"]) >= 0.25 for row in rows)
 
 
+@pytest.mark.slow
 def test_the_map_of_a_rival_is_the_difference_of_two_activation_maps(
     trained_images, images
 ):
@@ -118,6 +121,7 @@ def test_the_map_of_a_rival_is_the_difference_of_two_activation_maps(
     np.testing.assert_allclose(found, (box + 4) * scale, atol=0.051)
 
 
+@pytest.mark.slow
 def test_every_digit_that_the_net_decides_for(trained_digits, tmp_path):
     split = load_net(trained_digits).dataset.splits["test"]
     paths = []
@@ -141,6 +145,7 @@ def test_every_digit_that_the_net_decides_for(trained_digits, tmp_path):
     assert np.max(boxes, 0)[2] <= 56 and np.max(boxes, 0)[3] <= 28
 
 
+@pytest.mark.slow
 def test_a_net_without_maps_gives_predictions(tiny_config, tmp_path, capsys):
     config = tiny_config("mnist", num_epochs=1)
     commands.train(config, tmp_path / "run")
@@ -202,6 +207,7 @@ def test_mistakes_say_what_is_wrong(trained_images, images, tmp_path):
     refused(["no such file or folder"], [images[0], ""])
 
 
+@pytest.mark.slow
 def test_workdirs_without_images_are_refused(tiny_config, run_script, images, tmp_path):
     commands.train(tiny_config(num_epochs=1), tmp_path / "mixture")
     with pytest.raises(UserError, match="is not a set of images"):
@@ -215,7 +221,10 @@ def test_workdirs_without_images_are_refused(tiny_config, run_script, images, tm
             "a cross-fit of rows",
         ),
         ((f"--workdir={tmp_path}/rows", "--label=a"), "--label, --rival: give images"),
-        (("--compare=a", "--ablation"), "--ablation, --compare: one at a time"),
+        (
+            ("--compare=a", "--ablation"),
+            "--ablation, --compare: give one of these at a time",
+        ),
         ((f"--workdir={tmp_path}/rows", "--images="), "--images: is empty"),
         ((f"--workdir={tmp_path}/none", f"--images={images[0]}"), "does not exist"),
     ):

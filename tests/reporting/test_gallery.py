@@ -35,14 +35,16 @@ def test_boxes_at_every_threshold_are_those_of_the_library(trained_images):
             np.testing.assert_allclose(overlaps, expected, atol=2e-5)
 
 
-@pytest.mark.parametrize("workdir", ["trained_images", "trained_digits"])
+@pytest.mark.parametrize(
+    "workdir",
+    ["trained_images", pytest.param("trained_digits", marks=pytest.mark.slow)],
+)
 def test_an_item_counts_as_correct_if_the_net_decides_for_its_label(workdir, request):
-    workdir = request.getfixturevalue(workdir)
+    several, workdir = workdir == "trained_digits", request.getfixturevalue(workdir)
     shown = read_gallery(workdir)
     known = [item for item in shown["items"] if item["truth"]]
     for item in shown["items"]:
         image = shown["images"][item["image"]]
-        several = workdir == request.getfixturevalue("trained_digits")
         predicted = image["prediction"].split() if several else [image["prediction"]]
         assert item["right"] == (item["label"] in predicted)
     metrics = json.loads((workdir / "evaluation" / "metrics.json").read_text())

@@ -57,6 +57,7 @@ def test_one_label_an_image(trained_images):
             assert 0 <= x0 < x1 <= 64 and 0 <= y0 < y1 <= 64
 
 
+@pytest.mark.slow
 def test_several_labels_an_image(trained_digits):
     rows, metrics, test = read(trained_digits)
     names = metrics["class_names"]

@@ -126,6 +126,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(open_report, trained_images
     assert wrong == []
 
 
+@pytest.mark.slow
 def test_several_labels_an_image(open_report, trained_digits):
     page, wrong = open_report(trained_digits)
     metrics = json.loads((trained_digits / "evaluation/metrics.json").read_text())

@@ -66,6 +66,7 @@ def test_a_workdir_alone_is_enough(tiny_config, tmp_path, capsys):
     assert "test accuracy by class" in printed
 
 
+@pytest.mark.slow
 def test_metrics_json_keeps_its_names(trained_images, trained_digits):
     """The names that the version before wrote, and "rows"."""
     written = read_json(trained_images, "metrics.json")

@@ -26,6 +26,7 @@ def write_mixture_run(folder, dim, seed, nats, **baselines):
     write_text(workdir / "evaluation" / "baselines.json", to_json(baselines))
 
 
+@pytest.mark.slow
 def test_collected_runs_become_tables_and_curves(rerun, tmp_path):
     for dim in (1, 2, 5, 10):
         for seed in (0, 1):

@@ -1,5 +1,7 @@
 """A divergence is explained by its step, its learning rate and its layer."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,11 @@ from mi_classifier.data import Dataset
 from mi_classifier.data.pipeline import DevicePipeline
 from mi_classifier.losses import LOSSES
 from mi_classifier.models import create_model
-from mi_classifier.training.divergence import all_finite, explain, first_layer_of
+from mi_classifier.training.divergence import (
+    all_finite,
+    explain,
+    first_broken_layer,
+)
 from mi_classifier.training.state import create_state
 from mi_classifier.training.step import Task, copy, make_train_steps
 
@@ -39,7 +45,7 @@ def explain_run():
         prior = dataset.log_prior()
         state = create_state(model, optimizer, jnp.zeros((1, 4)), prior, KEY)
         steps = change_steps(make_train_steps(task, optimizer, KEY))
-        first_layer = first_layer_of(task, KEY)
+        first_layer = functools.partial(first_broken_layer, task, KEY)
         before = copy(state)
         text = explain(
             state, ORDER, steps, DevicePipeline(split), schedule, first_layer

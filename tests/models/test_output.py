@@ -9,7 +9,7 @@ from mi_classifier.models import create_model, infer
 
 
 def infer_and_apply(model, variables, images):
-    """Returns the outputs of blocks and of the whole, and the program of the blocks."""
+    """Return the outputs of blocks and of the whole, and the program of the blocks."""
 
     def both(images):
         return infer(model, variables, images), model.apply(variables, images)
