@@ -107,9 +107,14 @@ def info_cam_plus(
 ) -> Array:
     """Compute infoCAM+, Eq. 15: the label minus its least likely rival.
 
-    The other arguments, the result and the errors are those of `class_activation_map`.
+    The result and the errors are those of `class_activation_map`.
 
     Args:
+      features: as in `class_activation_map`.
+      head_kernel: as there.
+      labels: as there.
+      region: as there.
+      padding: as there.
       rival: "region" subtracts in each region the class with the smallest contribution
         there, as in the paper's text (so no value is negative); "image" subtracts the
         class of the image's lowest logit, as in the authors' program.
@@ -117,7 +122,7 @@ def info_cam_plus(
         the kernel, without the head's bias.
 
     Raises:
-      ValueError: also if `rival` is unknown, or if `logits` do not fit.
+      ValueError: as there, or `rival` is unknown.
 
     Examples:
       >>> features = jnp.array([[[[1.0, 0.0], [0.0, 2.0]]]])  # [B, h, w, K]
@@ -166,9 +171,8 @@ def _minus_least(
         own = jnp.where(inside[:, None, None], here, own)
         return own, jnp.minimum(least, every.min(-1))
 
-    shape = jax.eval_shape(
-        lambda x: _sum_regions(x, region, padding, axes=(1, 2)), features
-    ).shape[:-1]
+    more = region - 1 if padding == "full" else 0
+    shape = batch, height + more, width + more
     dtype = jnp.result_type(features, head_kernel)
     found = (
         jnp.full((*shape, indices.shape[1]), jnp.nan, dtype),

@@ -122,78 +122,51 @@ LOCALIZATION_FIELDS: dict[str, type] = {
     "rival": str,
     "threshold": float,
 }
+# The least value of those that have one.
+_AT_LEAST = {
+    "num_epochs": 1,
+    "microbatches": 1,
+    "steps_per_call": 1,
+    "evaluation_batch_size": 1,
+    "checkpoint_seconds": 0,
+    "localization.region": 1,
+}
 # Training does not depend on these: they may change between it and an evaluation.
-EVALUATION_FIELDS = (
-    "evaluation_batch_size",
-    "evaluators",
-    "localization",
-    "pipeline",
-)
+_EVALUATION = ("evaluation_batch_size", "evaluators", "localization", "pipeline")
 
 
 def check(config: ConfigDict) -> None:
-    """Check the fields that every classifier's config has.
-
-    Raises:
-      UserError: one that is missing, of another type, or out of range.
-    """
+    """Check that a classifier's config has its fields, with types and ranges."""
     check_types(config, FIELDS)
+    check_types(config, {f: type(d) for f, d in OPTIONAL_FIELDS.items() if f in config})
     check_seed(config.seed)
     for field in ("data", "model", "optimizer"):
         if "name" not in config[field]:
             raise UserError(f"{field}.name: missing")
-    for field in (
-        "num_epochs",
-        "microbatches",
-        "steps_per_call",
-        "evaluation_batch_size",
-    ):
-        if config[field] < 1:
-            raise UserError(f"{field}: must be at least 1, not {config[field]}")
-    if not config.checkpoint_seconds >= 0:
-        seconds = config.checkpoint_seconds
-        raise UserError(f"checkpoint_seconds: must be at least 0, not {seconds}")
-    given = {f: type(d) for f, d in OPTIONAL_FIELDS.items() if f in config}
-    check_types(config, given)
-    if "localization" in config:
-        _check_localization(config.localization)
+    boxes = config.get("localization")
+    if boxes is not None:
+        check_types(boxes, LOCALIZATION_FIELDS, "localization.")
+        choose(boxes.padding, ("full", "same"), "localization.padding")
+        choose(boxes.rival, ("region", "image"), "localization.rival")
+        if not 0 <= boxes.threshold < 1:
+            where = "localization.threshold"
+            raise UserError(f"{where}: must be in [0, 1), not {boxes.threshold}")
+    values = flatten(config)
+    for field, least in _AT_LEAST.items():
+        if field in values and not values[field] >= least:  # NaN is not either
+            raise UserError(f"{field}: must be at least {least}, not {values[field]}")
 
 
 def check_seed(seed: int) -> None:
-    """Check that a seed is in [0, 2**32).
-
-    Raises:
-      UserError: it is not.
-    """
+    """Check that a seed is in [0, 2**32)."""
     if not 0 <= seed < 2**32:
         raise UserError(f"seed: must be in [0, 2**32), not {seed}")
-
-
-def _check_localization(config: ConfigDict) -> None:
-    check_types(config, LOCALIZATION_FIELDS, "localization.")
-    choose(config.padding, ("full", "same"), "localization.padding")
-    choose(config.rival, ("region", "image"), "localization.rival")
-    if config.region < 1:
-        raise UserError(f"localization.region: must be at least 1, not {config.region}")
-    if not 0 <= config.threshold < 1:
-        raise UserError(
-            f"localization.threshold: must be in [0, 1), not {config.threshold}"
-        )
 
 
 def check_types(
     config: ConfigDict, fields: Mapping[str, type], prefix: str = ""
 ) -> None:
-    """Check that a config has some fields, each of its type.
-
-    Args:
-      config: or a group of one.
-      fields: their types by name.
-      prefix: of the names in messages, such as "localization.".
-
-    Raises:
-      UserError: one that is missing, or of another type.
-    """
+    """Check that a config, or its group named by `prefix`, has fields of these types."""
     for field, wanted in fields.items():
         if field not in config:
             raise UserError(f"{prefix}{field}: the config lacks this field")
@@ -239,46 +212,43 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 
 def upgrade(config: ConfigDict) -> ConfigDict:
     """Return a config that the version before wrote, by today's names."""
-    values = {
-        RENAMED.get(field, field): value
-        for field, value in config.items()
-        if field not in _REMOVED
-    }
-    return ConfigDict(values)
+    kept = {f: value for f, value in config.items() if f not in _REMOVED}
+    return ConfigDict({RENAMED.get(f, f): value for f, value in kept.items()})
 
 
 def with_absolute_paths(config: ConfigDict) -> ConfigDict:
     """Return a copy whose paths mean the same from any folder."""
     config = config.copy_and_resolve_references()
-    config.unlock()
-    for field, value in flatten(config).items():
-        is_path = field.endswith(("_dir", ".path", "_path"))
-        if is_path and value and isinstance(value, str):
-            path = str(Path(value).expanduser().absolute())
-            config.update_from_flattened_dict({field: path})
-    return config.lock()
+    absolute = {
+        field: str(Path(value).expanduser().absolute())
+        for field, value in flatten(config).items()
+        if field.endswith(("_dir", ".path", "_path")) and value
+        if isinstance(value, str)
+    }
+    with config.unlocked():
+        config.update_from_flattened_dict(absolute)
+    return config
 
 
-def differences(ours: ConfigDict, theirs: ConfigDict) -> list[str]:
+def differences(
+    ours: Mapping[str, Any] | ConfigDict, theirs: Mapping[str, Any] | ConfigDict
+) -> list[str]:
     """Name the fields in which two configs differ, with both values."""
-    a, b = flatten(ours), flatten(theirs)
-    fields = sorted(a.keys() | b.keys())
-    pairs = [(field, *(_shown(flat, field) for flat in (b, a))) for field in fields]
-    return [f"{field} is {x} there and {y} here" for field, x, y in pairs if x != y]
+    flat = flatten(theirs), flatten(ours)
+    pairs = {
+        field: [repr(f[field]) if field in f else "missing" for f in flat]
+        for field in sorted(flat[0].keys() | flat[1].keys())
+    }
+    return [f"{f} is {x} there and {y} here" for f, (x, y) in pairs.items() if x != y]
 
 
 def training_differences(ours: ConfigDict, theirs: ConfigDict) -> list[str]:
     """Return `differences` in the fields that training depends on."""
-    return differences(_for_training(ours), _for_training(theirs))
-
-
-def _for_training(config: ConfigDict) -> ConfigDict:
-    fields = [field for field in config if field not in EVALUATION_FIELDS]
-    return ConfigDict({field: config[field] for field in fields})
-
-
-def _shown(flat: dict[str, Any], field: str) -> str:
-    return repr(flat[field]) if field in flat else "missing"
+    a, b = (
+        {field: value for field, value in config.items() if field not in _EVALUATION}
+        for config in (ours, theirs)
+    )
+    return differences(a, b)
 
 
 def to_json(config: ConfigDict) -> str:
@@ -287,12 +257,7 @@ def to_json(config: ConfigDict) -> str:
 
 
 def from_json(text: str) -> ConfigDict:
-    """Read a config written by `to_json`; lists become the tuples they were.
-
-    Raises:
-      ValueError: not JSON.
-      TypeError: not an object.
-    """
+    """Read a config written by `to_json`; lists become the tuples they were."""
     values = json.loads(text)
     if not isinstance(values, dict):
         raise TypeError("not a JSON object")

@@ -151,26 +151,12 @@ class Loss:
         return information.softmax_to_pc_logits(logits, log_prior)
 
 
-LOSSES: dict[str, Loss] = {
-    "softmax": Loss(
-        lambda logits, labels, log_prior: softmax_cross_entropy(logits, labels),
-        prior_corrected=False,
-        multi_label=False,
-    ),
-    "pc_softmax": Loss(
-        pc_softmax_cross_entropy, prior_corrected=True, multi_label=False
-    ),
-    "sigmoid": Loss(
-        lambda logits, targets, log_prior: sigmoid_cross_entropy(logits, targets),
-        prior_corrected=False,
-        multi_label=True,
-    ),
+LOSSES: dict[str, Loss] = {  # the function, prior_corrected, multi_label
+    "softmax": Loss(lambda n, y, _: softmax_cross_entropy(n, y), False, False),
+    "pc_softmax": Loss(pc_softmax_cross_entropy, True, False),
+    "sigmoid": Loss(lambda n, y, _: sigmoid_cross_entropy(n, y), False, True),
     "pc_sigmoid": Loss(
-        lambda logits, targets, log_prior: pc_sigmoid_cross_entropy(
-            logits, targets, jnp.exp(log_prior)
-        ),
-        prior_corrected=True,
-        multi_label=True,
+        lambda n, y, log_p: pc_sigmoid_cross_entropy(n, y, jnp.exp(log_p)), True, True
     ),
 }
 

@@ -65,7 +65,7 @@ def table_8(options: Options) -> tuple[list[Table], dict[str, Any]]:
     for name, runs in cells.items():
         net = f"{_DATA[name.partition(',')[0]]}, {_net_title(name)}"
         found[name] = [a for run in runs if (a := _ablation(run, options.collect))]
-        theirs = _published(runs, "ablation")
+        theirs = _published(runs).ablation
         for kind, (map_name, has_region) in summary.TABLE_8.items():
             row = [net, "yes" if has_region else "no"]
             row.append("no" if map_name == "cam" else "yes")
@@ -87,7 +87,7 @@ def _one_set(
     for net, runs in _nets(cells, data):
         tests = [run.test for run in runs]
         tops = (f"localization.classification.{top}" for top in ("top1", "top5"))
-        theirs = published.pair(_published(runs, "classification"))
+        theirs = published.pair(_published(runs).classification)
         bound = numbers(tests, "information.mutual_information.nats")
         rows.append([net, *percent(tests, *tops), theirs, mean_deviation(bound, ".3f")])
     title = f"Table {number}: classification of {_DATA[data]} in percent"
@@ -102,7 +102,7 @@ def _localization_table(
     """Return the rows of each net and map, cut to the columns of `heads`."""
     rows = []
     for net, runs in _nets(cells, data):
-        tests, theirs = [run.test for run in runs], _published(runs, "maps")
+        tests, theirs = [run.test for run in runs], _published(runs).maps
         cam = numbers(tests, "localization.maps.cam.gt_known")
         for name, entry in MAPS.items():
             path = f"localization.maps.{name}"
@@ -148,11 +148,11 @@ def _nets(cells: Cells, data: str) -> Iterator[tuple[str, Sequence[FinishedRun]]
             yield _net_title(name), runs
 
 
-def _published(runs: Sequence[FinishedRun], field: str) -> Any:
-    """Return a field of the paper's results of a net; {} if the paper lacks the net."""
+def _published(runs: Sequence[FinishedRun]) -> summary.Published:
+    """Return the paper's results of a net, which may be empty."""
     num_classes = len(runs[0].results["class_names"])
     theirs = published.localization(runs[0].config, num_classes)
-    return getattr(theirs, field) if theirs else {}
+    return theirs or summary.Published((), {}, {})
 
 
 def _ablation(run: FinishedRun, collect: bool) -> dict[str, Any] | None:

@@ -9,10 +9,17 @@ from ml_collections import ConfigDict
 
 from mi_classifier.baselines import BASELINES
 from mi_classifier.data import gaussian_mixture, load_dataset
-from mi_classifier.reporting.table import Table, column, mean_deviation, seeds_note
+from mi_classifier.reporting.table import Table, mean_deviation, seeds_note
 from mi_classifier.storage.files import read_json, to_json, write_hashed
 from mi_classifier.tables.published import TABLE_2
-from mi_classifier.tables.reruns import Cell, FinishedRun, Options, gather, percent
+from mi_classifier.tables.reruns import (
+    Cell,
+    FinishedRun,
+    Options,
+    gather,
+    numbers,
+    percent,
+)
 
 DIMS = (1, 2, 5, 10)
 LOSSES = {"softmax": "softmax", "pc_softmax": "PC-softmax"}
@@ -55,8 +62,7 @@ def table_2(options: Options) -> tuple[list[Table], dict[str, Any]]:
             f"This command took {seconds:.0f} s, of which the baselines took "
             f"{baseline_seconds:.0f} s."
         )
-    tables = [_information_table(cells, notes), _baseline_table(cells)]
-    return [*tables, _accuracy_table(cells)], cells
+    return [*_information_tables(cells, notes), _accuracy_table(cells)], cells
 
 
 def _numbers_of(test: dict[str, Any]) -> dict[str, Any]:
@@ -92,39 +98,32 @@ def _own_cells(cells: dict[str, Any]) -> Iterator[tuple[str, int, list[dict]]]:
                 yield classes, dim, runs
 
 
-def _information_table(cells: dict[str, Any], notes: Sequence[str]) -> Table:
-    baselines = _titles(published=True)
-    rows = []
+def _information_tables(cells: dict[str, Any], notes: Sequence[str]) -> list[Table]:
+    """Return the table of the estimators that the paper has, and that of the others."""
+    published, others = _titles(published=True), _titles(published=False)
+    rows, other_rows = [], []
     for classes, dim, runs in _own_cells(cells):
-        row = [classes, str(dim), f"{column(runs, 'monte_carlo').mean():.4f}"]
-        row += [_above_truth(runs, name) for name in ("ours", *baselines)]
         theirs = {name: v[DIMS.index(dim)] for name, v in TABLE_2[classes].items()}
         errors = (
-            theirs[n] - theirs["monte_carlo"] for n in (_OWN[classes], *baselines)
+            theirs[n] - theirs["monte_carlo"] for n in (_OWN[classes], *published)
         )
+        truth = numbers(runs, "monte_carlo")
+        ours, *above = (
+            mean_deviation(numbers(runs, name) - truth, "+.4f")
+            for name in ("ours", *published, *others)
+        )
+        row = [classes, str(dim), f"{truth.mean():.4f}", ours, *above[: len(published)]]
         rows.append([*row, ", ".join(f"{error:+.2f}" for error in errors)])
-    title = "Table 2: Monte Carlo in nats, and how far above it the estimates are"
-    titles = baselines.values()
+        other_rows.append([classes, str(dim), ours, *above[len(published) :]])
+    titles = published.values()
     heads = ("classes", "D", "Monte Carlo", "ours", *titles)
-    return Table(title, (*heads, ", ".join(["paper's net", *titles])), rows, notes)
-
-
-def _baseline_table(cells: dict[str, Any]) -> Table:
-    baselines = _titles(published=False)
-    rows = [
-        [
-            classes,
-            str(dim),
-            *(_above_truth(runs, name) for name in ("ours", *baselines)),
-        ]
-        for classes, dim, runs in _own_cells(cells)
+    heads += (", ".join(["paper's net", *titles]),)
+    title = "Table 2: Monte Carlo in nats, and how far above it the estimates are"
+    other_heads = ("classes", "D", "ours", *others.values())
+    return [
+        Table(title, heads, rows, notes),
+        Table("Other estimators above Monte Carlo, nats", other_heads, other_rows),
     ]
-    title = "Other estimators above Monte Carlo, nats"
-    return Table(title, ("classes", "D", "ours", *baselines.values()), rows)
-
-
-def _above_truth(runs: Sequence[dict[str, Any]], name: str) -> str:
-    return mean_deviation(column(runs, name) - column(runs, "monte_carlo"), "+.4f")
 
 
 def _accuracy_table(cells: dict[str, Any]) -> Table:
@@ -135,21 +134,17 @@ def _accuracy_table(cells: dict[str, Any]) -> Table:
         row = [f"{classes}, {LOSSES[loss]}", dim]
         row += percent(runs, "accuracy.micro", "accuracy.macro")
         row.append(f"{theirs[f'{loss}_accuracy']:.0f}")
-        row.append(mean_deviation(column(runs, "ours"), ".4f"))
-        formula = column(runs, "paper").mean()
+        row.append(mean_deviation(numbers(runs, "ours"), ".4f"))
+        formula = numbers(runs, "paper").mean()
         row.append("" if np.isnan(formula) else f"{formula:.4f}")
         rows.append([*row, f"{theirs[loss]:.2f}"])
     heads = ("classes, loss", "D", "accuracy, %", "by class", "paper's", "nats")
+    heads += ("softmax + log M", "paper's")
     note = (
         "Accuracy by argmax n(x). 'softmax + log M' is the paper's formula, a bound "
         "only where classes are equally frequent; 'nats' is a bound in every row."
     )
-    return Table(
-        "Table 2: accuracy, and the bound of every net",
-        (*heads, "softmax + log M", "paper's"),
-        rows,
-        (note,),
-    )
+    return Table("Table 2: accuracy, and the bound of every net", heads, rows, (note,))
 
 
 def _baselines(run: FinishedRun, options: Options) -> dict[str, float]:
@@ -181,9 +176,9 @@ def _comparisons(cells: dict[str, Any]) -> Iterator[str]:
     for name, title in _titles(published=True).items():
         nearer = []
         for _, _, runs in _own_cells(cells):
-            truth = column(runs, "monte_carlo")
+            truth = numbers(runs, "monte_carlo")
             ours, theirs = (
-                np.abs(column(runs, each) - truth).mean() for each in ("ours", name)
+                np.abs(numbers(runs, each) - truth).mean() for each in ("ours", name)
             )
             nearer += [] if np.isnan(theirs) else [ours < theirs]
         if nearer:
@@ -206,7 +201,7 @@ def _draw(options: Options, cells: dict[str, Any]) -> None:
         runs = [cells.get(f"{classes},{loss},{dim}") for dim in DIMS]
         if all(runs) and len({len(each) for each in runs}) == 1:  # in every point
             values = {
-                title: np.stack([column(each, name) for each in runs], 1)
+                title: np.stack([numbers(each, name) for each in runs], 1)
                 for title, name in lines.items()
             }
             panels[f"{classes}, {LOSSES[loss]}"] = {

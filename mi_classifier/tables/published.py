@@ -67,7 +67,7 @@ def pair(values: Sequence[float] | None) -> str:
 
 
 def localization(config: ConfigDict, num_classes: int) -> Published | None:
-    """Return what the paper reports for the net of a config; None if it has no such net.
+    """Return the paper's results of a config's net, in percent, if it has that net.
 
     The paper's data sets have 200 classes.
     """

@@ -29,11 +29,7 @@ def explain(
     schedule: optax.Schedule,
     first_layer: Callable[[TrainState, np.ndarray], str | None],
 ) -> str:
-    """Tell which step of an epoch goes wrong first, by taking them one by one.
-
-    `state` is that before the epoch, `order` its examples `[steps, B]`, and
-    `first_layer` is `first_broken_layer` of the run.
-    """
+    """Tell which step of an epoch `[steps, B]` goes wrong, by taking them one by one."""
     for batch in order:
         (batches,) = pipeline.batches(batch[None], 1)
         after, values = train_steps(copy(state), batches)

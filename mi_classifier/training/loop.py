@@ -129,8 +129,12 @@ def _train(run: _Run, state: TrainState) -> TrainState:
         if checkpoints.latest_step() is not None:
             restored = checkpoints.restore(state=state, best=best)
             state, best, rows = (restored[k] for k in ("state", "best", "rows"))
-        _check_same_step(int(state.step), workdir)
-        first_epoch = int(state.step) // run.span.steps_per_epoch
+        if not parallel.all_equal(step := int(state.step)):
+            raise UserError(
+                f"{workdir}: not all processes can read the same checkpoint (this one "
+                f"read step {step}); give a --workdir that all of them share"
+            )
+        first_epoch = step // run.span.steps_per_epoch
         if first_epoch == config.num_epochs:
             write_rows(workdir, rows)  # the file may be gone, or cut
             print(f"{workdir} is finished: {first_epoch} of {first_epoch} epochs")
@@ -139,7 +143,7 @@ def _train(run: _Run, state: TrainState) -> TrainState:
             print(f"{workdir} resumes after epoch {first_epoch} of {config.num_epochs}")
 
         validate, warned = _make_validation(run), False
-        progress = Progress("training", run.span.num_steps, int(state.step), True)
+        progress = Progress("training", run.span.num_steps, step, True)
         train_epoch = _make_training(run, progress.advance)
         with MetricsLog(workdir, rows) as log, progress:
             for epoch in range(first_epoch, config.num_epochs):
@@ -165,14 +169,6 @@ def _train(run: _Run, state: TrainState) -> TrainState:
                     int(state.step), state, best, log.rows, config.checkpoint_seconds
                 )
     return state
-
-
-def _check_same_step(step: int, workdir: Path) -> None:
-    if not parallel.all_equal(step):
-        raise UserError(
-            f"{workdir}: not all processes can read the same checkpoint (this one "
-            f"read step {step}); give a --workdir that all of them share"
-        )
 
 
 def _make_training(

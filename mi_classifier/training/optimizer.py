@@ -124,12 +124,29 @@ def create_optimizer(config: Mapping[str, Any], span: Span) -> Optimizer:
       >>> float(create_optimizer(config, Span(num_steps=100)).schedule(100))
       0.0
     """
-    options = dict(config)
+    options = {"schedule": "constant", "learning_rate": 0, **config}
     make = OPTIMIZERS[choose(options.pop("name", None), OPTIMIZERS, "optimizer.name")]
+    name = choose(options.pop("schedule"), SCHEDULES, "optimizer.schedule")
+    rate = options.pop("learning_rate")
+    check_number(rate, "optimizer.learning_rate")
+    if not rate > 0:
+        raise UserError(f"optimizer.learning_rate: must be positive, not {rate}")
     groups = {o: options.pop(o) for o in BACKBONE_OPTIONS if o in options}
-    schedule = _take_schedule(options, span, options_of(make))
-    _check_numbers(make, options)
-    options["learning_rate"] = schedule
+    make_schedule = functools.partial(SCHEDULES[name], rate, span)
+    own = {o: options.pop(o) for o in options_of(make_schedule) if o in options}
+    defaults = options_of(make)
+    for other in SCHEDULES.values():  # an override may leave the options of another
+        for option in options_of(other, given=2).keys() - defaults.keys():
+            options.pop(option, None)
+    check_options(make_schedule, own, "optimizer")
+    options["learning_rate"] = schedule = make_schedule(**own)
+    for option, value in options.items():
+        if {type(value), type(defaults.get(option))} & {int, float}:
+            check_number(value, f"optimizer.{option}")
+            if value < 0:
+                raise UserError(
+                    f"optimizer.{option}: must not be negative, but {value}"
+                )
     check_options(make, options, "optimizer")
     transformation = make(**options)
     if groups:
@@ -138,40 +155,12 @@ def create_optimizer(config: Mapping[str, Any], span: Span) -> Optimizer:
     return Optimizer(transformation, schedule)
 
 
-def _take_schedule(
-    options: dict[str, Any], span: Span, of_optimizer: Mapping[str, Any]
-) -> optax.Schedule:
-    """Remove the schedule's fields from `options`, and create the schedule."""
-    name = choose(options.pop("schedule", "constant"), SCHEDULES, "optimizer.schedule")
-    rate = options.pop("learning_rate", 0)
-    check_number(rate, "optimizer.learning_rate")
-    if not rate > 0:
-        raise UserError(f"optimizer.learning_rate: must be positive, not {rate}")
-    make = functools.partial(SCHEDULES[name], rate, span)
-    own = {o: options.pop(o) for o in options_of(make) if o in options}
-    for other in SCHEDULES.values():  # an override may leave the options of another
-        for option in options_of(other, given=2).keys() - of_optimizer.keys():
-            options.pop(option, None)
-    check_options(make, own, "optimizer")
-    return make(**own)
-
-
-def _check_numbers(make: Callable, options: Mapping[str, Any]) -> None:
-    """Check that options with numbers for defaults are numbers, and not negative."""
-    defaults = options_of(make)
-    for name, value in options.items():
-        if {type(value), type(defaults.get(name))} & {int, float}:
-            check_number(value, f"optimizer.{name}")
-            if value < 0:
-                raise UserError(f"optimizer.{name}: must not be negative, but {value}")
-
-
 def _scale_backbone(
     full_rate: Sequence[str], backbone_rate: float
 ) -> optax.GradientTransformation:
     """Scale the updates of all modules that `full_rate` does not name."""
-    is_tuple = isinstance(full_rate, (tuple, list))
-    if not (is_tuple and all(isinstance(name, str) for name in full_rate)):
+    is_list = isinstance(full_rate, (tuple, list))
+    if not (is_list and all(isinstance(name, str) for name in full_rate)):
         raise UserError(
             f"optimizer.full_rate: must be a tuple of names, not {full_rate!r}"
         )

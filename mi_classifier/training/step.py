@@ -19,7 +19,8 @@ from mi_classifier.models import ModelOutput, create_model
 from mi_classifier.training.checks import check_loss
 from mi_classifier.training.state import TrainState
 
-TrainSteps = Callable[[TrainState, Batches], tuple[TrainState, jax.Array]]
+Stepped = tuple[TrainState, jax.Array]  # with the mean loss
+TrainSteps = Callable[[TrainState, Batches], Stepped]
 Examples = tuple[jax.Array, jax.Array]  # `rows` and `indices` of `Batches`
 
 
@@ -73,9 +74,7 @@ def make_train_steps(
     """
     step = _make_step(task, optimizer, microbatches)
 
-    def steps(
-        key: jax.Array, state: TrainState, batches: Batches
-    ) -> tuple[TrainState, jax.Array]:
+    def steps(key: jax.Array, state: TrainState, batches: Batches) -> Stepped:
         split, rows, indices = batches
         if len(rows) == 1:  # XLA's CPU convolutions are ten times slower in a loop
             state, value = step(key, state, split, (rows[0], indices[0]))
@@ -84,30 +83,24 @@ def make_train_steps(
             lambda s, examples: step(key, s, split, examples), state, (rows, indices)
         )
 
-    compiled = parallel.on_devices(
-        steps,
-        in_axes=(None, None, Batches(split_axis, 0, 0)),
-        out_axes=(None, None),
-        donate_argnums=(1,),
-    )
+    axes = (None, None, Batches(split_axis, 0, 0))
+    compiled = parallel.on_devices(steps, axes, (None, None), donate_argnums=(1,))
     # The key is an argument, so that runs that differ in their seed share one program.
     return functools.partial(compiled, parallel.replicate(key))
 
 
 def _make_step(
     task: Task, optimizer: optax.GradientTransformation, microbatches: int
-) -> Callable[..., tuple[TrainState, jax.Array]]:
+) -> Callable[..., Stepped]:
     """Return one training step, as a device runs it on its share of the batch."""
 
     def step(
         key: jax.Array, state: TrainState, split: Split, examples: Examples
-    ) -> tuple[TrainState, jax.Array]:
+    ) -> Stepped:
         # The same key on every device and for every part of the batch.
         step_key = jax.random.fold_in(key, state.step)
 
-        def mean_loss(
-            params: optax.Params, part: Examples
-        ) -> tuple[jax.Array, optax.Params]:
+        def mean_loss(params: Any, part: Examples) -> tuple[jax.Array, Any]:
             images, labels = task.inputs(split, part, step_key)
             variables = state.variables | {"params": params}
             output, batch_stats = task.forward(variables, images, step_key)
