@@ -174,10 +174,8 @@ def _minus_least(
     more = region - 1 if padding == "full" else 0
     shape = batch, height + more, width + more
     dtype = jnp.result_type(features, head_kernel)
-    found = (
-        jnp.full((*shape, indices.shape[1]), jnp.nan, dtype),
-        jnp.full(shape, jnp.inf, dtype),
-    )
+    own = jnp.full((*shape, indices.shape[1]), jnp.nan, dtype)
+    found = own, jnp.full(shape, jnp.inf, dtype)
     own, least = jax.lax.fori_loop(0, -(-classes // count), add, found)
     difference = jnp.moveaxis(own - least[..., None], -1, 1)
     return difference if labels.ndim == 2 else difference[:, 0]
@@ -252,9 +250,8 @@ def _sum_regions(
         raise ValueError(f"region must be at least 1, not {region}")
     if padding not in PADDINGS:
         raise ValueError(f"padding must be one of {PADDINGS}, not {padding!r}")
-    before, after = (
-        (region - 1,) * 2 if padding == "full" else ((region - 1) // 2, region // 2)
-    )
+    before = region - 1 if padding == "full" else (region - 1) // 2
+    after = region - 1 if padding == "full" else region // 2
     for axis in axes:  # the sum over a square is a sum of sums over rows
         size = maps.shape[axis] + before + after - region + 1
         pad = [(0, 0)] * maps.ndim

@@ -1,10 +1,10 @@
 """What the entry points share: flags, one-line errors and exit statuses."""
 
+import contextlib
 import os
-import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ LOST = 3  # exit status when another process of the run is gone
 # A signal ends a command with status 128 plus its number: Ctrl-C 130, SIGTERM 143.
 _ENDED_BY = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
 _GOES_ON = "what was saved stays, and the same command goes on"
-_CONFIG = re.compile(r"--?config(?:=(.*))?$", re.DOTALL)
 
 
 def define_config() -> flags.FlagHolder:
@@ -62,11 +61,7 @@ def join(cluster: flags.FlagHolder) -> None:
 
 
 def required(flag: flags.FlagHolder) -> str:
-    """Return the value of a flag.
-
-    Raises:
-      UserError: it is not given.
-    """
+    """Return the value of a flag that must be given."""
     if not flag.value:
         raise UserError(f"--{flag.name}: missing; {flags.FLAGS[flag.name].help}")
     return flag.value
@@ -77,9 +72,7 @@ def run(
     positional: bool = False,
     known_options: overrides.KnownOptions | None = None,
 ) -> None:
-    """Parse the flags and call `main`.
-
-    A `UserError` becomes one line and exit status 2.
+    """Parse the flags and call `main`; a `UserError` becomes one line and status 2.
 
     Args:
       main: takes the config if there are `known_options`, and the positional arguments
@@ -93,57 +86,54 @@ def run(
     termination.install(_leave_ended)
     sys.unraisablehook = _print_unraisable
     logging.set_verbosity(logging.FATAL)  # the libraries' messages; we print our own
-    config: list[ConfigDict | None] = []
+    config: tuple[ConfigDict | None, ...] = ()
 
+    @_guarded()
     def parse(argv: list[str]) -> list[str]:
+        nonlocal config
         if known_options:
             loaded, argv = _load_config(argv, known_options)
-            config.append(loaded)
-        return _parse(argv)
+            config = (loaded,)
+        return _parse(flags.FLAGS, argv)
 
+    @_guarded()
     def call(argv: list[str]) -> None:
         if positional:
-            _guard(main, *config, argv[1:])
+            main(*config, argv[1:])
         elif len(argv) > 1:
-            message = f"unexpected argument {argv[1]!r}; flags are --NAME=VALUE"
-            _guard(_refuse, message)
+            raise UserError(f"unexpected argument {argv[1]!r}; flags are --NAME=VALUE")
         else:
-            _guard(main, *config)
+            main(*config)
 
-    app.run(call, flags_parser=lambda argv: _guard(parse, argv))
+    app.run(call, flags_parser=parse)
 
 
 def _load_config(
     argv: Sequence[str], known_options: overrides.KnownOptions
 ) -> tuple[ConfigDict | None, list[str]]:
     """Load the file of `--config` once; return it and the other arguments."""
-    reference, others, expected = None, [], False
-    for argument in argv:
-        match = _CONFIG.match(argument)
-        if expected or (match and match[1] is not None):
-            reference, expected = argument if expected else match[1], False
-        elif match:
-            expected = True
-        else:
-            others.append(argument)
-    if reference is None:
-        for argument in others:
-            if re.match(r"--?(no)?config\.", argument):
-                field = argument.partition("=")[0]
-                raise UserError(f"{field}: give the file too, --config=FILE")
-        return None, list(argv)
-    config = configs.load(reference)
-    config, rest = overrides.override(config, others[1:], known_options)
-    return config, [argv[0], f"--config={reference}", *rest]
+    values = flags.FlagValues()
+    flags.DEFINE_string("config", None, "", flag_values=values)
+    command, *others = _parse(values, argv, known_only=True)
+    if values.config is None:
+        for argument in filter(overrides.FIELD.match, others):
+            field = argument.partition("=")[0]
+            raise UserError(f"{field}: give the file too, --config=FILE")
+        return None, [command, *others]
+    config = configs.load(values.config)
+    config, rest = overrides.override(config, others, known_options)
+    return config, [command, f"--config={values.config}", *rest]
 
 
-def _parse(argv: list[str]) -> list[str]:
+def _parse(
+    values: flags.FlagValues, argv: Sequence[str], known_only: bool = False
+) -> list[str]:
     try:
-        return flags.FLAGS(argv)
+        return values(argv, known_only)
     except SystemExit:  # --help has printed
         sys.exit(0)
     except flags.UnrecognizedFlagError as error:
-        hint = nearest(error.flagname, flags.FLAGS)
+        hint = nearest(error.flagname, values)
         raise UserError(f"--{error.flagname}: no such flag{hint}") from error
     except flags.Error as error:
         raise UserError(" ".join(str(error).split())) from error
@@ -151,10 +141,9 @@ def _parse(argv: list[str]) -> list[str]:
 
 def _share_compiled_programs() -> None:
     """Let JAX keep compiled programs in the user's cache folder by default."""
+    folder = platformdirs.user_cache_path("mi_classifier") / "compiled"
     defaults = {
-        "JAX_COMPILATION_CACHE_DIR": str(
-            platformdirs.user_cache_path("mi_classifier") / "compiled"
-        ),
+        "JAX_COMPILATION_CACHE_DIR": str(folder),
         "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30),  # bytes
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
@@ -169,13 +158,11 @@ def _print_unraisable(unraisable: Any) -> None:
         sys.__unraisablehook__(unraisable)
 
 
-def _refuse(message: str) -> None:
-    raise UserError(message)
-
-
-def _guard(function: Callable, *args: object) -> object:
+@contextlib.contextmanager
+def _guarded() -> Iterator[None]:
+    """Leave with one line and a status at errors that are no bugs of ours."""
     try:
-        return function(*args)
+        yield
     except UserError as error:
         _leave(f"error: {error}", 2)
     except OSError as error:
@@ -186,12 +173,9 @@ def _guard(function: Callable, *args: object) -> object:
     except (RuntimeError, ValueError) as error:
         if not _lost_a_peer(error):
             raise
+        lost = f"error: lost another process of this run; {_GOES_ON}, on as many"
         reason = " ".join(str(error).split())[:100]
-        _leave(
-            "error: lost another process of this run; what was saved stays, and the "
-            f"same command goes on, on as many processes as there are ({reason})",
-            LOST,
-        )
+        _leave(f"{lost} processes as there are ({reason})", LOST)
     except termination.Terminated as ended:
         _leave_ended(ended.signal)
 

@@ -92,20 +92,14 @@ def _execute(path: Path) -> dict[str, Any]:
     return runpy.run_path(str(path), run_name=f"{package}.{path.stem}")
 
 
+_COUNTS = ("num_epochs", "microbatches", "steps_per_call", "evaluation_batch_size")
 # The fields that a classifier's config must have. What is inside of a group is checked
 # by the function that takes it.
 FIELDS: dict[str, type] = {
     "seed": int,
-    "data": ConfigDict,
-    "model": ConfigDict,
-    "loss": str,
-    "optimizer": ConfigDict,
-    "batch_size": int,
-    "microbatches": int,
-    "num_epochs": int,
-    "steps_per_call": int,
-    "evaluation_batch_size": int,
-    "best_by": str,
+    **dict.fromkeys(("data", "model", "optimizer"), ConfigDict),
+    **dict.fromkeys(("loss", "best_by"), str),
+    **dict.fromkeys(("batch_size", *_COUNTS), int),
     "checkpoint_seconds": float,
 }
 # Those that it may have, and their defaults.
@@ -116,21 +110,10 @@ OPTIONAL_FIELDS: dict[str, Any] = {
     "loss_options": ConfigDict(),
 }
 # The fields that a config of images with boxes has in its "localization".
-LOCALIZATION_FIELDS: dict[str, type] = {
-    "region": int,
-    "padding": str,
-    "rival": str,
-    "threshold": float,
-}
-# The least value of those that have one.
-_AT_LEAST = {
-    "num_epochs": 1,
-    "microbatches": 1,
-    "steps_per_call": 1,
-    "evaluation_batch_size": 1,
-    "checkpoint_seconds": 0,
-    "localization.region": 1,
-}
+_LOCALIZATION = {"region": int, "padding": str, "rival": str, "threshold": float}
+# The least value of fields that have one.
+_AT_LEAST = dict.fromkeys((*_COUNTS, "localization.region"), 1)
+_AT_LEAST["checkpoint_seconds"] = 0
 # Training does not depend on these: they may change between it and an evaluation.
 _EVALUATION = ("evaluation_batch_size", "evaluators", "localization", "pipeline")
 
@@ -145,15 +128,16 @@ def check(config: ConfigDict) -> None:
             raise UserError(f"{field}.name: missing")
     boxes = config.get("localization")
     if boxes is not None:
-        check_types(boxes, LOCALIZATION_FIELDS, "localization.")
+        check_types(boxes, _LOCALIZATION, "localization.")
         choose(boxes.padding, ("full", "same"), "localization.padding")
         choose(boxes.rival, ("region", "image"), "localization.rival")
         if not 0 <= boxes.threshold < 1:
-            where = "localization.threshold"
-            raise UserError(f"{where}: must be in [0, 1), not {boxes.threshold}")
+            raise UserError(
+                f"localization.threshold: must be in [0, 1), not {boxes.threshold}"
+            )
     values = flatten(config)
     for field, least in _AT_LEAST.items():
-        if field in values and not values[field] >= least:  # NaN is not either
+        if field in values and not values[field] >= least:  # so that NaN is refused
             raise UserError(f"{field}: must be at least {least}, not {values[field]}")
 
 
@@ -166,7 +150,7 @@ def check_seed(seed: int) -> None:
 def check_types(
     config: ConfigDict, fields: Mapping[str, type], prefix: str = ""
 ) -> None:
-    """Check that a config, or its group named by `prefix`, has fields of these types."""
+    """Check that a config, or the group at `prefix`, has fields of these types."""
     for field, wanted in fields.items():
         if field not in config:
             raise UserError(f"{prefix}{field}: the config lacks this field")
@@ -222,12 +206,13 @@ def with_absolute_paths(config: ConfigDict) -> ConfigDict:
     absolute = {
         field: str(Path(value).expanduser().absolute())
         for field, value in flatten(config).items()
-        if field.endswith(("_dir", ".path", "_path")) and value
-        if isinstance(value, str)
+        if field.endswith(("_dir", ".path", "_path"))
+        and value
+        and isinstance(value, str)
     }
     with config.unlocked():
         config.update_from_flattened_dict(absolute)
-    return config
+    return config.lock()
 
 
 def differences(

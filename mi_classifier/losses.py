@@ -170,5 +170,5 @@ def create_loss(name: str, options: Mapping[str, Any] | None = None) -> Loss:
     loss = LOSSES[choose(name, LOSSES, "loss")]
     options = dict(options or {})
     check_options(functools.partial(loss.function, 0, 0, 0), options, "loss_options")
-    bound = functools.partial(loss.function, **options) if options else loss.function
-    return dataclasses.replace(loss, function=bound)
+    bound = functools.partial(loss.function, **options)
+    return dataclasses.replace(loss, function=bound) if options else loss

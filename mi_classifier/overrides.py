@@ -14,7 +14,7 @@ from mi_classifier.errors import UserError, nearest
 # Given a config, returns what each of its groups may hold, with the defaults:
 # {"model": {"width": 64}}. The group "" is the top of the config.
 KnownOptions = Callable[[ConfigDict], Mapping[str, Mapping[str, Any]]]
-_FIELD = re.compile(r"--?(?:no)?config\.([^=]+)(?:=(.*))?$", re.DOTALL)
+FIELD = re.compile(r"--?(?:no)?config\.([^=]+)(?:=(.*))?$", re.DOTALL)
 
 
 def override(
@@ -33,14 +33,16 @@ def override(
     Raises:
       UserError: a field is unknown, or a value has the wrong type.
     """
-    arguments = [_renamed(argument) for argument in arguments]
+    for old, new in RENAMED.items():
+        pattern = rf"(--?(?:no)?config\.){old}(?==|$)"
+        arguments = [re.sub(f"^{pattern}", rf"\1{new}", each) for each in arguments]
     texts = _texts(arguments)
     config = config.copy_and_resolve_references()
     with config.unlocked():
-        for field, value in flatten(config).items():
-            if isinstance(value, str) and texts.get(field) is not None:
-                # Names, such as that of the model, decide which options there are.
-                config.update_from_flattened_dict({field: texts[field]})
+        # Names, such as that of the model, decide which options there are.
+        known = flatten(config)
+        names = {f: t for f, t in texts.items() if t and isinstance(known.get(f), str)}
+        config.update_from_flattened_dict(names)
         for field in texts:
             _add(config, field, known_options)
     values = flags.FlagValues()
@@ -50,23 +52,13 @@ def override(
             "config", config, flag_values=values, sys_argv=command
         )
         rest = values(command, known_only=True)
-    except flags.IllegalFlagValueError as error:
-        for field, text in texts.items():
-            if str(error).startswith(f"flag --config.{field}="):
-                kind = type(flatten(config)[field]).__name__
-                message = f"--config.{field}: must be {kind}, not {text!r}"
-                raise UserError(message) from error
-        raise UserError(" ".join(str(error).split())) from error
     except (flags.Error, TypeError, ValueError) as error:
-        raise UserError(" ".join(str(error).split())) from error
+        message = " ".join(str(error).split())
+        if match := re.match(r"flag --config\.([^=]+)=", message):
+            kind = type(flatten(config)[match[1]]).__name__
+            message = f"--config.{match[1]}: must be {kind}, not {texts[match[1]]!r}"
+        raise UserError(message) from error
     return values.config, rest[1:]
-
-
-def _renamed(argument: str) -> str:
-    match = _FIELD.match(argument)
-    if match and match[1] in RENAMED:
-        return argument.replace(match[1], RENAMED[match[1]], 1)
-    return argument
 
 
 def _texts(arguments: Sequence[str]) -> dict[str, str | None]:
@@ -75,7 +67,7 @@ def _texts(arguments: Sequence[str]) -> dict[str, str | None]:
     return {
         match[1]: after if match[2] is None else match[2]
         for argument, after in zip(arguments, following, strict=False)
-        if (match := _FIELD.match(argument))
+        if (match := FIELD.match(argument))
     }
 
 

@@ -2,8 +2,7 @@
 
 An experiment trains one classifier, or cross-fits many on a table of data. Only this
 folder asks which of the two a config or a workdir is. Each is a module with the same
-functions: `known_options`, `train`, `train_and_evaluate`, `evaluate`, `explain` and
-`compared`.
+functions: `known_options`, `train`, `evaluate`, `explain` and `compared`.
 """
 
 import glob
@@ -60,7 +59,7 @@ def train(
       UserError: a field has a mistake, data cannot be read, the workdir holds a run of
         another config, or the loss is no longer finite.
     """
-    return _experiment(config).train(config, Path(workdir), dataset)
+    return _experiment(config).train(config, Path(workdir), dataset)[0]
 
 
 def evaluate(
@@ -97,44 +96,24 @@ def evaluate(
 def train_and_evaluate(
     config: ConfigDict, workdir: str | Path, quiet: bool = False
 ) -> None:
-    """Train what a config describes and evaluate it, on data that is loaded once.
-
-    Args:
-      config: as in configs/.
-      workdir: where everything is written.
-      quiet: as in `evaluate`.
-
-    Raises:
-      UserError: as in `train`.
-    """
-    _experiment(config).train_and_evaluate(config, Path(workdir), quiet)
+    """Train what a config describes and evaluate it, on data that is loaded once."""
+    experiment, workdir = _experiment(config), Path(workdir)
+    _, dataset = experiment.train(config, workdir, None)
+    experiment.evaluate(workdir, dataset, quiet, ablation=False)
 
 
 def explain(workdir: str | Path, paths: Sequence[str], label: str, rival: str) -> None:
     """Print the likeliest classes of images, and draw the maps of the first image.
 
-    Args:
-      workdir: a folder that `train` wrote.
-      paths: image files, or folders of them.
-      label: the class whose maps are drawn; "" for the likeliest.
-      rival: another class; one more map shows what speaks for `label` and against it.
-
-    Raises:
-      UserError: there is no workdir, a path has no images, or a class does not exist.
+    The maps are of `label`, "" for the likeliest class; with a `rival`, one more shows
+    what speaks for `label` and against it.
     """
     workdir = Path(workdir)
     _experiment_in(workdir).explain(workdir, paths, label, rival)
 
 
 def compare(patterns: Sequence[str]) -> None:
-    """Print runs side by side: how their configs differ, and their results.
-
-    Args:
-      patterns: of evaluated workdirs, such as "runs/mnist*".
-
-    Raises:
-      UserError: a pattern matches no workdir, or none that was evaluated.
-    """
+    """Print how evaluated workdirs that match patterns, as "runs/mnist*", differ."""
     from mi_classifier.reporting.comparison import comparison
     from mi_classifier.reporting.table import print_table
 
@@ -148,10 +127,10 @@ def _find(patterns: Sequence[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for pattern in patterns:
         paths = [Path(p) for p in sorted(glob.glob(pattern))]
+        if not paths:
+            raise UserError(f"--compare: {pattern}: no such workdir")
         evaluated = [p for p in paths if (p / "evaluation" / "metrics.json").is_file()]
         if not evaluated:
-            if not paths:
-                raise UserError(f"--compare: {pattern}: no such workdir")
             raise UserError(
                 f"--compare: {pattern}: not evaluated yet; run evaluate.py on it first"
             )

@@ -1,8 +1,7 @@
 """The commands for a config that trains one classifier."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -16,36 +15,25 @@ from mi_classifier.reporting.comparison import Compared
 from mi_classifier.reporting.writing import evaluate_and_write
 from mi_classifier.storage.files import read_json
 from mi_classifier.tables import published
-from mi_classifier.training import TrainState, checks
+from mi_classifier.training import Trained
+from mi_classifier.training.checks import known_options
+
+__all__ = ["compared", "evaluate", "explain", "known_options", "train"]
 
 
-def known_options(config: ConfigDict) -> Mapping[str, Mapping[str, Any]]:
-    """See `commands.known_options`."""
-    return checks.known_options(config)
-
-
-def train(config: ConfigDict, workdir: Path, dataset: Dataset | None) -> TrainState:
-    """See `commands.train`."""
+def train(config: ConfigDict, workdir: Path, dataset: Dataset | None) -> Trained:
+    """Train on a data set in memory, or on what the config says."""
     if dataset is not None:
         config = config.copy_and_resolve_references()
         with config.unlocked():
             config.data = ConfigDict({"name": MEMORY})
-    return training.train(config, workdir, dataset).state
-
-
-def train_and_evaluate(config: ConfigDict, workdir: Path, quiet: bool) -> None:
-    """See `commands.train_and_evaluate`."""
-    dataset = training.train(config, workdir).dataset
-    evaluate(workdir, dataset, quiet)
+    return training.train(config, workdir, dataset)
 
 
 def evaluate(
-    workdir: Path,
-    dataset: Dataset | None = None,
-    quiet: bool = False,
-    ablation: bool = False,
+    workdir: Path, dataset: Dataset | None, quiet: bool, ablation: bool
 ) -> Results:
-    """See `commands.evaluate`."""
+    """Evaluate a workdir; show the paper's results beside ours."""
     config = load_config(workdir)
     if ablation and "localization" not in config:
         raise UserError(
@@ -58,7 +46,7 @@ def evaluate(
 
 
 def explain(workdir: Path, paths: Sequence[str], label: str, rival: str) -> None:
-    """See `commands.explain`."""
+    """Explain what a net says about images."""
     from mi_classifier.reporting import explanation
 
     files = explanation.find_images(paths)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from ml_collections import ConfigDict
 from mi_classifier import config as configs
 from mi_classifier import parallel
 from mi_classifier.data import Dataset, arrays
-from mi_classifier.errors import UserError, check_options
-from mi_classifier.estimate import CrossFit, MutualInformation, cross_fit
+from mi_classifier.errors import UserError, check_options, options_of
+from mi_classifier.estimate import MutualInformation, cross_fit
 from mi_classifier.evaluation.results import Row
 from mi_classifier.reporting.comparison import Compared
 from mi_classifier.reporting.predictions import to_csv
@@ -27,29 +26,18 @@ _SURPRISING = 10  # rows that are listed
 
 
 def known_options(config: ConfigDict) -> Mapping[str, Mapping[str, Any]]:
-    """See `commands.known_options`."""
+    """Return the options of `arrays.load`, which depend on no name in the config."""
     del config
-    parameters = inspect.signature(arrays.load).parameters.values()
-    empty = inspect.Parameter.empty
-    return {
-        "data": {p.name: "" if p.default is empty else p.default for p in parameters}
-    }
+    return {"data": options_of(arrays.load)}
 
 
-def train(config: ConfigDict, workdir: Path, dataset: Dataset | None = None) -> None:
-    """Estimate the mutual information of the arrays of a config.
+def train(
+    config: ConfigDict, workdir: Path, dataset: Dataset | None
+) -> tuple[None, None]:
+    """Estimate the mutual information of arrays; write metrics.json, predictions.csv.
 
-    Writes `evaluation/metrics.json` and `evaluation/predictions.csv`. The latter has
-    each row's label, the label that the nets predict, and its pointwise mutual
-    information. A finished workdir is left as it is; a stopped run begins again.
-
-    Args:
-      config: as in configs/arrays.py.
-      workdir: where to write.
-      dataset: must be None; in Python call `estimate_mutual_information`.
-
-    Raises:
-      UserError: a file cannot be read, or its data has no estimate.
+    The latter has each row's label, the label that the nets predict, and its pointwise
+    mutual information. A finished workdir stays as it is; a stopped run begins again.
     """
     if dataset is not None:
         raise UserError(
@@ -62,19 +50,11 @@ def train(config: ConfigDict, workdir: Path, dataset: Dataset | None = None) -> 
     with workdirs.hold(workdir):
         _estimate(config, workdir)
     parallel.wait_for_all()
-
-
-def train_and_evaluate(config: ConfigDict, workdir: Path, quiet: bool) -> None:
-    """See `commands.train_and_evaluate`."""
-    train(config, workdir)
-    evaluate(workdir, quiet=quiet)
+    return None, None
 
 
 def evaluate(
-    workdir: Path,
-    dataset: Dataset | None = None,
-    quiet: bool = False,
-    ablation: bool = False,
+    workdir: Path, dataset: Dataset | None, quiet: bool, ablation: bool
 ) -> MutualInformation:
     """Print the estimate, and the rows that speak most against their label."""
     del dataset
@@ -90,11 +70,7 @@ def evaluate(
 
 
 def explain(workdir: Path, paths: Sequence[str], label: str, rival: str) -> None:
-    """Refuse, because a cross-fit has rows and no images.
-
-    Raises:
-      UserError: always.
-    """
+    """Refuse, because a cross-fit has rows and no images."""
     del paths, label, rival
     raise UserError(f"--images: {workdir} holds a cross-fit of rows, not of images")
 
@@ -115,23 +91,37 @@ def _estimate(config: ConfigDict, workdir: Path) -> None:
     options = dict(config.data)
     check_options(arrays.load, options, "data")
     x, y = arrays.load(**options)
+    hashes = {
+        name: hashlib.sha256(array.tobytes()).hexdigest()
+        for name, array in (("x", x), ("y", y))
+    }
     metrics = workdir / "evaluation" / "metrics.json"
     if metrics.exists():
-        workdirs.check_data(workdir, _hashes(x, y))
+        workdirs.check_data(workdir, hashes)
         _read_results(workdir)
         print(f"{workdir} is finished")
         return
     fit = cross_fit(x, y, seed=config.seed)
     workdirs.open_for(config, workdir)
-    workdirs.check_data(workdir, _hashes(x, y))
+    workdirs.check_data(workdir, hashes)
+    labels = fit.labels[fit.label]
     columns = {
         "row": range(len(fit.pmi)),
-        "label": fit.labels[fit.label],
+        "label": labels,
         "predicted": fit.predictions,
         "pmi_nats": fit.pmi,
     }
     write_hashed(metrics.with_name("predictions.csv"), to_csv(columns))
-    surprising = _most_surprising(fit)
+    lowest = np.argsort(fit.pmi, kind="stable")[:_SURPRISING]
+    surprising = [
+        {
+            "row": int(row),
+            "label": str(labels[row]),
+            "predicted": str(fit.predictions[row]),
+            "pmi_nats": float(fit.pmi[row]),
+        }
+        for row in lowest[fit.pmi[lowest] < 0]
+    ]
     results = {
         "estimate": dataclasses.asdict(fit.summary()),
         "most_surprising": surprising,
@@ -153,30 +143,10 @@ def _read_results(workdir: Path) -> dict[str, Any]:
     return results
 
 
-def _hashes(x: np.ndarray, y: np.ndarray) -> dict[str, str]:
-    return {
-        name: hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
-        for name, array in (("x", x), ("y", y))
-    }
-
-
-def _most_surprising(fit: CrossFit) -> list[dict[str, Any]]:
-    rows = np.argsort(fit.pmi, kind="stable")[:_SURPRISING]
-    return [
-        {
-            "row": int(row),
-            "label": str(fit.labels[fit.label[row]]),
-            "predicted": str(fit.predictions[row]),
-            "pmi_nats": float(fit.pmi[row]),
-        }
-        for row in rows[fit.pmi[rows] < 0]
-    ]
-
-
 def _surprising_table(surprising: Sequence[Mapping[str, Any]]) -> Table:
+    title = "rows whose inputs speak most against their label"
     rows = [
         (str(row["row"]), row["label"], row["predicted"], f"{row['pmi_nats']:.3f}")
         for row in surprising
     ]
-    title = "rows whose inputs speak most against their label"
     return Table(title, ("row", "label", "predicted", "PMI, nats"), rows)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from PIL import Image
+
 from mi_classifier.errors import UserError, disk_errors_told, reason_of
 
 Members = Iterator[tuple[str, bytes]]  # names and contents of files
@@ -62,6 +64,17 @@ def walk(folder: Path) -> list[tuple[str, Path]]:
     folders = os.walk(folder, followlinks=True)
     files = [Path(parent, name) for parent, _, names in folders for name in names]
     return sorted((file.relative_to(folder).as_posix(), file) for file in files)
+
+
+def walk_images(folder: Path) -> list[tuple[str, Path]]:
+    """Return the files of `walk` with an image's suffix that are not hidden."""
+    Image.init()  # fills in the suffixes
+    return [
+        (name, file)
+        for name, file in walk(folder)
+        if file.suffix.lower() in Image.EXTENSION
+        and not any(part.startswith(".") for part in name.split("/"))
+    ]
 
 
 def read_file(path: Path) -> bytes:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from mi_classifier.data import archive, arrays, image_cache, splits, tfds_store
 from mi_classifier.data.dataset import Dataset
@@ -99,14 +98,8 @@ def _files(root: Path, split: str, class_names: Sequence[str]) -> list[Path]:
     if strange := [n for n in _folders(root / split) if n not in class_names]:
         where = root / split / strange[0]
         raise UserError(f"data.root_dir: {where} is a class that {root}/train lacks")
-    Image.init()
-    files = [
-        path
-        for name, path in archive.walk(root / split)
-        if path.suffix.lower() in Image.EXTENSION
-        and "/" in name
-        and not any(part.startswith(".") for part in name.split("/"))
-    ]
+    found = archive.walk_images(root / split)
+    files = [path for name, path in found if "/" in name]  # in a class's folder
     if not files:
         raise UserError(f"data.root_dir: {root / split} holds no image")
     held = {path.relative_to(root).parts[1] for path in files}

@@ -59,56 +59,43 @@ class Result:
     """
 
     def rows(self) -> Sequence[Row]:
-        """Returns the rows that the summary table shows."""
+        """Return the rows that the summary table shows."""
         return ()
 
     def by_class(self) -> Sequence[ClassColumn]:
-        """Returns the columns that the table by class shows."""
+        """Return the columns that the table by class shows."""
         return ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A mean over examples, and its standard error.
-
-    Attributes:
-      nats: the mean in nats.
-      bits: the mean in bits.
-      standard_error: of the mean in nats; NaN for a single example.
-    """
+    """A mean over examples, and its standard error."""
 
     nats: float
     bits: float
-    standard_error: float
+    standard_error: float  # of the mean in nats; NaN for a single example
 
     @classmethod
     def of(cls, values: np.ndarray, split: Split) -> "Estimate":
-        """Estimates the mean of values in nats, summed in float64.
+        """Estimate the mean of values in nats `[N]` of the examples of a split.
 
-        Args:
-          values: one for each example, `[N]`.
-          split: the examples; rows with the same "group", if any, are not independent.
+        Examples of the same "group", if the split has it, are not independent.
         """
         nats = mean(values)
         error = information.standard_error(values, split.get("group"))
         return cls(nats, nats / information.NATS_PER_BIT, error)
 
     def row(self, title: str, below: str = "") -> Row:
-        """Returns a row with the mean and the standard error in nats."""
+        """Return a row with the mean and the standard error in nats."""
         return Row(title, self.nats, self.standard_error, below=below)
 
 
 @dataclasses.dataclass(frozen=True)
 class SplitResults:
-    """The results of all evaluators on a split.
-
-    Attributes:
-      num_examples: number of examples N.
-      found: the result of each evaluator, by its name.
-    """
+    """The results of all evaluators on a split, as `results["accuracy"]` and so on."""
 
     num_examples: int
-    found: Mapping[str, Result]
+    found: Mapping[str, Result]  # by the evaluator's name
 
     def __getitem__(self, name: str) -> Any:
         return self.found[name]
@@ -117,7 +104,7 @@ class SplitResults:
         return name in self.found
 
     def rows(self) -> list[Row]:
-        """Returns the rows of all results in the order of the table.
+        """Return the rows of all results in the order of the table.
 
         A row whose `below` names a row that is missing is shown where it would be
         without `below`.
@@ -132,7 +119,7 @@ class SplitResults:
         return placed
 
     def by_class(self) -> list[ClassColumn]:
-        """Returns the columns by class of all results, those in percent first."""
+        """Return the columns by class of all results, those in percent first."""
         columns = [c for result in self.found.values() for c in result.by_class()]
         return sorted(columns, key=lambda column: column.unit != "percent")
 
@@ -160,17 +147,15 @@ class Results:
     splits: Mapping[str, SplitResults]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the nested dicts that metrics.json holds.
+        """Return the nested dicts that metrics.json holds.
 
         A field that is None is left out of what an evaluator found.
         """
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return fields | {
-            "splits": {
-                name: {"num_examples": split.num_examples, **_plain(split.found)}
-                for name, split in self.splits.items()
-            }
+        splits = {
+            name: {"num_examples": split.num_examples, **_plain(split.found)}
+            for name, split in self.splits.items()
         }
+        return {**vars(self), "splits": splits}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,8 +176,7 @@ class Evaluation:
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        return {k: _plain(v) for k, v in fields.items() if v is not None}
+        return {k: _plain(v) for k, v in vars(value).items() if v is not None}
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -201,5 +185,5 @@ def _plain(value: Any) -> Any:
 
 
 def mean(values: np.ndarray) -> float:
-    """Returns the mean, summed in float64."""
+    """Return the mean, summed in float64."""
     return float(np.mean(values, dtype=np.float64))

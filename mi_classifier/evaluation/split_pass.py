@@ -9,49 +9,31 @@ import numpy as np
 
 from mi_classifier import parallel
 from mi_classifier.data import Dataset
-from mi_classifier.evaluation.evaluators.base import (
-    Batch,
-    Evaluator,
-    Inference,
-    Measurements,
-    Priors,
-)
+from mi_classifier.evaluation.evaluators import base
 from mi_classifier.evaluation.results import SplitResults
 from mi_classifier.models import infer
 
+Evaluators = Mapping[str, base.Evaluator]
 Variables = dict[str, Any]
-MeasureSplit = Callable[[Variables, str], dict[str, Any]]
 
 
 def make_split_pass(
-    model: nn.Module,
-    dataset: Dataset,
-    evaluators: Mapping[str, Evaluator],
-    batch_size: int,
-) -> MeasureSplit:
-    """Compiles the pass through the splits of a data set.
+    model: nn.Module, dataset: Dataset, evaluators: Evaluators, batch_size: int
+) -> Callable[[Variables, str], dict[str, base.Measurements]]:
+    """Compile the pass through the splits of a data set.
 
-    Args:
-      model: the module to evaluate.
-      dataset: the data set whose splits are evaluated.
-      evaluators: the evaluators that measure each batch, by name.
-      batch_size: examples a batch; any positive number gives the same measurements.
-
-    Returns:
-      A function from replicated variables and the name of a split to the measurements
-      `[N, ...]` of each evaluator, by its name.
+    It maps replicated variables and a split's name to what each evaluator measured,
+    `[N, ...]`, by the evaluator's name. Any batch size gives the same measurements.
     """
 
-    def measure(
-        variables: Variables, priors: Priors, batch: Batch
-    ) -> dict[str, Measurements]:
+    def measure(variables: Variables, priors: base.Priors, batch: Any) -> Any:
         output = infer(model, variables, dataset.preprocess(batch["image"]))
-        inference = Inference(output, batch, priors, variables["params"])
+        inference = base.Inference(output, batch, priors, variables["params"])
         return {name: each.measure(inference) for name, each in evaluators.items()}
 
     step = parallel.on_devices(measure, in_axes=(None, None, 0), out_axes=0)
 
-    def measure_split(variables: Variables, name: str) -> dict[str, Any]:
+    def measure_split(variables: Variables, name: str) -> dict[str, base.Measurements]:
         split = dataset.splits[name]
         priors = parallel.replicate(_priors(dataset, name))
         outputs, running = [], None
@@ -68,11 +50,11 @@ def make_split_pass(
 
 def summarize(
     dataset: Dataset,
-    evaluators: Mapping[str, Evaluator],
+    evaluators: Evaluators,
     name: str,
-    measurements: Mapping[str, Any],
+    measurements: Mapping[str, base.Measurements],
 ) -> SplitResults:
-    """Returns the results of a split from its measurements."""
+    """Return the results of a split from what each evaluator measured."""
     split, priors = dataset.splits[name], _priors(dataset, name)
     found = {
         key: each.summarize(measurements[key], split, priors)
@@ -81,5 +63,5 @@ def summarize(
     return SplitResults(len(split["label"]), found)
 
 
-def _priors(dataset: Dataset, name: str) -> Priors:
-    return Priors(dataset.log_prior("train"), dataset.log_prior(name))
+def _priors(dataset: Dataset, name: str) -> base.Priors:
+    return base.Priors(dataset.log_prior("train"), dataset.log_prior(name))

@@ -28,24 +28,20 @@ class Targets:
 
     @property
     def boxes(self) -> tuple[np.ndarray, np.ndarray]:
-        """The true boxes and their number, as functions of `localization` take them."""
+        """Return the true boxes and their number, as `localization` takes them."""
         return self.truths["boxes"], self.num_boxes
 
     def of(self, array: np.ndarray) -> np.ndarray:
-        """Returns the values `[I, ...]` of the targets from an array `[N, G, ...]`."""
+        """Return the values `[I, ...]` of the targets from an array `[N, G, ...]`."""
         return array[self.rows, self.columns]
 
 
 def find_targets(split: Split, all_images: bool = False) -> Targets:
-    """Returns the targets of a split.
+    """Return the targets of a split with or without boxes.
 
-    If an image has one label, that label is its target and has all of its boxes. If
-    each box has a label of its own, each different label is a target and has the boxes
-    with that label.
-
-    Args:
-      split: a split with or without boxes.
-      all_images: whether an image with one label is a target even without a true box.
+    If an image has one label, that label is its target and has all of its boxes; with
+    `all_images`, even if it has none. If each box has a label of its own, each
+    different label is a target and has the boxes with that label.
     """
     kinds = [name for name in ("boxes", "cells") if name in split]
     if "box_label" not in split:
@@ -67,12 +63,12 @@ def find_targets(split: Split, all_images: bool = False) -> Targets:
 
 
 def labels_of(split: Split) -> np.ndarray:
-    """Returns the labels of each image that can be targets, `[N, G]`."""
+    """Return the labels of each image that can be targets, `[N, G]`."""
     return split["box_label"] if "box_label" in split else split["label"][:, None]
 
 
 def target_names(
     targets: Targets, split: Split, class_names: Sequence[str]
 ) -> list[str]:
-    """Returns the name of each target's label."""
+    """Return the name of each target's label."""
     return [class_names[label] for label in targets.of(labels_of(split))]

@@ -22,31 +22,20 @@ MEMORY = "memory"  # config.data.name of a run whose data set came from memory
 
 @dataclasses.dataclass(frozen=True)
 class TrainedNet:
-    """A trained net and the data that it was trained on.
+    """A trained net and the data that it was trained on."""
 
-    Attributes:
-      workdir: the folder that the training wrote.
-      config: the config of the training.
-      dataset: the data set of the training, with all of its splits.
-      loss: the training loss.
-      model: the module.
-      variables: the variables of the best epoch, replicated over the devices.
-      epoch: the best epoch, counted from 1.
-      rows: the rows of metrics.jsonl, one for each epoch.
-    """
-
-    workdir: Path
-    config: ConfigDict
-    dataset: Dataset
-    loss: Loss
+    workdir: Path  # the folder that the training wrote
+    config: ConfigDict  # of the training
+    dataset: Dataset  # of the training, with all of its splits
+    loss: Loss  # of the training
     model: nn.Module
-    variables: dict[str, Any]
-    epoch: int
-    rows: list[dict[str, float]]
+    variables: dict[str, Any]  # of the best epoch, replicated over the devices
+    epoch: int  # the best one, counted from 1
+    rows: list[dict[str, float]]  # of metrics.jsonl, one for each epoch
 
 
 def load_net(workdir: Path, dataset: Dataset | None = None) -> TrainedNet:
-    """Restores the best checkpoint of a workdir, with its data.
+    """Restore the best checkpoint of a workdir, with its data.
 
     Args:
       workdir: a folder that a training wrote.
@@ -81,11 +70,7 @@ def load_net(workdir: Path, dataset: Dataset | None = None) -> TrainedNet:
 
 
 def load_config(workdir: Path) -> ConfigDict:
-    """Reads the config of a workdir, and checks it.
-
-    Raises:
-      UserError: the workdir is missing, or its config has a mistake.
-    """
+    """Read the config of a workdir, and check it."""
     config = workdirs.load_config(workdir)
     try:
         configs.check(config)

@@ -1,10 +1,10 @@
 """Several evaluated workdirs side by side."""
 
-import dataclasses
 import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -14,35 +14,28 @@ from mi_classifier.reporting.summary import show
 from mi_classifier.reporting.table import Table
 
 _FEW = 8  # differing fields that get a row
-_FIRST = (  # fields that are shown before others
-    "data.name",
-    "loss",
-    "model.name",
-    "pretrained",
-    "num_epochs",
-    "batch_size",
-    "optimizer.learning_rate",
-    "seed",
-)
+_FIRST = ("data.name", "loss", "model.name", "pretrained", "num_epochs", "batch_size")
+_FIRST += ("optimizer.learning_rate", "seed")  # fields that are shown before others
 
 
-@dataclasses.dataclass(frozen=True)
-class Compared:
-    """A run in a comparison.
-
-    Attributes:
-      workdir: the folder of the run.
-      config: the config of its training.
-      rows: the rows of its results.
-    """
+class Compared(NamedTuple):
+    """A run in a comparison."""
 
     workdir: Path
-    config: ConfigDict
-    rows: Sequence[Row]
+    config: ConfigDict  # of its training
+    rows: Sequence[Row]  # of its results
 
 
 def comparison(runs: Sequence[Compared]) -> Table:
-    """Returns a table of how runs differ, and of their results, a column for each."""
+    """Return a table of how runs differ, and of their results.
+
+    Args:
+      runs: the runs to compare, at least one; each has a column.
+
+    Returns:
+      A row for each of the first eight fields of the config that differ, and then for
+      each result of any run. A note names further fields that differ.
+    """
     flat = [configs.flatten(run.config) for run in runs]
     fields = {field for values in flat for field in values}
     differing = [
@@ -71,7 +64,7 @@ def comparison(runs: Sequence[Compared]) -> Table:
 
 
 def _by_path(rows: Sequence[Row]) -> Mapping[tuple[str, ...], str]:
-    """Returns the text of each row, by its title after those of the rows it details."""
+    """Return the text of each row, by its title after those of the rows it details."""
     texts, path = {}, ()
     for row in rows:
         depth = (len(row.title) - len(row.title.lstrip())) // 2

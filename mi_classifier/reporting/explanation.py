@@ -1,13 +1,13 @@
 """Classify a user's own images with a trained net, and show where it sees the class."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
 from mi_classifier import localization
 from mi_classifier.activation_maps import MAPS
@@ -25,16 +25,10 @@ _LONGEST = 200  # bytes of a file's name that its picture's name starts with
 
 
 def find_images(paths: Sequence[str]) -> dict[Path, bool]:
-    """Finds image files: the paths that are files, and the images in folders.
+    """Return the files that are named and the images in folders, in order.
 
-    Returns:
-      The files in order, and for each whether `paths` names it. A file that was named
-      must be an image.
-
-    Raises:
-      UserError: a path does not exist, or a folder holds no image.
+    The values tell which files are named, and must be images.
     """
-    Image.init()
     files: dict[Path, bool] = {}
     for text in paths:
         path = Path(text)
@@ -43,12 +37,7 @@ def find_images(paths: Sequence[str]) -> dict[Path, bool]:
         if not path.is_dir():
             files[path] = True
             continue
-        inside = [
-            file
-            for name, file in archive.walk(path)
-            if file.suffix.lower() in Image.EXTENSION
-            and not any(part.startswith(".") for part in name.split("/"))
-        ]
+        inside = [file for _, file in archive.walk_images(path)]
         if not inside:
             raise UserError(f"--images: {path} holds no image")
         for file in inside:
@@ -59,9 +48,9 @@ def find_images(paths: Sequence[str]) -> dict[Path, bool]:
 def explain(
     net: TrainedNet, files: Mapping[Path, bool], label: str = "", rival: str = ""
 ) -> None:
-    """Prints the likeliest classes of images, and draws the maps of the likeliest one.
+    """Print the likeliest classes of images, and draw the maps of the likeliest one.
 
-    Writes into `evaluation/images/` a picture of each image, and `predictions.csv` with
+    Write into `evaluation/images/` a picture of each image, and `predictions.csv` with
     a row for each image and each class whose maps are drawn. Its boxes are in pixels of
     the file.
 
@@ -79,7 +68,7 @@ def explain(
     """
     question = _ask(net, label, rival)
     folder = net.workdir / "evaluation" / "images"
-    names = _picture_names(list(files))
+    names = _picture_names(files)
     printed, rows = [], []
     for answer in answers(question, files):
         printed += _printed_rows(question, answer)
@@ -113,18 +102,13 @@ def _ask(net: TrainedNet, label: str, rival: str) -> Question:
 
 
 def _printed_rows(question: Question, answer: Answer) -> list[tuple[str, ...]]:
-    names = question.net.dataset.class_names
-    shown = answer.likeliest
+    names, shown = question.net.dataset.class_names, answer.likeliest
     if question.label is not None and question.label not in shown:
         shown = [*shown, question.label]
+    places = [str(answer.path)] + [""] * (len(shown) - 1)
     return [
-        (
-            "" if place else str(answer.path),
-            names[c],
-            f"{answer.probability[c]:.3f}",
-            f"{answer.pmi[c]:+.3f}",
-        )
-        for place, c in enumerate(shown)
+        (place, names[c], f"{answer.probability[c]:.3f}", f"{answer.pmi[c]:+.3f}")
+        for place, c in zip(places, shown, strict=True)
     ]
 
 
@@ -147,17 +131,16 @@ def _csv_rows(question: Question, answer: Answer, picture: str) -> list[dict[str
 
 
 def _boxes_in_file(net: TrainedNet, answer: Answer) -> dict[str, np.ndarray]:
-    """Returns the corners of the boxes in pixels of the file, `[k]`, by column."""
+    """Return the corners of the boxes in pixels of the file, `[k]`, by column."""
     columns: dict[str, np.ndarray] = {}
-    height, width = answer.image.shape[:2]
-    x0, y0, x1, y1 = net.dataset.visible
-    origin = np.tile((x0, y0), 2)
-    scale = np.tile(((x1 - x0) / width, (y1 - y0) / height), 2)
+    size = answer.image.shape[:2]
+    visible = np.reshape(net.dataset.visible, (2, 2))  # shares of the stored image
+    scale = (visible[1] - visible[0]) / size[::-1]
     for name, maps in answer.maps.items():
         threshold = net.config.localization.threshold
-        boxes = localization.boxes_from_maps(maps, (height, width), threshold)
-        in_file = (origin + boxes * scale) * np.tile(answer.file_size, 2)
-        for corner, values in zip(CORNERS, in_file.T, strict=True):
+        corners = localization.boxes_from_maps(maps, size, threshold).reshape(-1, 2, 2)
+        in_file = (visible[0] + corners * scale) * answer.file_size
+        for corner, values in zip(CORNERS, in_file.reshape(-1, 4).T, strict=True):
             columns[f"{name}_{corner}"] = values.round(1)
     return columns
 
@@ -178,9 +161,9 @@ def _picture(question: Question, answer: Answer) -> Figure:
     )
 
 
-def _picture_names(files: Sequence[Path]) -> dict[Path, str]:
-    """Returns a name for each file's picture, with a number if names are equal."""
-    names, counts = {}, dict.fromkeys((path.name for path in files), 0)
+def _picture_names(files: Iterable[Path]) -> dict[Path, str]:
+    """Return a name for each file's picture, with a number if names are equal."""
+    names, counts = {}, Counter()
     for path in files:
         counts[path.name] += 1
         number = f"_{counts[path.name]}" if counts[path.name] > 1 else ""
@@ -191,10 +174,9 @@ def _picture_names(files: Sequence[Path]) -> dict[Path, str]:
 
 def _print(rows: Sequence[tuple[str, ...]]) -> None:
     starts = [i for i, row in enumerate(rows) if row[0]]
-    more = len(starts) - _MOST_PRINTED
-    end = starts[_MOST_PRINTED] if more > 0 else len(rows)
     notes = ["by the class frequencies of the training labels"]
-    if more > 0:
-        notes.append(f"{more:,} more images are in predictions.csv")
+    if more := starts[_MOST_PRINTED:]:
+        rows = rows[: more[0]]
+        notes.append(f"{len(more):,} more images are in predictions.csv")
     columns = ("image", "likeliest", "probability", "PMI, nats")
-    print_table(Table("predictions", columns, rows[:end], notes))
+    print_table(Table("predictions", columns, rows, notes))

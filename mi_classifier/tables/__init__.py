@@ -14,6 +14,7 @@ TABLE.json and figures.
 * channel: mutual information of real images and labels of known noise; not in the paper
 """
 
+import functools
 from collections.abc import Callable
 
 from mi_classifier.reporting.table import markdown, print_table
@@ -21,7 +22,7 @@ from mi_classifier.storage.files import to_json, write_text
 from mi_classifier.tables.channel import table_channel
 from mi_classifier.tables.classification import table_3, table_3_cub
 from mi_classifier.tables.double_digits import table_5
-from mi_classifier.tables.localization import table_4, table_6, table_7, table_8
+from mi_classifier.tables.localization import table_4, table_8, table_of_set
 from mi_classifier.tables.mutual_information import table_2
 from mi_classifier.tables.reruns import Options
 
@@ -34,23 +35,15 @@ TABLES: dict[str, Callable] = {
     "3-cub": table_3_cub,
     "4": table_4,
     "5": table_5,
-    "6": table_6,
-    "7": table_7,
+    "6": functools.partial(table_of_set, number="6", data="cub200"),
+    "7": functools.partial(table_of_set, number="7", data="tiny_imagenet"),
     "8": table_8,
     "channel": table_channel,
 }
 
 
 def rerun(name: str, options: Options) -> None:
-    """Rerun a table, print it, and write it as Markdown and JSON.
-
-    Args:
-      name: a key of `TABLES`.
-      options: how it is rerun.
-
-    Raises:
-      UserError: data or a workdir cannot be used.
-    """
+    """Rerun a table of `TABLES`, print it, and write it as Markdown and JSON."""
     tables, results = TABLES[name](options)
     for table in tables:
         print_table(table)

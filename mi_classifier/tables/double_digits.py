@@ -7,7 +7,7 @@ import numpy as np
 from mi_classifier.activation_maps import MAPS
 from mi_classifier.reporting.table import Table, mean_deviation, seeds_note
 from mi_classifier.tables.published import TABLE_5, TABLE_5_LOCALIZATION
-from mi_classifier.tables.reruns import Cell, Options, gather, percent
+from mi_classifier.tables.reruns import Cell, Options, gather, percent, test_results
 
 LOSSES = {"sigmoid": "sigmoid", "pc_sigmoid": "PC-sigmoid"}
 _RULES = {
@@ -22,11 +22,8 @@ _RULES = {
 def table_5(options: Options) -> tuple[list[Table], dict[str, Any]]:
     """Return accuracy and localization by digit, sigmoid against PC-sigmoid."""
     wanted = {loss: Cell(f"double_mnist:{loss}") for loss in LOSSES}
-    names = ("accuracy", "information", "localization")
-    cells = {
-        loss: [{name: run.test[name] for name in names} for run in runs]
-        for loss, runs in gather(wanted, lambda config: config.loss, options).items()
-    }
+    runs = gather(wanted, lambda config: config.loss, options)
+    cells = test_results(runs, "accuracy", "information", "localization")
     return [_accuracy_table(cells), _localization_table(cells)], cells
 
 

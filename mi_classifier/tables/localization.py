@@ -12,16 +12,8 @@ from mi_classifier.reporting import summary
 from mi_classifier.reporting.table import Table, mean_deviation, p_value, seeds_note
 from mi_classifier.reporting.writing import evaluate_and_write
 from mi_classifier.storage.files import read_json
-from mi_classifier.tables import published
-from mi_classifier.tables.reruns import (
-    Cell,
-    FinishedRun,
-    Options,
-    gather,
-    is_current,
-    numbers,
-    percent,
-)
+from mi_classifier.tables import published, reruns
+from mi_classifier.tables.reruns import Cell, FinishedRun, Options, numbers, percent
 
 _DATA = {"cub200": "CUB-200-2011", "tiny_imagenet": "Tiny-ImageNet"}
 _NETS = {"vgg16_gap": "VGG16-GAP", "resnet50": "ResNet50"}
@@ -33,6 +25,7 @@ _CONFIGS = {
 }
 # Table 8 has only these.
 _ABLATED = (("cub200", "vgg16_gap"), ("tiny_imagenet", "resnet50"))
+_RESULTS = ("localization", "information", "accuracy")
 _HEADS = ("net", "map", "GT-known", "Top-1", "paper's", "p", "pointing", "MaxBoxAcc")
 _NOTE = (
     "p of the two-sided Mann-Whitney U test of GT-known against CAM's, * below 0.05. "
@@ -45,17 +38,9 @@ def table_4(options: Options) -> tuple[list[Table], dict[str, Any]]:
     """Return localization on both sets."""
     cells = _gather(options, _CONFIGS)
     tables = [_localization_table("4", cells, data, _HEADS[:6]) for data in _DATA]
-    return [table for table in tables if table.rows], _results(cells)
-
-
-def table_6(options: Options) -> tuple[list[Table], dict[str, Any]]:
-    """Return classification and localization on CUB-200-2011."""
-    return _one_set(options, "6", "cub200")
-
-
-def table_7(options: Options) -> tuple[list[Table], dict[str, Any]]:
-    """Return classification and localization on Tiny-ImageNet."""
-    return _one_set(options, "7", "tiny_imagenet")
+    return [table for table in tables if table.rows], reruns.test_results(
+        cells, *_RESULTS
+    )
 
 
 def table_8(options: Options) -> tuple[list[Table], dict[str, Any]]:
@@ -79,9 +64,10 @@ def table_8(options: Options) -> tuple[list[Table], dict[str, Any]]:
     return [Table("Table 8: ablation, in percent", heads, rows, notes)], found
 
 
-def _one_set(
+def table_of_set(
     options: Options, number: str, data: str
 ) -> tuple[list[Table], dict[str, Any]]:
+    """Return classification and localization on one data set."""
     cells = _gather(options, [key for key in _CONFIGS if key[0] == data])
     rows = []
     for net, runs in _nets(cells, data):
@@ -93,7 +79,9 @@ def _one_set(
     title = f"Table {number}: classification of {_DATA[data]} in percent"
     heads = ("net", "top-1", "top-5", "paper's", "nats")
     localization = _localization_table(number, cells, data, _HEADS)
-    return [Table(title, heads, rows), localization], _results(cells)
+    return [Table(title, heads, rows), localization], reruns.test_results(
+        cells, *_RESULTS
+    )
 
 
 def _localization_table(
@@ -128,7 +116,7 @@ def _gather(options: Options, nets: Iterable[tuple[str, str]]) -> Cells:
         for adl in ("", "adl")
     }
     root = options.root.with_name("localization")
-    return gather(wanted, _name_of, dataclasses.replace(options, root=root))
+    return reruns.gather(wanted, _name_of, dataclasses.replace(options, root=root))
 
 
 def _name_of(config: ConfigDict) -> str:
@@ -159,20 +147,11 @@ def _ablation(run: FinishedRun, collect: bool) -> dict[str, Any] | None:
     """Read the ablation of a run; make it first if it is missing and may be made."""
     path = run.workdir / "evaluation" / "ablation.json"
     remedy = "remove it, and it is made again"
-    if is_current(path, run.workdir):
-        found = read_json(path, remedy).get("table_8")
-        if found:  # version 0.1 did not write it
-            return found
+    known = reruns.is_current(path, run.workdir) and read_json(path, remedy)
+    if known and "table_8" in known:  # version 0.1 did not write it
+        return known["table_8"]
     if collect:
         print(f"{run.workdir}: left out; run evaluate.py --ablation on it")
         return None
     evaluate_and_write(load_net(run.workdir), published=None, quiet=True, ablation=True)
     return read_json(path, remedy)["table_8"]
-
-
-def _results(cells: Cells) -> dict[str, Any]:
-    names = ("localization", "information", "accuracy")
-    return {
-        name: [{n: run.test[n] for n in names} for run in runs]
-        for name, runs in cells.items()
-    }

@@ -30,6 +30,7 @@ from mi_classifier.storage import workdirs
 from mi_classifier.storage.files import read_json
 from mi_classifier.training.checks import check_config, known_options
 
+NameOf = Callable[[ConfigDict], str]  # the name of a config's cell: words with commas
 _METRICS = Path("evaluation", "metrics.json")  # in a workdir
 # Runs of a cell may differ in these fields when they are collected.
 _FREE = (
@@ -49,30 +50,19 @@ _FREE = (
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How a table is rerun.
+    """How a table is rerun."""
 
-    Attributes:
-      root: the folder of the table's workdirs; the table is written beside it.
-      seeds: runs a cell, seeded 0, 1, 2, ...
-      mine: whether Table 2 runs baselines that train a net, such as MINE, too.
-      archive_dir: the folder with MNIST's idx files; "" downloads them.
-      data_dir: where TFDS keeps data sets; "" for its default.
-      changes: of every config, such as "num_epochs=2".
-      only: words that a cell's name must have, such as "cub200"; () for all cells.
-      collect: whether to train nothing: finished runs beside `root`, in any folder and
-        started by anybody, fill the cells that their configs belong to.
-      processes: how many cells are trained at once; 0 chooses by the machine.
-    """
-
-    root: Path
-    seeds: int = 1
-    mine: bool = True
-    archive_dir: str = ""
-    data_dir: str = ""
-    changes: Sequence[str] = ()
-    only: Sequence[str] = ()
+    root: Path  # of the table's workdirs; the table is written beside it
+    seeds: int = 1  # runs a cell, seeded 0, 1, 2, ...
+    mine: bool = True  # whether Table 2 runs baselines that train a net, such as MINE
+    archive_dir: str = ""  # with MNIST's idx files; "" downloads them
+    data_dir: str = ""  # where TFDS keeps data sets; "" for its default
+    changes: Sequence[str] = ()  # of every config, such as "num_epochs=2"
+    only: Sequence[str] = ()  # words that a cell's name must have, such as "cub200"
+    # Whether to train nothing: finished runs beside `root`, in any folder and started
+    # by anybody, fill the cells that their configs belong to.
     collect: bool = False
-    processes: int = 0
+    processes: int = 0  # that train cells at once; 0 chooses by the machine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,12 +91,27 @@ class FinishedRun:
 
     workdir: Path
     config: ConfigDict
-    results: dict[str, Any]  # as metrics.json has them
+
+    @functools.cached_property
+    def results(self) -> dict[str, Any]:
+        """The results of its evaluation, as metrics.json has them."""
+        remedy = f"run evaluate.py on {self.workdir} again"
+        return read_json(self.workdir / _METRICS, remedy)
 
     @property
     def test(self) -> dict[str, Any]:
         """The results of the test split."""
         return self.results["splits"]["test"]
+
+
+def test_results(
+    cells: Mapping[str, Sequence[FinishedRun]], *names: str
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the named results of the test split, of each run of each cell."""
+    return {
+        cell: [{name: run.test[name] for name in names} for run in runs]
+        for cell, runs in cells.items()
+    }
 
 
 def numbers(runs: Sequence[Mapping[str, Any]], path: str) -> np.ndarray:
@@ -127,17 +132,11 @@ def percent(
 
 
 def gather(
-    cells: Mapping[str, Cell], name_of: Callable[[ConfigDict], str], options: Options
+    cells: Mapping[str, Cell], name_of: NameOf, options: Options
 ) -> dict[str, list[FinishedRun]]:
-    """Return the runs of each cell; train those that are missing, if `options` let it.
+    """Return the runs of each cell, by its name; train or collect what is missing.
 
-    Args:
-      cells: by their folder below `options.root`.
-      name_of: from a config of the table to the name of its cell, words with commas.
-      options: see `Options`.
-
-    Returns:
-      By the cell's name, its runs, at least one, in the order of `cells`.
+    `cells` are by their folder below `options.root`. A cell without runs is left out.
     """
     wanted = {}
     for seed in range(options.seeds):
@@ -152,10 +151,10 @@ def gather(
     if not wanted:
         raise UserError(f"--only: no cell has all of {', '.join(options.only)}")
     if options.collect:
-        runs = _collect(wanted, name_of, options)
+        runs = _collect(wanted, name_of, options.root.parent)
     else:
         _train_missing(wanted, options)
-        runs = [_read(workdir, config) for workdir, config in wanted.items()]
+        runs = [FinishedRun(workdir, config) for workdir, config in wanted.items()]
     found = {name_of(config): [] for config in wanted.values()}
     for run in runs:
         found[name_of(run.config)].append(run)
@@ -227,12 +226,9 @@ def _run(missing: tuple[str, Path]) -> Path:
 
 
 def _collect(
-    wanted: Mapping[Path, ConfigDict],
-    name_of: Callable[[ConfigDict], str],
-    options: Options,
+    wanted: Mapping[Path, ConfigDict], name_of: NameOf, folder: Path
 ) -> list[FinishedRun]:
     """Find finished runs of the table's configs, one for each cell and seed."""
-    folder = options.root.parent
     cells = {name_of(config): config for config in wanted.values()}
     data = {config.data.name for config in wanted.values()}
     found: dict[tuple[str, int], FinishedRun] = {}
@@ -242,11 +238,10 @@ def _collect(
             if "data" in config and config.data.get("name") not in data:
                 continue
             configs.check(config)
+            name = name_of(config)
         except UserError as error:
             print(f"left out: {error}")
             continue
-        try:
-            name = name_of(config)
         except AttributeError:  # another kind of run on the same data
             continue
         if name not in cells:
@@ -258,7 +253,7 @@ def _collect(
         elif other := found.get((name, config.seed)):
             print(f"{workdir}: left out, it has seed {config.seed} as {other.workdir}")
         else:
-            found[name, config.seed] = _read(workdir, config)
+            found[name, config.seed] = FinishedRun(workdir, config)
     if not found:
         raise UserError(f"--collect: no finished run of this table below {folder}")
     return list(found.values())
@@ -291,8 +286,3 @@ def is_current(path: Path, workdir: Path) -> bool:
         return False
     num_epochs = workdirs.load_config(workdir).num_epochs
     return log.read_bytes().count(b"\n") == num_epochs
-
-
-def _read(workdir: Path, config: ConfigDict) -> FinishedRun:
-    results = read_json(workdir / _METRICS, f"run evaluate.py on {workdir} again")
-    return FinishedRun(workdir, config, results)

@@ -11,8 +11,8 @@ import numpy as np
 import optax
 
 from mi_classifier.data.pipeline import Pipeline
-from mi_classifier.training.state import TrainState
-from mi_classifier.training.step import Task, TrainSteps, copy
+from mi_classifier.training.state import TrainState, copy
+from mi_classifier.training.step import Task, TrainSteps
 
 
 @jax.jit
@@ -29,7 +29,7 @@ def explain(
     schedule: optax.Schedule,
     first_layer: Callable[[TrainState, np.ndarray], str | None],
 ) -> str:
-    """Tell which step of an epoch `[steps, B]` goes wrong, by taking them one by one."""
+    """Tell which step of an epoch `[steps, B]` goes wrong, by repeating them singly."""
     for batch in order:
         (batches,) = pipeline.batches(batch[None], 1)
         after, values = train_steps(copy(state), batches)

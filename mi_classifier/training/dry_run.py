@@ -8,7 +8,7 @@ from mi_classifier import parallel
 from mi_classifier.data import Dataset
 from mi_classifier.data.images import blank_dataset
 from mi_classifier.data.pipeline import Batches
-from mi_classifier.errors import UserError
+from mi_classifier.errors import UserError, reason_of
 from mi_classifier.models.pretrained import load_pretrained
 from mi_classifier.training.optimizer import Span, create_optimizer
 from mi_classifier.training.state import TrainState, create_state
@@ -31,8 +31,7 @@ def check_step(config: ConfigDict, starts: bool) -> None:
     except UserError:
         raise
     except (TypeError, ValueError, ArithmeticError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"model: {reason}") from error
+        raise UserError(f"model: {reason_of(error)[:300]}") from error
     if starts and config.get("pretrained"):
         name, variables = config.model.name, state.variables
         load_pretrained(name, config.pretrained, variables, quiet=True)

@@ -25,14 +25,8 @@ from mi_classifier.training.checks import check_config
 from mi_classifier.training.dry_run import check_step
 from mi_classifier.training.logging import MetricsLog, write_rows
 from mi_classifier.training.optimizer import Optimizer, Span, create_optimizer
-from mi_classifier.training.state import TrainState, create_state
-from mi_classifier.training.step import (
-    Task,
-    TrainSteps,
-    copy,
-    create_task,
-    make_train_steps,
-)
+from mi_classifier.training.state import TrainState, copy, create_state
+from mi_classifier.training.step import Task, TrainSteps, create_task, make_train_steps
 
 _CALLS_AHEAD = 4  # calls of the steps that the host starts before it looks at a loss
 _DEAD = (
@@ -148,11 +142,10 @@ def _train(run: _Run, state: TrainState) -> TrainState:
         with MetricsLog(workdir, rows) as log, progress:
             for epoch in range(first_epoch, config.num_epochs):
                 started = time.monotonic()
-                state, train_loss = train_epoch(state, epoch)
+                state, loss = train_epoch(state, epoch)
                 found, dead = validate(state.variables)
-                row = {"epoch": epoch + 1, "step": int(state.step)}
-                row |= {"train_loss": train_loss, **found}
-                row["seconds"] = time.monotonic() - started
+                row = {"epoch": epoch + 1, "step": int(state.step), "train_loss": loss}
+                row |= {**found, "seconds": time.monotonic() - started}
                 log.write(row)
                 progress.describe(
                     f"epoch {epoch + 1}/{config.num_epochs}: validation "
@@ -178,7 +171,7 @@ def _make_training(
     config, split = run.config, run.task.dataset.splits["train"]
     transformation, schedule = run.optimizer
     pipeline = make_pipeline(config.get("pipeline", "auto"), split)
-    train_steps = make_train_steps(
+    steps = make_train_steps(
         run.task, transformation, run.key, config.microbatches, pipeline.axis
     )
     layer = functools.partial(divergence.first_broken_layer, run.task, run.key)
@@ -188,13 +181,11 @@ def _make_training(
         order = epoch_order(config.seed, epoch, len(split["label"]), shape)
         batches = pipeline.batches(order, config.steps_per_call)
         # A copy, because the steps donate their state: the one before stays usable.
-        state, losses = run_epoch(train_steps, copy(before), batches, advance)
+        state, losses = run_epoch(steps, copy(before), batches, advance)
         train_loss = float(losses.mean(dtype=np.float64))
         if np.isfinite(train_loss) and divergence.all_finite(state.params):
             return state, train_loss
-        where = divergence.explain(
-            before, order, train_steps, pipeline, schedule, layer
-        )
+        where = divergence.explain(before, order, steps, pipeline, schedule, layer)
         kept = f" (epoch {epoch} is kept)" if epoch else ""
         raise UserError(
             f"training diverged in epoch {epoch + 1}, {where}; lower "
@@ -213,9 +204,8 @@ def _make_validation(run: _Run) -> Callable[[Any], tuple[dict[str, float], bool]
     )
 
     def validate(variables: Any) -> tuple[dict[str, float], bool]:
-        name = "validation"
-        measurements = measure_split(variables, name)
-        results = evaluation.summarize(dataset, evaluators, name, measurements)
+        measurements = measure_split(variables, "validation")
+        results = evaluation.summarize(dataset, evaluators, "validation", measurements)
         information, accuracy = results["information"], results["accuracy"]
         row = {
             "validation_loss": information.loss,
@@ -231,7 +221,7 @@ def _make_validation(run: _Run) -> Callable[[Any], tuple[dict[str, float], bool]
 def epoch_order(
     seed: int, epoch: int, num_examples: int, shape: tuple[int, int]
 ) -> np.ndarray:
-    """Return as many indices in random order as fit into `shape` (steps, B), int32."""
+    """Return an epoch's examples in random order, as many as fit into `shape`."""
     order = np.random.default_rng([seed, epoch]).permutation(num_examples)
     return order[: shape[0] * shape[1]].astype(np.int32).reshape(shape)
 

@@ -40,34 +40,17 @@ def sgd(
 # Those of optax that need only the mean gradient and take a schedule. The others
 # do not fit: lbfgs and polyak_sgd need the loss, dpsgd the gradient of each example and
 # noisy_sgd a random key; optimistic_adam, rprop and sm3 take no schedule.
-_OF_OPTAX = (
-    "adabelief",
-    "adadelta",
-    "adafactor",
-    "adagrad",
-    "adam",
-    "adamax",
-    "adamaxw",
-    "adamw",
-    "adan",
-    "amsgrad",
-    "fromage",
-    "lamb",
-    "lars",
-    "lion",
-    "novograd",
-    "optimistic_adam_v2",
-    "optimistic_gradient_descent",
-    "radam",
-    "rmsprop",
-    "sign_sgd",
-    "signum",
-    "yogi",
-)
+_OF_OPTAX = """
+    adabelief adadelta adafactor adagrad adam adamax adamaxw adamw adan amsgrad fromage
+    lamb lars lion novograd optimistic_adam_v2 optimistic_gradient_descent radam rmsprop
+    sign_sgd signum yogi
+"""
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "sgd": sgd,
     # An older optax lacks the newest ones.
-    **{name: getattr(optax, name) for name in _OF_OPTAX if hasattr(optax, name)},
+    **{
+        name: getattr(optax, name) for name in _OF_OPTAX.split() if hasattr(optax, name)
+    },
 }
 
 

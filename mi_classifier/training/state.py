@@ -44,14 +44,16 @@ def create_state(
 ) -> TrainState:
     """Initialize a state on every device; only the shape of the input matters."""
 
+    @jax.jit
     def init(key: jax.Array, log_prior: jax.Array) -> TrainState:
         variables = model.init(key, example_input)
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=variables["params"],
-            batch_stats=variables.get("batch_stats", {}),
-            opt_state=optimizer.init(variables["params"]),
-            log_prior=log_prior,
-        )
+        step, params = jnp.zeros((), jnp.int32), variables["params"]
+        stats = variables.get("batch_stats", {})
+        return TrainState(step, params, stats, optimizer.init(params), log_prior)
 
-    return parallel.replicate(jax.jit(init)(key, jnp.asarray(log_prior)))
+    return parallel.replicate(init(key, jnp.asarray(log_prior)))
+
+
+def copy(tree: Any) -> Any:
+    """Copy a tree on its devices, so that donating the original does not touch it."""
+    return jax.tree.map(jnp.copy, tree)

@@ -7,7 +7,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
@@ -116,16 +115,7 @@ def _make_step(
             params, results[-1] = jax.lax.optimization_barrier((params, results[-1]))
         (value, batch_stats), gradients = parallel.mean(results)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        return state.replace(
-            step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
-            batch_stats=batch_stats,
-            opt_state=opt_state,
-        ), value
+        done, params = state.step + 1, optax.apply_updates(state.params, updates)
+        return TrainState(done, params, batch_stats, opt_state, state.log_prior), value
 
     return step
-
-
-def copy(tree: Any) -> Any:
-    """Copy a tree on its devices, so that donating the original does not touch it."""
-    return jax.tree.map(jnp.copy, tree)

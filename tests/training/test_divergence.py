@@ -17,8 +17,8 @@ from mi_classifier.training.divergence import (
     explain,
     first_broken_layer,
 )
-from mi_classifier.training.state import create_state
-from mi_classifier.training.step import Task, copy, make_train_steps
+from mi_classifier.training.state import copy, create_state
+from mi_classifier.training.step import Task, make_train_steps
 
 KEY = jax.random.key(1)
 ORDER = np.arange(32, dtype=np.int32).reshape(4, 8)

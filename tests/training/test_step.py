@@ -20,8 +20,8 @@ from mi_classifier.data.dataset import stored_example
 from mi_classifier.data.pipeline import Batches, DevicePipeline, StreamPipeline
 from mi_classifier.losses import LOSSES, Loss, create_loss
 from mi_classifier.models import ModelOutput, create_model
-from mi_classifier.training.state import create_state
-from mi_classifier.training.step import Task, copy, make_train_steps
+from mi_classifier.training.state import copy, create_state
+from mi_classifier.training.step import Task, make_train_steps
 
 DOUBLED = Dataset("doubled", {}, ("a", "b", "c"), preprocess=lambda x: 2 * x)
 PRIOR = np.array([0.2, 0.3, 0.5], np.float32)

@@ -1,9 +1,8 @@
 """Evaluators: small plug-ins, each of which asks one question about a net.
 
-To add one, write a file here with a class that follows `base.Evaluator` and a function
-`create` that returns an instance, or None if the evaluator does not apply; add a line
-to `EVALUATORS`; and name it in `config.evaluators`. The table, metrics.json and the
-report then show its result.
+To add one, write a file here with a function `create` from a `base.Subject` to a
+`base.Evaluator`, or to None if it does not apply; add a line to `EVALUATORS`; and name
+it in `config.evaluators`. The table, metrics.json and the report then show its result.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,24 +17,13 @@ from mi_classifier.evaluation.evaluators import (
     localization,
     truth,
 )
-from mi_classifier.evaluation.evaluators.base import (
+from mi_classifier.evaluation.evaluators.base import (  # noqa: F401, offered here
     RULES,
     Evaluator,
     Inference,
     Priors,
     Subject,
 )
-
-__all__ = [
-    "DEFAULT",
-    "EVALUATORS",
-    "RULES",
-    "Evaluator",
-    "Inference",
-    "Priors",
-    "Subject",
-    "create_evaluators",
-]
 
 EVALUATORS: dict[str, Callable[[Subject], Evaluator | None]] = {
     "information": information.create,
@@ -60,7 +48,7 @@ ALWAYS = ("information", "accuracy", "activity")
 
 
 def create_evaluators(names: Sequence[str], subject: Subject) -> dict[str, Evaluator]:
-    """Creates the named evaluators, without those that do not apply.
+    """Create the named evaluators, without those that do not apply.
 
     Args:
       names: keys of `EVALUATORS`.
@@ -72,19 +60,13 @@ def create_evaluators(names: Sequence[str], subject: Subject) -> dict[str, Evalu
     Raises:
       UserError: a name is unknown.
     """
-    created = {
-        name: EVALUATORS[choose(name, EVALUATORS, "evaluators")](subject)
-        for name in names
-    }
-    return {name: each for name, each in created.items() if each is not None}
+    created = {n: EVALUATORS[choose(n, EVALUATORS, "evaluators")] for n in names}
+    found = {name: create(subject) for name, create in created.items()}
+    return {name: each for name, each in found.items() if each is not None}
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Checks the names of a config's evaluators.
-
-    Raises:
-      UserError: a name is unknown, or one that every report needs is missing.
-    """
+    """Check that a config's evaluators exist, and include those of every report."""
     for name in names:
         choose(name, EVALUATORS, "evaluators")
     if names and (missing := [name for name in ALWAYS if name not in names]):

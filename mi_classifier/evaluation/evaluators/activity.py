@@ -2,47 +2,28 @@
 
 import dataclasses
 
-import numpy as np
-
 from mi_classifier.data import Split
-from mi_classifier.evaluation.evaluators.base import (
-    Evaluator,
-    Inference,
-    Measurements,
-    Priors,
-    Subject,
-)
+from mi_classifier.evaluation.evaluators import base
 from mi_classifier.evaluation.results import Result, mean
 
 
 @dataclasses.dataclass(frozen=True)
 class ActivityResult(Result):
-    """How often the net's features say nothing.
+    """How often the net's features say nothing."""
 
-    Attributes:
-      silent: the share of examples whose features are all 0, in [0, 1].
-    """
-
-    silent: float
+    silent: float  # share of examples whose features are all 0, in [0, 1]
 
 
-class Activity(Evaluator):
-    """Measures whether all features of an example are 0."""
+def create(subject: base.Subject) -> base.Evaluator:
+    """Create the evaluator of the net's features."""
 
-    def measure(self, inference: Inference) -> Measurements:
-        """Returns "silent" `[B]`."""
+    def measure(inference: base.Inference) -> base.Measurements:
         features = inference.output.features
         return {"silent": ~(features != 0).any(tuple(range(1, features.ndim)))}
 
     def summarize(
-        self, measurements: dict[str, np.ndarray], split: Split, priors: Priors
+        measured: base.Measurements, split: Split, priors: base.Priors
     ) -> ActivityResult:
-        """Returns the share of silent examples."""
-        del split, priors
-        return ActivityResult(mean(measurements["silent"]))
+        return ActivityResult(mean(measured["silent"]))
 
-
-def create(subject: Subject) -> Activity:
-    """Applies to every net."""
-    del subject
-    return Activity()
+    return base.Evaluator(measure, summarize)

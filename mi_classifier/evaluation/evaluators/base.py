@@ -1,10 +1,9 @@
 """The contract of an evaluator, which asks one question about a net and a split."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from mi_classifier.data import Dataset, Split
@@ -13,8 +12,8 @@ from mi_classifier.losses import Loss
 from mi_classifier.models import ModelOutput
 
 RULES = ("prior", "balanced")
-Batch = dict[str, jax.Array]
-Measurements = dict[str, Any]
+Measurements = dict[str, Any]  # arrays by name
+Columns = dict[str, Sequence[Any]]  # of predictions.csv, N values each, by name
 
 
 class Subject(NamedTuple):
@@ -55,32 +54,27 @@ class Inference(NamedTuple):
     """
 
     output: ModelOutput
-    batch: Batch
+    batch: dict[str, jax.Array]
     priors: Priors
     params: Mapping[str, Any]
 
 
-class Evaluator(Protocol):
-    """One question about a net.
+def no_columns(measured: Measurements, split: Split, names: Sequence[str]) -> Columns:
+    """Return no columns."""
+    return {}
 
-    `measure` is compiled into the pass through a split. `summarize` is NumPy and gets
-    the measurements of the whole split, without padding.
+
+class Evaluator(NamedTuple):
+    """One question about a net and a split, as three functions.
+
+    Attributes:
+      measure: maps an `Inference` to arrays `[B]` or `[B, ...]`, by name. It is
+        compiled into the pass through a split.
+      summarize: maps `(measured, split, priors)` to a `Result`, with NumPy. `measured`
+        holds the arrays `[N, ...]` of the whole split, without padding.
+      columns: maps `(measured, split, class_names)` to columns of predictions.csv.
     """
 
-    def measure(self, inference: Inference) -> Measurements:
-        """Returns arrays `[B]` or `[B, ...]`, by name."""
-
-    def summarize(
-        self, measurements: dict[str, np.ndarray], split: Split, priors: Priors
-    ) -> Result:
-        """Returns the result of a split from its measurements `[N, ...]`."""
-
-    def columns(
-        self,
-        measurements: dict[str, np.ndarray],
-        split: Split,
-        class_names: Sequence[str],
-    ) -> dict[str, Sequence[Any]]:
-        """Returns columns of predictions.csv: N values each, by name."""
-        del measurements, split, class_names
-        return {}
+    measure: Callable[[Inference], Measurements]
+    summarize: Callable[[Measurements, Split, Priors], Result]
+    columns: Callable[[Measurements, Split, Sequence[str]], Columns] = no_columns

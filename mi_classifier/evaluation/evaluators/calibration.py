@@ -16,13 +16,7 @@ import numpy as np
 
 from mi_classifier import information
 from mi_classifier.data import Split
-from mi_classifier.evaluation.evaluators.base import (
-    Evaluator,
-    Inference,
-    Measurements,
-    Priors,
-    Subject,
-)
+from mi_classifier.evaluation.evaluators import base
 from mi_classifier.evaluation.results import Result, Row
 from mi_classifier.losses import Loss
 
@@ -34,21 +28,13 @@ _CONFIDENCE_BINS = 15  # as Guo et al. (2017)
 
 @dataclasses.dataclass(frozen=True)
 class Bin:
-    """Pairs of an example and a class with about the same claimed PMI.
+    """Pairs of an example and a class with about the same claimed PMI."""
 
-    Attributes:
-      claimed: the mean PMI that the net claims, in nats.
-      observed: the PMI that the labels show, in nats.
-      standard_error: the standard error of `observed`, in nats.
-      pairs: number of pairs.
-      labels: number of pairs whose class is the label.
-    """
-
-    claimed: float
-    observed: float
-    standard_error: float
-    pairs: int
-    labels: int
+    claimed: float  # mean PMI that the net claims, nats
+    observed: float  # PMI that the labels show, nats
+    standard_error: float  # of `observed`, nats
+    pairs: int  # number of pairs
+    labels: int  # number of pairs whose class is the label
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +54,7 @@ class CalibrationResult(Result):
     bins: Sequence[Bin]
 
     def rows(self) -> list[Row]:
-        """Returns both errors."""
+        """Return both errors."""
         share = self.expected_calibration_error
         return [
             Row("calibration error, nats", self.nats),
@@ -76,71 +62,49 @@ class CalibrationResult(Result):
         ]
 
 
-@dataclasses.dataclass(frozen=True)
-class Calibration(Evaluator):
-    """Measures what the net claims about the likeliest classes of each example.
+def create(subject: base.Subject) -> base.Evaluator:
+    """Create the evaluator of what the net claims about each example's likely classes.
 
     Probabilities use the class frequencies of training, PMI those of the population.
-
-    Attributes:
-      loss: the net's training loss.
     """
+    loss = subject.loss
 
-    loss: Loss
-
-    def measure(self, inference: Inference) -> Measurements:
-        """Returns the likeliest "classes" `[B, C]`, their "pmi" and "probability"."""
+    def measure(inference: base.Inference) -> base.Measurements:
         logits, priors = inference.output.logits, inference.priors
-        trained = Priors(priors.training, priors.training)
-        log_probability = priors.training + claimed_pmi(logits, self.loss, trained)
-        pmi = claimed_pmi(logits, self.loss, priors)
+        trained = base.Priors(priors.training, priors.training)
+        log_probability = priors.training + claimed_pmi(logits, loss, trained)
+        pmi = claimed_pmi(logits, loss, priors)
         count = min(NUM_CLASSES, logits.shape[-1])
         log_probability, classes = jax.lax.top_k(log_probability, count)
-        return {
-            "classes": classes,
-            "pmi": jnp.take_along_axis(pmi, classes, axis=-1),
-            "probability": jnp.exp(log_probability),
-        }
+        pmi = jnp.take_along_axis(pmi, classes, axis=-1)  # [B, C], like the others
+        return {"classes": classes, "pmi": pmi, "probability": jnp.exp(log_probability)}
 
     def summarize(
-        self, measurements: dict[str, np.ndarray], split: Split, priors: Priors
+        measured: base.Measurements, split: Split, priors: base.Priors
     ) -> CalibrationResult:
-        """Returns bins of claimed and observed PMI, and calibration errors."""
-        classes, labels = measurements["classes"], split["label"]
-        if self.loss.multi_label:
-            hits = np.take_along_axis(labels, classes, axis=1) > 0
+        classes, labels = measured["classes"], split["label"]
+        if loss.multi_label:
+            hits, counted = np.take_along_axis(labels, classes, axis=1) > 0, slice(None)
         else:
-            hits = classes == labels[:, None]
+            hits, counted = classes == labels[:, None], slice(1)
+        error = expected_calibration_error(
+            measured["probability"][:, counted], hits[:, counted]
+        )
         frequencies = np.exp(np.asarray(priors.population))[classes]
-        bins = reliability(measurements["pmi"], frequencies, hits)
+        bins = reliability(measured["pmi"], frequencies, hits)
         weights = np.array([b.labels for b in bins])
         gaps = np.array([abs(b.claimed - b.observed) for b in bins])
-        counted = slice(None) if self.loss.multi_label else slice(1)
-        return CalibrationResult(
-            expected_calibration_error(
-                measurements["probability"][:, counted], hits[:, counted]
-            ),
-            float((weights * gaps).sum() / weights.sum()) if bins else np.nan,
-            bins,
-        )
+        nats = float((weights * gaps).sum() / weights.sum()) if bins else np.nan
+        return CalibrationResult(error, nats, bins)
+
+    return base.Evaluator(measure, summarize)
 
 
-def create(subject: Subject) -> Calibration:
-    """Applies to every net."""
-    return Calibration(subject.loss)
+def claimed_pmi(logits: jax.Array, loss: Loss, priors: base.Priors) -> jax.Array:
+    """Return the PMI of every class `[B, M]` in nats, from a net's logits `[B, M]`.
 
-
-def claimed_pmi(logits: jax.Array, loss: Loss, priors: Priors) -> jax.Array:
-    """Returns the pointwise mutual information of every class, in nats.
-
-    Args:
-      logits: `[B, M]`, from the net.
-      loss: the net's training loss. If an example may have several labels, the PMI is
-        between the input and the event that the example has the label.
-      priors: class frequencies. PMI plus log P(y) of the population is log P(y|x).
-
-    Returns:
-      `[B, M]`.
+    PMI plus log P(y) of the population is log P(y|x). If an example may have several
+    labels, the PMI is between the input and the event that the example has the label.
     """
     population = jnp.asarray(priors.population)
     logits = loss.pc_logits(logits, priors.training)
@@ -152,16 +116,11 @@ def claimed_pmi(logits: jax.Array, loss: Loss, priors: Priors) -> jax.Array:
 
 
 def reliability(pmi: np.ndarray, prior: np.ndarray, hits: np.ndarray) -> list[Bin]:
-    """Compares claimed and observed pointwise mutual information.
+    """Compare claimed and observed PMI of pairs of an example and a class.
 
-    Args:
-      pmi: the PMI claimed for each pair of an example and a class, in nats, any shape.
-      prior: P(y) of the pair's class, the same shape.
-      hits: whether the class is the example's label, the same shape.
-
-    Returns:
-      Bins half a nat wide, or wider where fewer than ten labels are claimed and
-      observed.
+    The arrays have any one shape: the claims in nats, P(y) of the class, and whether
+    the class is the label. Bins are half a nat wide, or wider where fewer than ten
+    labels are claimed and observed.
     """
     pmi, prior = (np.asarray(a, np.float64).ravel() for a in (pmi, prior))
     hits = np.ravel(hits)
@@ -173,13 +132,8 @@ def reliability(pmi: np.ndarray, prior: np.ndarray, hits: np.ndarray) -> list[Bi
     pmi = pmi.clip(-20, None)  # all claims below e^-20 share a bin
     cells = np.floor(pmi / _WIDTH).astype(int)
     cells -= cells.min()
-    sums = np.stack(
-        [
-            np.bincount(cells, weights)
-            for weights in (prior * np.exp(pmi), prior, hits, np.ones(len(pmi)))
-        ],
-        1,
-    )
+    counted = (prior * np.exp(pmi), prior, hits, np.ones(len(pmi)))
+    sums = np.stack([np.bincount(cells, weights) for weights in counted], 1)
     merged, rest = [], np.zeros(4)
     for row in sums:
         rest = rest + row
@@ -201,12 +155,10 @@ def reliability(pmi: np.ndarray, prior: np.ndarray, hits: np.ndarray) -> list[Bi
 
 
 def expected_calibration_error(probability: np.ndarray, hits: np.ndarray) -> float:
-    """Returns the expected calibration error (Guo et al. 2017), in [0, 1].
+    """Return the expected calibration error (Guo et al. 2017), in [0, 1].
 
-    Args:
-      probability: the probability claimed for each pair of an example and a class, in
-        [0, 1], any shape; NaN does not count.
-      hits: whether the class is the example's label, the same shape.
+    The arrays have any one shape: the probability claimed for each pair of an example
+    and a class, where NaN does not count, and whether the class is the label.
     """
     probability, hits = np.ravel(probability).astype(np.float64), np.ravel(hits)
     claimed = ~np.isnan(probability)

@@ -2,83 +2,61 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from mi_classifier import information, losses
 from mi_classifier.data import Split
-from mi_classifier.evaluation.evaluators.base import (
-    Evaluator,
-    Inference,
-    Measurements,
-    Priors,
-    Subject,
-)
+from mi_classifier.evaluation.evaluators import base
 from mi_classifier.evaluation.results import ClassColumn, Estimate, Result, Row, mean
-from mi_classifier.losses import Loss
 
 
 @dataclasses.dataclass(frozen=True)
 class InformationResult(Result):
-    """The bound where an example has one label.
+    """The bound under the population's class frequencies, and what to compare it with.
+
+    With several labels an example, the bound, H(Y) and the loss are means over the
+    labels l, of I(X; Y_l) and so on.
 
     Attributes:
       mutual_information: the lower bound on I(X; Y).
       label_entropy: H(Y) in nats, the largest possible I(X; Y).
-      cross_entropy: the mean of -log P(y|x) by the net, in nats.
+      cross_entropy: the mean of -log P(y|x) by the net, in nats; None with several
+        labels.
       loss: the mean training loss.
       paper_softmax_plus_log_m: the paper's E log softmax + log M (Section 6.3), a bound
-        only if all classes are equally frequent; None if the net was trained with prior
-        correction.
+        only if all classes are equally frequent; None with several labels, or if the
+        net was trained with prior correction.
+      per_label: the bound of each of several labels.
+      label_entropies: H(Y_l) of each of several labels, in nats.
     """
 
     mutual_information: Estimate
     label_entropy: float
-    cross_entropy: float
+    cross_entropy: float | None
     loss: float
     paper_softmax_plus_log_m: float | None = None
+    per_label: Sequence[Estimate] | None = None
+    label_entropies: Sequence[float] | None = None
 
     def rows(self) -> list[Row]:
-        """Returns the bound, the paper's formula, H(Y) and the cross-entropy."""
-        rows = _bound_rows(self.mutual_information, "mutual information, nats")
-        if self.paper_softmax_plus_log_m is not None:
-            rows.append(Row("  paper's softmax+log M", self.paper_softmax_plus_log_m))
-        return [
-            *rows,
-            Row("label entropy H(Y), nats", self.label_entropy),
+        """Return the bound, the paper's formula, H(Y) and the cross-entropy."""
+        bound, each = self.mutual_information, " a label" if self.per_label else ""
+        error = bound.standard_error / information.NATS_PER_BIT
+        rows = [
+            bound.row(f"mutual information{each}, nats"),
+            Row("  in bits", bound.bits, error),
+            Row("  paper's softmax+log M", self.paper_softmax_plus_log_m),
+            Row(f"label entropy H(Y){each}, nats", self.label_entropy),
             Row("cross-entropy, nats", self.cross_entropy),
         ]
-
-
-@dataclasses.dataclass(frozen=True)
-class MultiLabelInformationResult(Result):
-    """The bound where an example has any number of labels.
-
-    Attributes:
-      mutual_information: the lower bound on I(X; Y_l), the mean over the labels l.
-      per_label: the bound of each label.
-      label_entropy: H(Y_l) in nats, the mean over the labels.
-      label_entropies: H(Y_l) of each label.
-      loss: the mean training loss.
-    """
-
-    mutual_information: Estimate
-    per_label: Sequence[Estimate]
-    label_entropy: float
-    label_entropies: Sequence[float]
-    loss: float
-
-    def rows(self) -> list[Row]:
-        """Returns the bound and H(Y)."""
-        return [
-            *_bound_rows(self.mutual_information, "mutual information a label, nats"),
-            Row("label entropy H(Y) a label, nats", self.label_entropy),
-        ]
+        return [row for row in rows if row.value is not None]
 
     def by_class(self) -> list[ClassColumn]:
-        """Returns the bound and H(Y) of each label."""
+        """Return the bound and H(Y) of each of several labels."""
+        if self.per_label is None:
+            return []
         nats = [each.nats for each in self.per_label]
         errors = [each.standard_error for each in self.per_label]
         return [
@@ -87,122 +65,66 @@ class MultiLabelInformationResult(Result):
         ]
 
 
-def _bound_rows(bound: Estimate, title: str) -> list[Row]:
-    error = bound.standard_error / information.NATS_PER_BIT
-    return [bound.row(title), Row("  in bits", bound.bits, error)]
+def create(subject: base.Subject) -> base.Evaluator:
+    """Create the evaluator of the bound, from the net's prior-corrected logits."""
+    loss = subject.loss
+
+    def measure(inference: base.Inference) -> base.Measurements:
+        output, batch, (training, population), _ = inference
+        labels, logits = batch["label"], loss.pc_logits(output.logits, training)
+        measured = {"loss": loss.function(output.logits, labels, training)}
+        if loss.multi_label:
+            shares = jnp.exp(population)
+            pmi = -losses.pc_sigmoid_cross_entropy(logits, labels, shares)
+            return {"pmi": pmi, **measured}
+        pmi_of = information.pointwise_mutual_information
+        posterior = output.logits
+        if loss.prior_corrected:
+            posterior = posterior + training
+        else:
+            uniform = jnp.full_like(training, -np.log(len(training)))
+            measured["paper"] = pmi_of(posterior, labels, uniform)
+        cross_entropy = losses.softmax_cross_entropy(posterior, labels)
+        pmi = pmi_of(logits, labels, population)
+        return {"pmi": pmi, "cross_entropy": cross_entropy, **measured}
+
+    return base.Evaluator(
+        measure, _summarize_labels if loss.multi_label else _summarize, _columns
+    )
 
 
-@dataclasses.dataclass(frozen=True)
-class Information(Evaluator):
-    """Measures the bound under the population's class frequencies.
-
-    If the net was trained without prior correction, the bound uses n - log P(y).
-
-    Attributes:
-      loss: the net's training loss.
-    """
-
-    loss: Loss
-
-    def measure(self, inference: Inference) -> Measurements:
-        """Returns pointwise mutual information, cross-entropy and loss, in nats."""
-        output, batch, priors, _ = inference
-        labels = batch["label"]
-        logits = self.loss.pc_logits(output.logits, priors.training)
-        corrected = self.loss.prior_corrected
-        posterior = output.logits + priors.training if corrected else output.logits
-        measured = {
-            "pmi": information.pointwise_mutual_information(
-                logits, labels, priors.population
-            ),
-            "cross_entropy": losses.softmax_cross_entropy(posterior, labels),
-            "loss": self.loss.function(output.logits, labels, priors.training),
-        }
-        if not corrected:
-            uniform = jnp.full_like(priors.training, -np.log(len(priors.training)))
-            measured["paper"] = information.pointwise_mutual_information(
-                output.logits, labels, uniform
-            )
-        return measured
-
-    def summarize(
-        self, measurements: dict[str, np.ndarray], split: Split, priors: Priors
-    ) -> InformationResult:
-        """Returns the bound, and the entropies to compare it with."""
-        paper = measurements.get("paper")
-        return InformationResult(
-            Estimate.of(measurements["pmi"], split),
-            float(information.label_entropy(priors.population)),
-            mean(measurements["cross_entropy"]),
-            mean(measurements["loss"]),
-            None if paper is None else mean(paper),
-        )
-
-    def columns(
-        self,
-        measurements: dict[str, np.ndarray],
-        split: Split,
-        class_names: Sequence[str],
-    ) -> dict[str, Sequence[Any]]:
-        """Returns the pointwise mutual information of each example and its label."""
-        del split, class_names
-        return {"pmi_nats": measurements["pmi"]}
+def _summarize(
+    measured: base.Measurements, split: Split, priors: base.Priors
+) -> InformationResult:
+    return InformationResult(
+        Estimate.of(measured["pmi"], split),
+        float(information.label_entropy(priors.population)),
+        mean(measured["cross_entropy"]),
+        mean(measured["loss"]),
+        mean(measured["paper"]) if "paper" in measured else None,
+    )
 
 
-@dataclasses.dataclass(frozen=True)
-class MultiLabelInformation(Evaluator):
-    """Measures the bound of each label, by PC-sigmoid.
-
-    If the net was trained without prior correction, the bound uses
-    n - log(p / (1 - p)).
-
-    Attributes:
-      loss: the net's training loss.
-    """
-
-    loss: Loss
-
-    def measure(self, inference: Inference) -> Measurements:
-        """Returns pointwise mutual information and loss of each label, in nats."""
-        output, batch, priors, _ = inference
-        targets = batch["label"]
-        logits = self.loss.pc_logits(output.logits, priors.training)
-        cross_entropy = losses.pc_sigmoid_cross_entropy(
-            logits, targets, jnp.exp(priors.population)
-        )
-        loss = self.loss.function(output.logits, targets, priors.training)
-        return {"pmi": -cross_entropy, "loss": loss}
-
-    def summarize(
-        self, measurements: dict[str, np.ndarray], split: Split, priors: Priors
-    ) -> MultiLabelInformationResult:
-        """Returns the bound and H(Y) of each label, and their means."""
-        prior = np.exp(np.asarray(priors.population))
-        with np.errstate(divide="ignore"):
-            pairs = np.log(np.stack([prior, 1 - prior], -1))
-        entropies = [float(information.label_entropy(pair)) for pair in pairs]
-        pmi = measurements["pmi"]
-        return MultiLabelInformationResult(
-            Estimate.of(pmi.mean(1), split),
-            [Estimate.of(column, split) for column in pmi.T],
-            float(np.mean(entropies)),
-            entropies,
-            mean(measurements["loss"]),
-        )
-
-    def columns(
-        self,
-        measurements: dict[str, np.ndarray],
-        split: Split,
-        class_names: Sequence[str],
-    ) -> dict[str, Sequence[Any]]:
-        """Returns the mean pointwise mutual information of each example's labels."""
-        del split, class_names
-        return {"pmi_nats": measurements["pmi"].mean(1)}
+def _summarize_labels(
+    measured: base.Measurements, split: Split, priors: base.Priors
+) -> InformationResult:
+    shares = np.exp(np.asarray(priors.population))
+    with np.errstate(divide="ignore"):
+        pairs = np.log(np.stack([shares, 1 - shares], -1))
+    entropies = [float(information.label_entropy(pair)) for pair in pairs]
+    return InformationResult(
+        Estimate.of(measured["pmi"].mean(1), split),
+        float(np.mean(entropies)),
+        cross_entropy=None,
+        loss=mean(measured["loss"]),
+        per_label=[Estimate.of(column, split) for column in measured["pmi"].T],
+        label_entropies=entropies,
+    )
 
 
-def create(subject: Subject) -> Evaluator:
-    """Applies to every net."""
-    if subject.loss.multi_label:
-        return MultiLabelInformation(subject.loss)
-    return Information(subject.loss)
+def _columns(
+    measured: base.Measurements, split: Split, class_names: Sequence[str]
+) -> base.Columns:
+    """Return the pointwise mutual information of each example, a mean over labels."""
+    pmi = measured["pmi"]
+    return {"pmi_nats": pmi if pmi.ndim == 1 else pmi.mean(1)}

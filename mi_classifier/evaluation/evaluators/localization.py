@@ -1,7 +1,6 @@
 """Whether maps find the objects in the true boxes (Tables 4, 6 and 7)."""
 
 import dataclasses
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,21 +11,10 @@ import numpy as np
 from mi_classifier import localization
 from mi_classifier.activation_maps import MAPS
 from mi_classifier.data import Split
+from mi_classifier.evaluation.evaluators import base
 from mi_classifier.evaluation.evaluators.accuracy import decide
-from mi_classifier.evaluation.evaluators.base import (
-    Evaluator,
-    Inference,
-    Measurements,
-    Priors,
-    Subject,
-)
 from mi_classifier.evaluation.results import Result, mean
-from mi_classifier.evaluation.targets import (
-    Targets,
-    find_targets,
-    labels_of,
-    target_names,
-)
+from mi_classifier.evaluation.targets import Targets, find_targets, target_names
 from mi_classifier.losses import Loss
 from mi_classifier.progress import tracked
 
@@ -36,15 +24,10 @@ MAPS_AT_ONCE = 512  # that are resized to the image, to bound memory
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """A map and the options that it is computed with.
+    """A map and the options that it is computed with."""
 
-    Attributes:
-      map: a key of `activation_maps.MAPS`.
-      options: options of that map's function, by name.
-    """
-
-    map: str
-    options: Mapping[str, Any]
+    map: str  # a key of `activation_maps.MAPS`
+    options: Mapping[str, Any]  # of that map's function, by name
 
     def __str__(self) -> str:
         options = dict(self.options)
@@ -56,22 +39,19 @@ class Setting:
             text += f", vs {options.pop('rival')}"
         return text + "".join(f", {name}={value}" for name, value in options.items())
 
-    def maps(self, inference: Inference, labels: jax.typing.ArrayLike) -> jax.Array:
-        """Returns the maps `[B, G, h, w]` of labels `[B, G]`."""
-        function, output = MAPS[self.map].function, inference.output
-        options = dict(self.options)
-        if "logits" in inspect.signature(function).parameters:
+    def maps(
+        self, inference: base.Inference, labels: jax.typing.ArrayLike
+    ) -> jax.Array:
+        """Return the maps `[B, G, h, w]` of labels `[B, G]`."""
+        entry, output, options = MAPS[self.map], inference.output, dict(self.options)
+        if entry.needs_logits:
             options["logits"] = output.logits
         kernel = inference.params["head"]["kernel"]
-        return function(output.features, kernel, labels, **options)
+        return entry.function(output.features, kernel, labels, **options)
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, Setting]:
-    """Returns the setting of every map, by the map's name.
-
-    Args:
-      config: the group "localization" of a config.
-    """
+    """Return each map's setting by a config's group "localization", by map name."""
     return {name: Setting(name, entry.options(config)) for name, entry in MAPS.items()}
 
 
@@ -125,120 +105,59 @@ class LocalizationResult(Result):
     maps: Mapping[str, MapAccuracy]
 
 
-@dataclasses.dataclass(frozen=True)
-class Localization(Evaluator):
-    """Measures the maps of each label of an image.
+def create(
+    subject: base.Subject, chosen: Mapping[str, Setting] | None = None
+) -> base.Evaluator | None:
+    """Create the evaluator of the maps, if the config has a group "localization".
 
-    Attributes:
-      loss: the net's training loss.
-      settings: the maps to evaluate, by the map's name.
-      threshold: the threshold of `localization.boxes_from_maps`.
+    The maps are `chosen`, by name, or by default those of the config.
     """
-
-    loss: Loss
-    settings: Mapping[str, Setting]
-    threshold: float
-
-    def measure(self, inference: Inference) -> Measurements:
-        """Returns the result of `measure_maps`."""
-        return measure_maps(inference, self.loss, self.settings)
-
-    def summarize(
-        self, measurements: dict[str, Any], split: Split, priors: Priors
-    ) -> LocalizationResult:
-        """Returns the accuracy of each map; an image counts once for each label."""
-        del priors
-        targets, size = find_targets(split), split["image"].shape[1:3]
-        measured = {k: v for k, v in measurements.items() if k in ("top1", "top5")}
-        correct = {name: targets.of(values) for name, values in measured.items()}
-        # With several labels, the padding of an image does not count.
-        counted = correct if "box_label" in split else measured
-        maps = self.settings if len(targets.rows) else ()
-        return LocalizationResult(
-            num_labels=len(targets.rows),
-            num_images=len(split["image"]),
-            threshold=self.threshold,
-            classification={k: mean(v) for k, v in counted.items() if len(v)},
-            maps={
-                name: map_accuracy(
-                    targets.of(measurements["maps"][name]),
-                    size,
-                    targets,
-                    correct,
-                    self.threshold,
-                )
-                for name in tracked(maps, "localizing")
-            },
-        )
-
-    def columns(
-        self,
-        measurements: dict[str, Any],
-        split: Split,
-        class_names: Sequence[str],
-    ) -> dict[str, Sequence[Any]]:
-        """Returns the box of each map for each label, and its IoU with the true box.
-
-        With several labels an image, there are columns for each label: "label1",
-        "label1_cam_x0" and so on.
-        """
-        targets = find_targets(split, all_images=True)
-        several = "box_label" in split
-        found = self._of_targets(measurements, split, targets, class_names)
-        columns: dict[str, np.ndarray] = {}
-        for place in range(labels_of(split).shape[1]):
-            own = targets.columns == place
-            for name, values in found.items():
-                if several:
-                    name = f"label{place + 1}_{name}".removesuffix("_")
-                columns[name] = np.full(len(split["image"]), None, object)
-                columns[name][targets.rows[own]] = values[own].tolist()
-        return columns
-
-    def _of_targets(
-        self,
-        measurements: dict[str, Any],
-        split: Split,
-        targets: Targets,
-        class_names: Sequence[str],
-    ) -> dict[str, np.ndarray]:
-        """Returns the values of each target, `[I]`, by the name of their column."""
-        values: dict[str, np.ndarray] = {}
-        if "box_label" in split:
-            values[""] = np.array(target_names(targets, split, class_names), object)
-        if targets.num_boxes.any():
-            pairs = zip(*targets.boxes, strict=True)
-            values["true_boxes"] = np.array(
-                [_box_text(b[:count]) for b, count in pairs]
-            )
-        size = split["image"].shape[1:3]
-        for name in self.settings:
-            maps = targets.of(measurements["maps"][name])
-            boxes = localization.boxes_from_maps(maps, size, self.threshold)
-            for corner, numbers in zip(CORNERS, boxes.T, strict=True):
-                values[f"{name}_{corner}"] = numbers.astype(int)
-            overlaps = localization.best_iou(boxes, *targets.boxes)
-            values[f"{name}_iou"] = np.where(targets.num_boxes > 0, overlaps, None)
-        return values
-
-
-def create(subject: Subject) -> Localization | None:
-    """Applies if the config has a group "localization"."""
     config = subject.localization
     if config is None:
         return None
-    return Localization(subject.loss, settings(config), config.threshold)
+    threshold = config["threshold"]
+    chosen = settings(config) if chosen is None else chosen
+
+    def measure(inference: base.Inference) -> base.Measurements:
+        return measure_maps(inference, subject.loss, chosen)
+
+    def summarize(
+        measured: base.Measurements, split: Split, priors: base.Priors
+    ) -> LocalizationResult:
+        targets, size = find_targets(split), split["image"].shape[1:3]
+        decided = {name: v for name, v in measured.items() if name != "maps"}
+        correct = {name: targets.of(values) for name, values in decided.items()}
+        # With several labels, the padding of an image does not count.
+        counted = correct if "box_label" in split else decided
+        maps = {}
+        for name in tracked(chosen if len(targets.rows) else (), "localizing"):
+            own = targets.of(measured["maps"][name])
+            maps[name] = _map_accuracy(own, size, targets, correct, threshold)
+        return LocalizationResult(
+            len(targets.rows),
+            len(split["image"]),
+            threshold,
+            {name: mean(values) for name, values in counted.items() if len(values)},
+            maps,
+        )
+
+    def columns(
+        measured: base.Measurements, split: Split, class_names: Sequence[str]
+    ) -> base.Columns:
+        maps = {name: measured["maps"][name] for name in chosen}
+        return _box_columns(maps, split, class_names, threshold)
+
+    return base.Evaluator(measure, summarize, columns)
 
 
 def measure_maps(
-    inference: Inference, loss: Loss, chosen: Mapping[str, Setting]
-) -> Measurements:
-    """Computes maps of the labels in a batch, and whether the net decides for them.
+    inference: base.Inference, loss: Loss, chosen: Mapping[str, Setting]
+) -> base.Measurements:
+    """Compute maps of the labels in a batch, and whether the net decides for them.
 
-    Returns:
-      "maps", by the setting's name `[B, G, h, w]`; "top1" and, with one label an image,
-      "top5", whether the label is the likeliest or among the five likeliest, booleans
-      `[B, G]`.
+    "maps" `[B, G, h, w]` are by the setting's name; "top1" and, with one label an
+    image, "top5" `[B, G]` tell if the label is the decision or among the five
+    likeliest.
     """
     batch, log_prior = inference.batch, inference.priors.training
     logits = inference.output.logits
@@ -259,22 +178,14 @@ def measure_maps(
     return correct | {"maps": maps}
 
 
-def map_accuracy(
+def _map_accuracy(
     maps: np.ndarray,
     size: tuple[int, int],
     targets: Targets,
     correct: Mapping[str, np.ndarray],
     threshold: float,
 ) -> MapAccuracy:
-    """Returns how well maps find their targets.
-
-    Args:
-      maps: the map of each target, `[I, h, w]`.
-      size: (height, width) of the images.
-      targets: I targets, at least one.
-      correct: "top1" and "top5" of `measure_maps` for each target, `[I]`.
-      threshold: the threshold of `localization.boxes_from_maps`.
-    """
+    """Score the maps `[I, h, w]` of at least one target, in images of `size`."""
     boxes = localization.boxes_from_maps(maps, size, threshold)
     hit = {
         name: float(localization.localization_accuracy(boxes, *targets.boxes, counted))
@@ -297,7 +208,7 @@ def map_accuracy(
 def _curves(
     maps: np.ndarray, size: tuple[int, int], targets: Targets
 ) -> dict[str, np.ndarray]:
-    """Returns the curve of the public WSOL evaluation for each kind of true box."""
+    """Return the curve of the public WSOL evaluation for each kind of true box."""
     last = np.array([size[1], size[0]] * 2) - 1  # its boxes include their last pixel
     total = dict.fromkeys(targets.truths, 0.0)
     for start in range(0, len(maps), MAPS_AT_ONCE):
@@ -311,6 +222,42 @@ def _curves(
     return {kind: curve / len(maps) for kind, curve in total.items()}
 
 
+def _box_columns(
+    maps: Mapping[str, np.ndarray],
+    split: Split,
+    class_names: Sequence[str],
+    threshold: float,
+) -> dict[str, np.ndarray]:
+    """Return the box of each map for each label, and its IoU with the true box.
+
+    With several labels an image, there are columns for each label: "label1",
+    "label1_cam_x0" and so on.
+    """
+    targets = find_targets(split, all_images=True)
+    size, several = split["image"].shape[1:3], "box_label" in split
+    found = {}  # the values of the targets, [I]
+    if several:
+        found[""] = np.array(target_names(targets, split, class_names), object)
+    if targets.num_boxes.any():
+        pairs = zip(*targets.boxes, strict=True)
+        found["true_boxes"] = np.array([_box_text(b[:count]) for b, count in pairs])
+    for name, array in maps.items():
+        boxes = localization.boxes_from_maps(targets.of(array), size, threshold)
+        for corner, numbers in zip(CORNERS, boxes.T, strict=True):
+            found[f"{name}_{corner}"] = numbers.astype(int)
+        overlaps = localization.best_iou(boxes, *targets.boxes)
+        found[f"{name}_iou"] = np.where(targets.num_boxes > 0, overlaps, None)
+    columns: dict[str, np.ndarray] = {}
+    for place in range(split["box_label"].shape[1] if several else 1):
+        own = targets.columns == place
+        for name, values in found.items():
+            if several:
+                name = f"label{place + 1}_{name}".removesuffix("_")
+            columns[name] = np.full(len(split["image"]), None, object)
+            columns[name][targets.rows[own]] = values[own].tolist()
+    return columns
+
+
 def _box_text(boxes: np.ndarray) -> str:
-    """Returns boxes as "x0 y0 x1 y1", with semicolons between several."""
+    """Return boxes as "x0 y0 x1 y1", with semicolons between several."""
     return "; ".join(" ".join(f"{value:g}" for value in box) for box in boxes)

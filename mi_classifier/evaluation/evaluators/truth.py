@@ -1,25 +1,13 @@
 """The results of a net that knows the true densities, on the same examples (Eq. 11)."""
 
 import dataclasses
-from collections.abc import Callable
-
-import jax
-import numpy as np
 
 from mi_classifier import information
 from mi_classifier.data import Split
+from mi_classifier.evaluation.evaluators import base
 from mi_classifier.evaluation.evaluators.accuracy import Accuracy, accuracy
-from mi_classifier.evaluation.evaluators.base import (
-    RULES,
-    Batch,
-    Evaluator,
-    Inference,
-    Measurements,
-    Priors,
-    Subject,
-)
+from mi_classifier.evaluation.evaluators.base import RULES
 from mi_classifier.evaluation.results import Estimate, Result, Row
-from mi_classifier.losses import Loss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +30,7 @@ class TruthResult(Result):
     closed_form: float | None = None
 
     def rows(self) -> list[Row]:
-        """Returns rows to show below those of the net."""
+        """Return rows to show below those of the net."""
         below = "  in bits"
         rows = [
             self.mutual_information.row("  Monte-Carlo truth", below),
@@ -56,25 +44,16 @@ class TruthResult(Result):
         return rows
 
 
-@dataclasses.dataclass(frozen=True)
-class Truth(Evaluator):
-    """Measures the bound with the true log densities log p(x|y) as logits.
+def create(subject: base.Subject) -> base.Evaluator | None:
+    """Create the evaluator with the densities of the data, if they are known."""
+    dataset, loss = subject.dataset, subject.loss
+    if dataset.log_density is None:
+        return None
 
-    Attributes:
-      log_density: function from a batch to log p(x|y), `[B, M]`.
-      loss: the net's training loss.
-      closed_form: I(X; Y) in nats, or None if it has no closed form.
-    """
-
-    log_density: Callable[[Batch], jax.Array]
-    loss: Loss
-    closed_form: float | None
-
-    def measure(self, inference: Inference) -> Measurements:
-        """Returns the true PMI, the error of the net's PMI, and the decisions."""
+    def measure(inference: base.Inference) -> base.Measurements:
         output, batch, priors, _ = inference
-        true_logits = self.log_density(batch)
-        logits = self.loss.pc_logits(output.logits, priors.training)
+        true_logits = dataset.log_density(batch)
+        logits = loss.pc_logits(output.logits, priors.training)
         pmi, ours = (
             information.pointwise_mutual_information(
                 n, batch["label"], priors.population
@@ -88,21 +67,14 @@ class Truth(Evaluator):
         return {"pmi": pmi, "error": ours - pmi, **decisions}
 
     def summarize(
-        self, measurements: dict[str, np.ndarray], split: Split, priors: Priors
+        measured: base.Measurements, split: Split, priors: base.Priors
     ) -> TruthResult:
-        """Returns the Monte-Carlo estimate, the net's error, and the accuracies."""
         labels, num_classes = split["label"], len(priors.training)
         return TruthResult(
-            Estimate.of(measurements["pmi"], split),
-            Estimate.of(measurements["error"], split),
-            *(accuracy(measurements[rule], labels, num_classes) for rule in RULES),
-            self.closed_form,
+            Estimate.of(measured["pmi"], split),
+            Estimate.of(measured["error"], split),
+            *(accuracy(measured[rule], labels, num_classes) for rule in RULES),
+            dataset.mutual_information,
         )
 
-
-def create(subject: Subject) -> Truth | None:
-    """Applies if the densities of the data are known."""
-    dataset = subject.dataset
-    if dataset.log_density is None:
-        return None
-    return Truth(dataset.log_density, subject.loss, dataset.mutual_information)
+    return base.Evaluator(measure, summarize)
