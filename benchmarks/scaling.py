@@ -26,8 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mi_classifier import activation_maps, losses
-from mi_classifier.evaluation.evaluators import Priors
-from mi_classifier.evaluation.evaluators.localization import Localization, Setting
+from mi_classifier.evaluation.evaluators import Priors, Subject
+from mi_classifier.evaluation.evaluators.localization import Setting, create
 from mi_classifier.progress import tracked
 
 CLASSES = (10, 200, 1_000, 5_000, 20_000)
@@ -119,7 +119,8 @@ def of_host(count: int, side: int) -> Point:
         "num_boxes": np.ones(count, np.int32),
     }
     settings = {"info_cam": Setting("info_cam", {"region": REGION})}
-    evaluator = Localization(losses.LOSSES["softmax"], settings, threshold=0.2)
+    subject = Subject(None, losses.LOSSES["softmax"], {"threshold": 0.2})
+    evaluator = create(subject, settings)
     summarize = functools.partial(
         evaluator.summarize, measurements, split, Priors(None, None)
     )

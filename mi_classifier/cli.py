@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +74,8 @@ def run(
 ) -> None:
     """Parse the flags and call `main`; a `UserError` becomes one line and status 2.
 
-    Args:
-      main: takes the config if there are `known_options`, and the positional arguments
-        as a list if there are any.
-      positional: whether the command has arguments that are no flags.
-      known_options: see `overrides.override`; None for a command without a config.
+    With `known_options`, see `overrides.override`, `main` takes the config; if the
+    command has `positional` arguments, `main` takes a list of them.
     """
     for stream in (sys.stdout, sys.stderr):  # file names are not always valid text
         stream.reconfigure(errors="replace")
@@ -94,7 +91,7 @@ def run(
         if known_options:
             loaded, argv = _load_config(argv, known_options)
             config = (loaded,)
-        return _parse(flags.FLAGS, argv)
+        return _parse(flags.FLAGS, argv, known_only=False)
 
     @_guarded()
     def call(argv: list[str]) -> None:
@@ -109,7 +106,7 @@ def run(
 
 
 def _load_config(
-    argv: Sequence[str], known_options: overrides.KnownOptions
+    argv: list[str], known_options: overrides.KnownOptions
 ) -> tuple[ConfigDict | None, list[str]]:
     """Load the file of `--config` once; return it and the other arguments."""
     values = flags.FlagValues()
@@ -125,9 +122,7 @@ def _load_config(
     return config, [command, f"--config={values.config}", *rest]
 
 
-def _parse(
-    values: flags.FlagValues, argv: Sequence[str], known_only: bool = False
-) -> list[str]:
+def _parse(values: flags.FlagValues, argv: list[str], known_only: bool) -> list[str]:
     try:
         return values(argv, known_only)
     except SystemExit:  # --help has printed
@@ -181,7 +176,7 @@ def _guarded() -> Iterator[None]:
 
 
 def _lost_a_peer(error: Exception) -> bool:
-    """Whether JAX raised an error in one of several processes that need each other."""
+    """Return whether an error is JAX's, in one of several processes of a run."""
     jax = sys.modules.get("jax")
     if jax is None:
         return False

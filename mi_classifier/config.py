@@ -8,7 +8,7 @@ import json
 import runpy
 import sys
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -204,11 +204,9 @@ def with_absolute_paths(config: ConfigDict) -> ConfigDict:
     """Return a copy whose paths mean the same from any folder."""
     config = config.copy_and_resolve_references()
     absolute = {
-        field: str(Path(value).expanduser().absolute())
-        for field, value in flatten(config).items()
-        if field.endswith(("_dir", ".path", "_path"))
-        and value
-        and isinstance(value, str)
+        field: str(Path(path).expanduser().absolute())
+        for field, path in flatten(config).items()
+        if path and isinstance(path, str) and field.endswith(("_dir", ".path", "_path"))
     }
     with config.unlocked():
         config.update_from_flattened_dict(absolute)
@@ -216,24 +214,20 @@ def with_absolute_paths(config: ConfigDict) -> ConfigDict:
 
 
 def differences(
-    ours: Mapping[str, Any] | ConfigDict, theirs: Mapping[str, Any] | ConfigDict
+    ours: ConfigDict, theirs: ConfigDict, matters: Callable[[str], bool] | None = None
 ) -> list[str]:
-    """Name the fields in which two configs differ, with both values."""
+    """Name the fields (that matter) in which two configs differ, with both values."""
     flat = flatten(theirs), flatten(ours)
     pairs = {
         field: [repr(f[field]) if field in f else "missing" for f in flat]
-        for field in sorted(flat[0].keys() | flat[1].keys())
+        for field in sorted(filter(matters, flat[0].keys() | flat[1].keys()))
     }
     return [f"{f} is {x} there and {y} here" for f, (x, y) in pairs.items() if x != y]
 
 
 def training_differences(ours: ConfigDict, theirs: ConfigDict) -> list[str]:
     """Return `differences` in the fields that training depends on."""
-    a, b = (
-        {field: value for field, value in config.items() if field not in _EVALUATION}
-        for config in (ours, theirs)
-    )
-    return differences(a, b)
+    return differences(ours, theirs, lambda f: f.partition(".")[0] not in _EVALUATION)
 
 
 def to_json(config: ConfigDict) -> str:

@@ -78,20 +78,14 @@ def _add(config: ConfigDict, field: str, known_options: KnownOptions) -> None:
         return
     if inside := [name for name in known if name.startswith(f"{field}.")]:
         raise UserError(f"--config.{field}: a group of fields; set {', '.join(inside)}")
-    group, _, leaf = field.rpartition(".")
-    groups = known_options(config)
-    if leaf not in groups.get(group, {}):
-        more = [
-            f"{g}.{o}" if g else o for g in groups for o in groups[g] if o not in groups
-        ]
-        hint = _nearest_field(field, list(dict.fromkeys([*known, *more])))
+    allowed = flatten(known_options(config))
+    if field not in allowed:
+        hint = _nearest_field(field, list(known | allowed))
         raise UserError(f"--config.{field}: no such field{hint}")
-    default = groups[group][leaf]
+    default = allowed[field]
     if default is None:  # of no known type: takes a value of any
         default = config_dict.placeholder(object)
-    if group and group not in config:
-        config[group] = ConfigDict()
-    (config[group] if group else config)[leaf] = default
+    config.update_from_flattened_dict({field: default})
 
 
 def _nearest_field(field: str, known: Sequence[str]) -> str:
@@ -101,6 +95,5 @@ def _nearest_field(field: str, known: Sequence[str]) -> str:
     leaves = {name.rpartition(".")[2]: name for name in siblings or known}
     if match := difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.7):
         return f", did you mean {leaves[match[0]]!r}?"
-    if siblings:
-        return f"; there are {', '.join(siblings)}"
-    return nearest(field, known) or f"; there are {', '.join(known)}"
+    like_it = "" if siblings else nearest(field, known)
+    return like_it or f"; there are {', '.join(siblings or known)}"

@@ -17,16 +17,13 @@ from ml_collections import ConfigDict
 from mi_classifier.errors import UserError, choose
 
 if TYPE_CHECKING:  # importing these takes seconds, and `--help` needs none of them
-    from mi_classifier.data import Dataset
-    from mi_classifier.estimate import MutualInformation
-    from mi_classifier.evaluation import Results
+    from mi_classifier import Dataset, MutualInformation, Results
     from mi_classifier.training import TrainState
-
-_EXPERIMENTS = ("classifier", "cross_fit")  # modules here
 
 
 def _experiment(config: ConfigDict) -> ModuleType:
-    name = choose(config.get("method", "classifier"), _EXPERIMENTS, "method")
+    modules = ("classifier", "cross_fit")
+    name = choose(config.get("method", "classifier"), modules, "method")
     return importlib.import_module(f"mi_classifier.commands.{name}")
 
 
@@ -116,12 +113,6 @@ def compare(patterns: Sequence[str]) -> None:
     """Print how evaluated workdirs that match patterns, as "runs/mnist*", differ."""
     from mi_classifier.reporting.comparison import comparison
     from mi_classifier.reporting.table import print_table
-
-    runs = [_experiment_in(path).compared(path) for path in _find(patterns)]
-    print_table(comparison(runs))
-
-
-def _find(patterns: Sequence[str]) -> list[Path]:
     from mi_classifier.storage import workdirs
 
     found: dict[Path, None] = {}
@@ -138,4 +129,4 @@ def _find(patterns: Sequence[str]) -> list[Path]:
             if path not in evaluated and (path / workdirs.CONFIG).is_file():
                 print(f"{path}: left out, not evaluated yet")
         found |= dict.fromkeys(evaluated)
-    return list(found)
+    print_table(comparison([_experiment_in(path).compared(path) for path in found]))

@@ -15,10 +15,9 @@ from mi_classifier.reporting.comparison import Compared
 from mi_classifier.reporting.writing import evaluate_and_write
 from mi_classifier.storage.files import read_json
 from mi_classifier.tables import published
-from mi_classifier.training import Trained
-from mi_classifier.training.checks import known_options
+from mi_classifier.training import Trained, checks
 
-__all__ = ["compared", "evaluate", "explain", "known_options", "train"]
+known_options = checks.known_options
 
 
 def train(config: ConfigDict, workdir: Path, dataset: Dataset | None) -> Trained:
@@ -57,11 +56,10 @@ def compared(workdir: Path) -> Compared:
     """Return what a comparison shows of an evaluated run."""
     path = workdir / "evaluation" / "metrics.json"
     remedy = "run evaluate.py on it again"
-    rows = read_json(path, remedy).get("rows")
     try:
-        shown = [Row(**row) for row in rows]
+        rows = [Row(**row) for row in read_json(path, remedy).get("rows")]
     except TypeError as error:
         raise UserError(
             f"{path}: not written by this version's evaluation; {remedy}"
         ) from error
-    return Compared(workdir, load_config(workdir), shown)
+    return Compared(workdir, load_config(workdir), rows)

@@ -27,7 +27,6 @@ _SURPRISING = 10  # rows that are listed
 
 def known_options(config: ConfigDict) -> Mapping[str, Mapping[str, Any]]:
     """Return the options of `arrays.load`, which depend on no name in the config."""
-    del config
     return {"data": options_of(arrays.load)}
 
 
@@ -57,21 +56,24 @@ def evaluate(
     workdir: Path, dataset: Dataset | None, quiet: bool, ablation: bool
 ) -> MutualInformation:
     """Print the estimate, and the rows that speak most against their label."""
-    del dataset
     if ablation:
         raise UserError(f"--ablation: {workdir} holds a cross-fit, which has no boxes")
     results = _read_results(workdir)
     estimate = MutualInformation(**results["estimate"])
     if not quiet and parallel.is_first():
         print(estimate)
-        if results["most_surprising"]:
-            print_table(_surprising_table(results["most_surprising"]))
+        rows = [
+            (str(row["row"]), row["label"], row["predicted"], f"{row['pmi_nats']:.3f}")
+            for row in results["most_surprising"]
+        ]
+        title = "rows whose inputs speak most against their label"
+        if rows:
+            print_table(Table(title, ("row", "label", "predicted", "PMI, nats"), rows))
     return estimate
 
 
 def explain(workdir: Path, paths: Sequence[str], label: str, rival: str) -> None:
     """Refuse, because a cross-fit has rows and no images."""
-    del paths, label, rival
     raise UserError(f"--images: {workdir} holds a cross-fit of rows, not of images")
 
 
@@ -122,10 +124,8 @@ def _estimate(config: ConfigDict, workdir: Path) -> None:
         }
         for row in lowest[fit.pmi[lowest] < 0]
     ]
-    results = {
-        "estimate": dataclasses.asdict(fit.summary()),
-        "most_surprising": surprising,
-    }
+    estimate = dataclasses.asdict(fit.summary())
+    results = {"estimate": estimate, "most_surprising": surprising}
     write_hashed(metrics, to_json(results, indent=2))
 
 
@@ -141,12 +141,3 @@ def _read_results(workdir: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{folder}: predictions.csv is missing; {remedy}") from None
     return results
-
-
-def _surprising_table(surprising: Sequence[Mapping[str, Any]]) -> Table:
-    title = "rows whose inputs speak most against their label"
-    rows = [
-        (str(row["row"]), row["label"], row["predicted"], f"{row['pmi_nats']:.3f}")
-        for row in surprising
-    ]
-    return Table(title, ("row", "label", "predicted", "PMI, nats"), rows)

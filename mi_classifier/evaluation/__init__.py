@@ -3,10 +3,9 @@
 Nothing here prints, draws or writes; `mi_classifier.reporting` does.
 """
 
-from mi_classifier.evaluation.evaluate import ablate_net, evaluate_net
+from mi_classifier.evaluation.evaluate import ablate_net, evaluate_net, make_split_pass
 from mi_classifier.evaluation.evaluators import Evaluator, Priors, Subject
 from mi_classifier.evaluation.results import Evaluation, Results
-from mi_classifier.evaluation.split_pass import make_split_pass, summarize
 from mi_classifier.evaluation.trained_net import TrainedNet, load_config, load_net
 
 __all__ = [
@@ -21,5 +20,4 @@ __all__ = [
     "load_config",
     "load_net",
     "make_split_pass",
-    "summarize",
 ]

@@ -1,17 +1,24 @@
-"""Evaluate a trained net, and return what was found."""
+"""Evaluate a net: pass through splits, each example once, and return what was found."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import flax.linen as nn
+import jax
 import numpy as np
 
+from mi_classifier import parallel
 from mi_classifier.data import Dataset
 from mi_classifier.errors import UserError
-from mi_classifier.evaluation import split_pass
 from mi_classifier.evaluation.evaluators import DEFAULT, base, create_evaluators
-from mi_classifier.evaluation.evaluators.accuracy import join_names
-from mi_classifier.evaluation.results import Evaluation, Results
+from mi_classifier.evaluation.evaluators.accuracy import names_of
+from mi_classifier.evaluation.results import Evaluation, Results, SplitResults
 from mi_classifier.evaluation.targets import find_targets
 from mi_classifier.evaluation.trained_net import TrainedNet
+from mi_classifier.models import infer
+
+Evaluators = Mapping[str, base.Evaluator]
+Measurements = dict[str, base.Measured]  # of each evaluator, by its name
 
 
 def evaluate_net(net: TrainedNet) -> Evaluation:
@@ -41,26 +48,56 @@ def ablate_net(net: TrainedNet) -> Results:
     return _evaluate(net, ["ablation"], ["validation"]).results
 
 
+def make_split_pass(
+    model: nn.Module, dataset: Dataset, evaluators: Evaluators, batch_size: int
+) -> Callable[[Any, str], tuple[SplitResults, Measurements]]:
+    """Compile the pass through the splits of a data set.
+
+    It maps replicated variables and a split's name to the results of the split, and to
+    what each evaluator measured, `[N, ...]`. Any batch size gives the same.
+    """
+
+    def measure(variables: Any, priors: base.Priors, batch: Any) -> Measurements:
+        output = infer(model, variables, dataset.preprocess(batch["image"]))
+        inference = base.Inference(output, batch, priors, variables["params"])
+        return {name: each.measure(inference) for name, each in evaluators.items()}
+
+    step = parallel.on_devices(measure, in_axes=(None, None, 0), out_axes=0)
+
+    def evaluate_split(variables: Any, name: str) -> tuple[SplitResults, Measurements]:
+        split, count = dataset.splits[name], len(dataset.splits[name]["label"])
+        priors = base.Priors(dataset.log_prior("train"), dataset.log_prior(name))
+        outputs, running, replicated = [], None, parallel.replicate(priors)
+        for batch in parallel.evaluation_batches(split, batch_size):
+            running, done = step(variables, replicated, batch), running
+            if done is not None:  # at most two batches are on the devices
+                outputs.append(parallel.merge(done))
+        outputs.append(parallel.merge(running))
+        # Padding is at the end.
+        merged = jax.tree.map(lambda *parts: np.concatenate(parts)[:count], *outputs)
+        found = {
+            key: each.summarize(merged[key], split, priors)
+            for key, each in evaluators.items()
+        }
+        return SplitResults(count, found), merged
+
+    return evaluate_split
+
+
 def _evaluate(
     net: TrainedNet, names: Sequence[str], split_names: Sequence[str]
 ) -> Evaluation:
-    """Evaluate some splits by some evaluators."""
     dataset, localization = net.dataset, net.config.get("localization")
     subject = base.Subject(dataset, net.loss, localization)
     evaluators = create_evaluators(names, subject)
-    measure_split = split_pass.make_split_pass(
+    evaluate_split = make_split_pass(
         net.model, dataset, evaluators, net.config.evaluation_batch_size
     )
-    splits, details, columns = {}, {}, {}
+    splits, details = {}, {}
     for name in split_names:
-        measurements = measure_split(net.variables, name)
-        splits[name] = split_pass.summarize(dataset, evaluators, name, measurements)
+        splits[name], measured = evaluate_split(net.variables, name)
         if name == "test":
-            details, columns = measurements, _example_columns(dataset, name)
-            for key, each in evaluators.items():
-                columns |= each.columns(
-                    details[key], dataset.splits[name], dataset.class_names
-                )
+            details = measured
     results = Results(
         dataset=dataset.name,
         loss=net.config.loss,
@@ -70,17 +107,19 @@ def _evaluate(
         true_mutual_information=dataset.mutual_information,
         splits=splits,
     )
+    columns = _columns(dataset, evaluators, details) if details else {}
     return Evaluation(results, details, columns)
 
 
-def _example_columns(dataset: Dataset, name: str) -> base.Columns:
-    """Return "row" of each example, counted from 0, "image" if known, and "label"."""
-    labels = dataset.splits[name]["label"]
-    columns: base.Columns = {"row": range(len(labels))}
-    if name in dataset.image_names:
-        columns["image"] = dataset.image_names[name]
-    if dataset.multi_label:
-        columns["label"] = join_names(labels, dataset.class_names)
-    else:
-        columns["label"] = np.asarray(dataset.class_names)[labels]
+def _columns(
+    dataset: Dataset, evaluators: Evaluators, measurements: Measurements
+) -> base.Columns:
+    """Return "row", "image" if known, "label", and the columns of each evaluator."""
+    split, class_names = dataset.splits["test"], dataset.class_names
+    columns: base.Columns = {"row": range(len(split["label"]))}
+    if "test" in dataset.image_names:
+        columns["image"] = dataset.image_names["test"]
+    columns["label"] = names_of(split["label"], class_names)
+    for name, each in evaluators.items():
+        columns |= each.columns(measurements[name], split, class_names)
     return columns

@@ -36,19 +36,12 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class ClassColumn:
-    """A column of the table by class.
+    """A column of the table by class."""
 
-    Attributes:
-      title: the column's heading.
-      values: one for each class, `[M]`.
-      errors: standard errors `[M]`, if known.
-      unit: as in a `Row`.
-    """
-
-    title: str
-    values: Sequence[float]
-    errors: Sequence[float] | None = None
-    unit: str = "nats"
+    title: str  # the column's heading
+    values: Sequence[float]  # one for each class, [M]
+    errors: Sequence[float] | None = None  # standard errors [M], if known
+    unit: str = "nats"  # as in a `Row`
 
 
 class Result:
@@ -77,10 +70,7 @@ class Estimate:
 
     @classmethod
     def of(cls, values: np.ndarray, split: Split) -> "Estimate":
-        """Estimate the mean of values in nats `[N]` of the examples of a split.
-
-        Examples of the same "group", if the split has it, are not independent.
-        """
+        """Estimate the mean of values `[N]`; rows of one "group" are not independent."""
         nats = mean(values)
         error = information.standard_error(values, split.get("group"))
         return cls(nats, nats / information.NATS_PER_BIT, error)
@@ -147,10 +137,7 @@ class Results:
     splits: Mapping[str, SplitResults]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the nested dicts that metrics.json holds.
-
-        A field that is None is left out of what an evaluator found.
-        """
+        """Return the dicts of metrics.json, without what evaluators left None."""
         splits = {
             name: {"num_examples": split.num_examples, **_plain(split.found)}
             for name, split in self.splits.items()

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mi_classifier import localization
 from mi_classifier.data import Split
 
 
@@ -12,19 +13,14 @@ from mi_classifier.data import Split
 class Targets:
     """I pairs of an image and a label that a map should find in it.
 
-    Attributes:
-      rows: the image of each target, as a row of the split, `[I]`.
-      columns: the label of each target, as its position among the image's labels,
-        `[I]`.
-      truths: true boxes `[I, G, 4]`, padded, by their kind: "boxes" around the objects
-        and, where known, "cells" around the part of the image that an object stands in.
-      num_boxes: how many of the G boxes are true ones, `[I]`.
+    The kinds of true boxes are "boxes" around the objects and, where known, "cells"
+    around the part of the image that an object stands in.
     """
 
-    rows: np.ndarray
-    columns: np.ndarray
-    truths: Mapping[str, np.ndarray]
-    num_boxes: np.ndarray
+    rows: np.ndarray  # the image of each target, as a row of the split, [I]
+    columns: np.ndarray  # its label, as a position among the image's labels, [I]
+    truths: Mapping[str, np.ndarray]  # true boxes [I, G, 4], padded, by their kind
+    num_boxes: np.ndarray  # how many of the G boxes are true ones, [I]
 
     @property
     def boxes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -34,6 +30,15 @@ class Targets:
     def of(self, array: np.ndarray) -> np.ndarray:
         """Return the values `[I, ...]` of the targets from an array `[N, G, ...]`."""
         return array[self.rows, self.columns]
+
+    def accuracy(self, boxes: np.ndarray, correct: np.ndarray | None = None) -> float:
+        """Return `localization_accuracy` of a box for each target, `[I, 4]`."""
+        return float(localization.localization_accuracy(boxes, *self.boxes, correct))
+
+    def pointing(self, maps: np.ndarray, size: tuple[int, int]) -> float:
+        """Return `pointing_accuracy` of maps `[I, h, w]` in images of a size."""
+        peaks = localization.peaks_from_maps(maps, size)
+        return float(localization.pointing_accuracy(peaks, *self.boxes))
 
 
 def find_targets(split: Split, all_images: bool = False) -> Targets:
@@ -62,13 +67,9 @@ def find_targets(split: Split, all_images: bool = False) -> Targets:
     return Targets(rows, columns, truths, bears.sum(1))
 
 
-def labels_of(split: Split) -> np.ndarray:
-    """Return the labels of each image that can be targets, `[N, G]`."""
-    return split["box_label"] if "box_label" in split else split["label"][:, None]
-
-
 def target_names(
     targets: Targets, split: Split, class_names: Sequence[str]
 ) -> list[str]:
     """Return the name of each target's label."""
-    return [class_names[label] for label in targets.of(labels_of(split))]
+    labels = split["box_label"] if "box_label" in split else split["label"][:, None]
+    return [class_names[label] for label in targets.of(labels)]

@@ -14,8 +14,16 @@ from mi_classifier.reporting.summary import show
 from mi_classifier.reporting.table import Table
 
 _FEW = 8  # differing fields that get a row
-_FIRST = ("data.name", "loss", "model.name", "pretrained", "num_epochs", "batch_size")
-_FIRST += ("optimizer.learning_rate", "seed")  # fields that are shown before others
+_FIRST = (  # fields that are shown before others
+    "data.name",
+    "loss",
+    "model.name",
+    "pretrained",
+    "num_epochs",
+    "batch_size",
+    "optimizer.learning_rate",
+    "seed",
+)
 
 
 class Compared(NamedTuple):
@@ -37,16 +45,13 @@ def comparison(runs: Sequence[Compared]) -> Table:
       each result of any run. A note names further fields that differ.
     """
     flat = [configs.flatten(run.config) for run in runs]
-    fields = {field for values in flat for field in values}
-    differing = [
-        field
-        for field in [*_FIRST, *sorted(fields - {*_FIRST})]
-        if len({repr(values.get(field, "")) for values in flat}) > 1
-    ]
-    rows = [
-        (field, *(str(values.get(field, "")) for values in flat))
-        for field in differing[:_FEW]
-    ]
+    others = {field for values in flat for field in values} - {*_FIRST}
+    fields = {
+        field: [values.get(field, "") for values in flat]
+        for field in (*_FIRST, *sorted(others))
+    }
+    differing = [k for k, values in fields.items() if len({*map(repr, values)}) > 1]
+    rows = [(field, *map(str, fields[field])) for field in differing[:_FEW]]
     columns = [_by_path(run.rows) for run in runs]
     order = {path: n for n, path in enumerate(dict.fromkeys(itertools.chain(*columns)))}
     # A row of one run alone still stands below the row that it details.

@@ -1,34 +1,66 @@
 """Classify a user's own images with a trained net, and show where it sees the class."""
 
+import itertools
 import os
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
 from mi_classifier import localization
 from mi_classifier.activation_maps import MAPS
-from mi_classifier.data import archive
+from mi_classifier.data import archive, tfds_store
 from mi_classifier.errors import UserError, choose_nearest
-from mi_classifier.evaluation import TrainedNet
-from mi_classifier.evaluation.evaluators.localization import CORNERS, settings
+from mi_classifier.evaluation import Priors, TrainedNet
+from mi_classifier.evaluation.evaluators import Inference
+from mi_classifier.evaluation.evaluators.accuracy import decide
+from mi_classifier.evaluation.evaluators.calibration import claimed_pmi
+from mi_classifier.evaluation.evaluators.localization import CORNERS, Setting, settings
+from mi_classifier.models import infer
+from mi_classifier.progress import tracked
 from mi_classifier.reporting import figures, pictures, predictions
-from mi_classifier.reporting.answers import Answer, Question, answers
 from mi_classifier.reporting.table import Table, print_table
 from mi_classifier.storage.files import write_text
 
+_BATCH = 16  # images
+_TOP = 3  # likeliest classes of an image
 _MOST_PRINTED = 20  # images that are printed
 _LONGEST = 200  # bytes of a file's name that its picture's name starts with
 
 
-def find_images(paths: Sequence[str]) -> dict[Path, bool]:
-    """Return the files that are named and the images in folders, in order.
+class Question(NamedTuple):
+    """The question that the net answers for every image."""
 
-    The values tell which files are named, and must be images.
-    """
+    net: TrainedNet
+    label: int | None  # class whose maps are drawn; None for what the net decides for
+    rival: int | None  # class that a further map compares `label` with, by infoCAM
+    settings: Mapping[str, Setting]  # by the map's name; empty if the net has none
+
+
+class Answer(NamedTuple):
+    """The net's answer for one image."""
+
+    path: Path  # the image file
+    image: np.ndarray  # at the size that the net stores, uint8 [H, W, C]
+    file_size: tuple[int, int]  # width and height in the file
+    probability: np.ndarray  # of each class, [M]
+    pmi: np.ndarray  # pointwise mutual information of each class in nats, [M]
+    labels: np.ndarray  # the k classes whose maps are drawn
+    maps: Mapping[str, np.ndarray]  # of these classes by the map's name, [k, h, w]
+
+    @property
+    def likeliest(self) -> list[int]:
+        """The likeliest classes, most likely first."""
+        return np.argsort(-self.probability, kind="stable")[:_TOP].tolist()
+
+
+def find_images(paths: Sequence[str]) -> dict[Path, bool]:
+    """Return the files that are named, True, and the images in folders, False."""
     files: dict[Path, bool] = {}
     for text in paths:
         path = Path(text)
@@ -69,16 +101,16 @@ def explain(
     question = _ask(net, label, rival)
     folder = net.workdir / "evaluation" / "images"
     names = _picture_names(files)
-    printed, rows = [], []
-    for answer in answers(question, files):
-        printed += _printed_rows(question, answer)
-        rows += _csv_rows(question, answer, names[answer.path])
+    printed, columns = [], defaultdict(list)
+    for answer in _answers(question, files):
+        printed.append(_printed_rows(question, answer))
+        for name, values in _columns(question, answer, names[answer.path]).items():
+            columns[name] += list(values)
         if answer.maps:
             figure = _picture(question, answer)
             figures.save(figure, folder / names[answer.path])
-    if not rows:
+    if not printed:
         raise UserError("--images: no file can be decoded; give PNG or JPEG files")
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
     write_text(folder / "predictions.csv", predictions.to_csv(columns))
     _print(printed)
     what = "pictures and boxes" if question.settings else "predictions"
@@ -91,14 +123,88 @@ def _ask(net: TrainedNet, label: str, rival: str) -> Question:
         raise UserError(f"--images: {net.dataset.name} is not a set of images")
     asked = choose_nearest(label, names, "--label") if label else None
     against = choose_nearest(rival, names, "--rival") if rival else None
-    if against is not None and asked is None:
+    if rival and not label:
         raise UserError("--rival: give the class that it is compared with by --label")
-    if against is not None and asked == against:
+    if rival and asked == against:
         raise UserError(f"--rival: {rival} is the --label itself; give another class")
     config = net.config.get("localization")
     if rival and config is None:
         raise UserError(f"--rival: {net.config.model.name} has no maps to draw")
     return Question(net, asked, against, settings(config) if config else {})
+
+
+def _answers(question: Question, files: Mapping[Path, bool]) -> Iterator[Answer]:
+    """Yield the net's answer for each image; `files` are those of `find_images`."""
+    net = question.net
+    preprocess = net.dataset.preprocess
+    apply = jax.jit(lambda v, batch: infer(net.model, v, preprocess(batch)))
+    frequencies = net.dataset.log_prior()
+    priors = Priors(frequencies, frequencies)
+    decoded = _decode(net, files)
+    while some := list(itertools.islice(decoded, _BATCH)):
+        missing = min(_BATCH, len(files)) - len(some)  # pad: one shape compiles once
+        batch = np.stack([image for _, image, _ in some + some[:1] * missing])
+        output = apply(net.variables, batch)
+        pmi = claimed_pmi(output.logits, net.loss, priors)
+        probability = np.asarray(jnp.exp(pmi + frequencies))
+        labels = _labels(question, output.logits, probability)
+        inference = Inference(output, {"image": batch}, priors, net.variables["params"])
+        maps = _maps(question, inference, labels)
+        for i, in_file in enumerate(some):
+            own = i, np.flatnonzero(labels[i] >= 0)
+            own_maps = {name: array[own] for name, array in maps.items()}
+            own_pmi = np.asarray(pmi)[i]
+            yield Answer(*in_file, probability[i], own_pmi, labels[own], own_maps)
+
+
+def _decode(
+    net: TrainedNet, files: Mapping[Path, bool]
+) -> Iterator[tuple[Path, np.ndarray, tuple[int, int]]]:
+    """Yield path, stored image and (width, height) in the file of what is an image."""
+    for path, named in tracked(files.items(), "explaining"):
+        try:
+            content = path.read_bytes()
+            image = net.dataset.read_image(content)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            message = f"{path}: cannot be decoded: {reason}"
+            if named:
+                raise UserError(message) from error
+            print(f"left out: {message}")
+        else:
+            yield path, image, tfds_store.size_of(content)
+
+
+def _labels(
+    question: Question, logits: jax.Array, probability: np.ndarray
+) -> np.ndarray:
+    """Return the classes whose maps each image gets, `[B, G]`, padded with -1."""
+    if question.label is not None:
+        return np.full((len(logits), 1), question.label)
+    likeliest = probability.argmax(1)
+    loss = question.net.loss
+    if not loss.multi_label:
+        return likeliest[:, None]
+    log_prior = question.net.dataset.log_prior()
+    present = np.array(decide(logits, loss, log_prior)[loss.rule])
+    present[np.arange(len(logits)), likeliest] |= ~present.any(1)
+    order = np.argsort(~present, axis=1, kind="stable")
+    padded = np.where(np.take_along_axis(present, order, 1), order, -1)
+    return padded[:, : present.sum(1).max()]
+
+
+def _maps(
+    question: Question, inference: Inference, labels: np.ndarray
+) -> dict[str, np.ndarray]:
+    known, settings = np.maximum(labels, 0), question.settings
+    maps = {name: each.maps(inference, known) for name, each in settings.items()}
+    if question.rival is not None:
+        pair = np.array([question.label, question.rival])
+        kernel = inference.params["head"]["kernel"][:, pair]
+        two_classes = inference._replace(params={"head": {"kernel": kernel}})
+        first = np.zeros_like(labels)
+        maps["rival"] = settings["info_cam"].maps(two_classes, first)
+    return jax.device_get(maps)
 
 
 def _printed_rows(question: Question, answer: Answer) -> list[tuple[str, ...]]:
@@ -112,34 +218,25 @@ def _printed_rows(question: Question, answer: Answer) -> list[tuple[str, ...]]:
     ]
 
 
-def _csv_rows(question: Question, answer: Answer, picture: str) -> list[dict[str, Any]]:
-    names = question.net.dataset.class_names
-    boxes = _boxes_in_file(question.net, answer)
-    common = {"image": str(answer.path), "likeliest": names[answer.likeliest[0]]}
+def _columns(
+    question: Question, answer: Answer, picture: str
+) -> dict[str, Sequence[Any]]:
+    """Return a value of each drawn class, `[k]`, by the column of predictions.csv."""
+    dataset, labels = question.net.dataset, answer.labels
+    names = dataset.class_names
+    columns = {"image": str(answer.path), "likeliest": names[answer.likeliest[0]]}
     if answer.maps:
-        common["picture"] = picture
-    return [
-        {
-            **common,
-            "label": names[c],
-            "probability": answer.probability[c],
-            "pmi_nats": answer.pmi[c],
-            **{name: values[k] for name, values in boxes.items()},
-        }
-        for k, c in enumerate(answer.labels)
-    ]
-
-
-def _boxes_in_file(net: TrainedNet, answer: Answer) -> dict[str, np.ndarray]:
-    """Return the corners of the boxes in pixels of the file, `[k]`, by column."""
-    columns: dict[str, np.ndarray] = {}
+        columns["picture"] = picture
+    columns = {name: [value] * len(labels) for name, value in columns.items()}
+    columns["label"] = [names[c] for c in labels]
+    columns["probability"] = answer.probability[labels]
+    columns["pmi_nats"] = answer.pmi[labels]
     size = answer.image.shape[:2]
-    visible = np.reshape(net.dataset.visible, (2, 2))  # shares of the stored image
-    scale = (visible[1] - visible[0]) / size[::-1]
+    start, end = np.reshape(dataset.visible, (2, 2))  # shares of width and height
     for name, maps in answer.maps.items():
-        threshold = net.config.localization.threshold
+        threshold = question.net.config.localization.threshold
         corners = localization.boxes_from_maps(maps, size, threshold).reshape(-1, 2, 2)
-        in_file = (visible[0] + corners * scale) * answer.file_size
+        in_file = (start + corners * ((end - start) / size[::-1])) * answer.file_size
         for corner, values in zip(CORNERS, in_file.reshape(-1, 4).T, strict=True):
             columns[f"{name}_{corner}"] = values.round(1)
     return columns
@@ -172,11 +269,10 @@ def _picture_names(files: Iterable[Path]) -> dict[Path, str]:
     return names
 
 
-def _print(rows: Sequence[tuple[str, ...]]) -> None:
-    starts = [i for i, row in enumerate(rows) if row[0]]
+def _print(of_images: Sequence[Sequence[tuple[str, ...]]]) -> None:
+    rows = list(itertools.chain(*of_images[:_MOST_PRINTED]))
     notes = ["by the class frequencies of the training labels"]
-    if more := starts[_MOST_PRINTED:]:
-        rows = rows[: more[0]]
-        notes.append(f"{len(more):,} more images are in predictions.csv")
+    if more := len(of_images[_MOST_PRINTED:]):
+        notes.append(f"{more:,} more images are in predictions.csv")
     columns = ("image", "likeliest", "probability", "PMI, nats")
     print_table(Table("predictions", columns, rows, notes))

@@ -15,9 +15,7 @@ from mi_classifier.evaluation.targets import Targets, find_targets, target_names
 from mi_classifier.progress import tracked
 
 MOST_IMAGES = 500
-MOST_BYTES = (
-    10_000  # of an image; where none of `SIDES` is that short, the last is used
-)
+MOST_BYTES = 10_000  # of an image, if one of `SIDES` makes it that short
 SIDES = (192, 128, 96)  # pixels of the longer side that are tried in this order
 _LOSSLESS = 64  # pixels of the longer side of images that stay as they are
 _TOP = 3  # classes shown for each image
@@ -25,16 +23,12 @@ _IOU_STEPS = 65_534  # even, so that an IoU of one half is a whole step
 
 
 def make_gallery(net: TrainedNet, evaluation: Evaluation) -> dict[str, Any]:
-    """Returns the content of the gallery, ready to be written as JSON.
+    """Return the content of the gallery, ready to be written as JSON.
 
     There is an item for each image and each label to find in it. If there are maps, the
     item has the box at each threshold, from `localization.boxes_from_maps`, and its IoU
     with the true box. Of more than 500 test images, the gallery shows 500 from all over
     the split.
-
-    Args:
-      net: the net and its data.
-      evaluation: its results.
     """
     images = net.dataset.splits["test"]["image"]
     count, height, width = images.shape[:3]
@@ -58,24 +52,22 @@ def make_gallery(net: TrainedNet, evaluation: Evaluation) -> dict[str, Any]:
 
 
 def to_url(content: bytes, kind: str) -> str:
-    """Returns a data URL of an image file; `kind` is "png" or "jpeg"."""
+    """Return a data URL of an image file; `kind` is "png" or "jpeg"."""
     return f"data:image/{kind};base64,{_base64(content)}"
 
 
 def encode_image(image: np.ndarray) -> str:
-    """Returns a uint8 image `[H, W, C]` as a data URL, smaller if it is large."""
+    """Return a uint8 image `[H, W, C]` as a data URL, smaller if it is large."""
     shown = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    file = io.BytesIO()
-    if max(shown.size) <= _LOSSLESS:
-        shown.save(file, "png")
-        return to_url(file.getvalue(), "png")
-    for side in SIDES:
+    lossless = max(shown.size) <= _LOSSLESS
+    kind = "png" if lossless else "jpeg"
+    for side in (_LOSSLESS,) if lossless else SIDES:
         shown.thumbnail((side, side))
         file = io.BytesIO()
-        shown.save(file, "jpeg", quality=75)
+        shown.save(file, kind, quality=75)
         if file.tell() <= MOST_BYTES:
             break
-    return to_url(file.getvalue(), "jpeg")
+    return to_url(file.getvalue(), kind)
 
 
 def _image(net: TrainedNet, row: int, evaluation: Evaluation) -> dict[str, Any]:
@@ -90,8 +82,7 @@ def _image(net: TrainedNet, row: int, evaluation: Evaluation) -> dict[str, Any]:
         "row": row,
         "name": str(columns["image"][row]) if "image" in columns else "",
         "source": encode_image(net.dataset.splits["test"]["image"][row]),
-        "label": str(columns["label"][row]),
-        "prediction": str(columns["prediction"][row]),
+        **{name: str(columns[name][row]) for name in ("label", "prediction")},
         "top": top,
     }
 
@@ -142,28 +133,21 @@ def _found(
     size: tuple[int, int],
     thresholds: Sequence[float],
 ) -> list[dict[str, Any]]:
-    """Returns the map of each target, its box at each threshold, and their IoU."""
+    """Return the map of each target, its box at each threshold, and their IoU."""
     maps = targets.of(maps)
     boxes = localization.boxes_from_maps(maps, size, thresholds)
     overlaps = np.float64(localization.best_iou(boxes, *targets.boxes))
     steps = np.floor(overlaps * _IOU_STEPS)
+    scores = localization.score_maps(maps, maps.shape[1:])  # not resized
     return [
         {
             "shape": maps.shape[1:],
-            "values": _base64(values.tobytes()),
+            "values": _base64((255 * values).round().astype(np.uint8).tobytes()),
             "boxes": _base64(corners.astype("<u2").tobytes()),
             "iou": _base64(iou.astype("<u2").tobytes()),
         }
-        for values, corners, iou in zip(_to_bytes(maps), boxes, steps, strict=True)
+        for values, corners, iou in zip(scores, boxes, steps, strict=True)
     ]
-
-
-def _to_bytes(maps: np.ndarray) -> np.ndarray:
-    """Scales each map `[B, h, w]` to 0 to 255; a flat or broken one to 0."""
-    maps = np.where(np.isfinite(maps).all((1, 2), keepdims=True), maps, 0)
-    low, high = (f(maps, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
-    scaled = (maps - low) / np.where(high > low, high - low, 1)
-    return (255 * scaled).round().astype(np.uint8)
 
 
 def _base64(content: bytes) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def to_csv(columns: Mapping[str, Sequence[Any]]) -> str:
-    r"""Returns columns as CSV; float32 numbers read back as the same bits.
+    r"""Return columns as CSV; float32 numbers read back as the same bits.
 
     Examples:
       >>> to_csv({"row": [0, 1], "pmi_nats": [0.5, None]})

@@ -1,7 +1,6 @@
 """Write report.html: tables, figures and a gallery in one file, for use offline."""
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 
 import jinja2
@@ -28,22 +27,11 @@ CAPTIONS = {
     "highest value is MaxBoxAcc. Its boxes differ a little from those of the gallery, "
     "which follow the paper.",
 }
+_BLOCKS = {"trim_blocks": True, "lstrip_blocks": True}  # statements leave no blanks
 
 
 def write(net: TrainedNet, evaluation: Evaluation, tables: Sequence[Table]) -> Path:
-    """Draws the figures of an evaluation, and writes its report.
-
-    Args:
-      net: the net and its data.
-      evaluation: its results.
-      tables: the tables that the report shows.
-
-    Returns:
-      The path of report.html.
-
-    Raises:
-      UserError: the folder cannot be written to.
-    """
+    """Draw the figures of an evaluation, and write its report.html; return its path."""
     folder = net.workdir / "evaluation"
     shown = []
     for name, figure in draw(net, evaluation).items():
@@ -52,32 +40,21 @@ def write(net: TrainedNet, evaluation: Evaluation, tables: Sequence[Table]) -> P
         if name in CAPTIONS:
             url = gallery.to_url(path.read_bytes(), "png")
             shown.append((url, CAPTIONS[name]))
-    images = None
-    if net.dataset.read_image is not None:
-        images = gallery.make_gallery(net, evaluation)
+    loader = jinja2.PackageLoader("mi_classifier.reporting", "assets")
+    undefined = jinja2.StrictUndefined
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mi_classifier.reporting", "assets"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
+        loader=loader, autoescape=True, undefined=undefined, **_BLOCKS
     )
-    assets = resources.files("mi_classifier.reporting") / "assets"
-    results = evaluation.results
-    test = results.splits["test"]
+    has_images = net.dataset.read_image is not None
     html = environment.get_template("report.html").render(
-        title=f"{results.dataset}: {results.loss}",
-        epoch=results.epoch,
-        information=test["information"].mutual_information,
-        label_entropy=test["information"].label_entropy,
+        results=evaluation.results,
+        test=evaluation.results.splits["test"],
         each_label=net.dataset.multi_label,
-        accuracy=test["accuracy"].by_rule("paper"),
-        num_examples=test.num_examples,
         tables=tables,
         figures=shown,
-        gallery=images,
-        style=(assets / "report.css").read_text("utf-8"),
-        script=(assets / "report.js").read_text("utf-8"),
+        gallery=gallery.make_gallery(net, evaluation) if has_images else None,
+        style=loader.get_source(environment, "report.css")[0],
+        script=loader.get_source(environment, "report.js")[0],
     )
     path = folder / "report.html"
     write_text(path, html)
@@ -85,7 +62,7 @@ def write(net: TrainedNet, evaluation: Evaluation, tables: Sequence[Table]) -> P
 
 
 def draw(net: TrainedNet, evaluation: Evaluation) -> Mapping[str, Figure]:
-    """Returns the figures of an evaluation, by name."""
+    """Return the figures of an evaluation, by name."""
     results = evaluation.results
     test, title = results.splits["test"], results.dataset
     drawn = {}
@@ -94,11 +71,12 @@ def draw(net: TrainedNet, evaluation: Evaluation) -> Mapping[str, Figure]:
     if "calibration" in test and test["calibration"].bins:
         bins = test["calibration"].bins
         drawn["calibration"] = figures.reliability(bins, f"{title}: reliability")
-    accuracies = {f"{rule} rule": test["accuracy"].by_rule(rule) for rule in RULES}
-    recall = {  # with one label an example, `per_class` is the recall
-        rule: np.asarray(each.per_class if each.recall is None else each.recall)
-        for rule, each in accuracies.items()
-    }
+    recall = {}
+    for rule in RULES:
+        each = test["accuracy"].by_rule(rule)
+        # With one label an example, `per_class` is the recall.
+        shares = each.per_class if each.recall is None else each.recall
+        recall[f"{rule} rule"] = np.asarray(shares)
     drawn["recall"] = figures.recall_by_frequency(
         results.class_frequencies, recall, f"{title}: recall"
     )

@@ -1,15 +1,14 @@
 """The tables of an evaluation, for the terminal and for the report."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
 from mi_classifier.activation_maps import MAPS
-from mi_classifier.evaluation.evaluators.ablation import AblationResult
+from mi_classifier.evaluation.evaluators.ablation import AblationResult, SettingAccuracy
 from mi_classifier.evaluation.evaluators.localization import LocalizationResult
-from mi_classifier.evaluation.results import ClassColumn, Results, Row, SplitResults
+from mi_classifier.evaluation.results import Results, Row
 from mi_classifier.reporting.table import Table, percent
 
 _MOST_CLASSES = 20  # classes that get a row
@@ -52,7 +51,7 @@ class Published:
 def evaluation_tables(
     results: Results, published: Published | None = None
 ) -> list[Table]:
-    """Returns the tables of an evaluation.
+    """Return the tables of an evaluation.
 
     Args:
       results: the results on every split.
@@ -62,27 +61,14 @@ def evaluation_tables(
       A table with a column for each split; a table of the test split by class; and, if
       there are true boxes, a table of how well each map finds them.
     """
-    test = results.splits["test"]
-    tables = [_summary(results), _classes(test, results.class_names)]
-    for found in test.found.values():
-        if isinstance(found, LocalizationResult) and found.maps:
-            tables.append(_localization(found, published))
-    return tables
+    located = [_localization(found, published) for found in _located(results)]
+    return [_summary(results), _classes(results), *located]
 
 
 def ablation_tables(
     results: Results, published: Published | None = None
 ) -> list[Table]:
-    """Returns the tables of an ablation.
-
-    Args:
-      results: the results on the validation split.
-      published: the paper's results, shown beside ours; None if there are none.
-
-    Returns:
-      A table with a row for each setting and a column for each threshold; and a table
-      of region and subtraction, as in Table 8.
-    """
+    """Return the accuracy of each setting at each threshold, and Table 8."""
     ablation: AblationResult = results.splits["validation"]["ablation"]
     rows = []
     for name, row in ablation.settings.items():
@@ -95,61 +81,55 @@ def ablation_tables(
         rows,
         ("* the best threshold of a row; peak: the map's peak is in a true box",),
     )
-    return [table, _table_8(ablation, published)]
+    return [table, _table_8(ablation, published.ablation if published else {})]
 
 
 def ablation_cells(ablation: AblationResult) -> dict[str, dict[str, float]]:
-    """Returns GT-known and Top-1 localization in [0, 1] for each row of `TABLE_8`."""
+    """Return GT-known and Top-1 localization in [0, 1] for each row of `TABLE_8`."""
     column = list(ablation.thresholds).index(ablation.threshold)
+    rows: dict[tuple[str, int], SettingAccuracy] = {}
+    for row in ablation.settings.values():  # the config's own setting comes first
+        rows.setdefault((row.setting.map, row.setting.options.get("region")), row)
     cells = {}
     for key, (map_name, has_region) in TABLE_8.items():
-        region = ablation.region if has_region else 1
-        row = next(
-            row
-            for row in ablation.settings.values()
-            if row.setting.map == map_name and row.setting.options["region"] == region
-        )
+        row = rows[map_name, ablation.region if has_region else 1]
         cells[key] = {"gt_known": row.gt_known[column], "top1": row.top1[column]}
     return cells
 
 
 def compared_rows(results: Results) -> list[Row]:
-    """Returns the rows that a comparison of runs shows: those of the test split."""
+    """Return the rows that a comparison of runs shows: those of the test split."""
     test = results.splits["test"]
     rows = [
         Row("examples", test.num_examples, unit="count"),
         Row("epoch", results.epoch, unit="count"),
         *test.rows(),
     ]
-    for found in test.found.values():
-        if isinstance(found, LocalizationResult):
-            rows += [
-                Row(
-                    f"{MAPS[name].title}, {_LOCALIZATION[field]} %",
-                    getattr(accuracy, field),
-                    unit="percent",
-                )
-                for name, accuracy in found.maps.items()
-                for field in _COMPARED
-            ]
+    for found in _located(results):
+        for name, accuracy in found.maps.items():
+            for field in _COMPARED:
+                title = f"{MAPS[name].title}, {_LOCALIZATION[field]} %"
+                rows.append(Row(title, getattr(accuracy, field), unit="percent"))
     return rows
 
 
 def show(row: Row) -> str:
-    """Returns the text of a row's value: "1.3079 ± 0.0078", "87.80 / 87.75"."""
-    return _show(row.value, row.error, row.unit)
-
-
-def _show(value: Any, error: float | None, unit: str) -> str:
-    if value is None:
+    """Return the text of a row's value: "1.3079 ± 0.0078", "87.80 / 87.75"."""
+    if row.value is None:
         return ""
-    if isinstance(value, (tuple, list)):
-        return " / ".join(_show(each, None, unit) for each in value)
-    if unit == "percent":
-        return percent(value)
-    if unit == "count":
-        return f"{value:,}"
-    return f"{value:.4f}" + ("" if error is None else f" ± {error:.4f}")
+    if isinstance(row.value, (tuple, list)):
+        return " / ".join(show(Row("", each, unit=row.unit)) for each in row.value)
+    if row.unit == "percent":
+        return percent(row.value)
+    if row.unit == "count":
+        return f"{row.value:,}"
+    return f"{row.value:.4f}" + ("" if row.error is None else f" ± {row.error:.4f}")
+
+
+def _located(results: Results) -> list[LocalizationResult]:
+    """Return what the test split says of maps, if it has true boxes."""
+    found = results.splits["test"].found.values()
+    return [r for r in found if isinstance(r, LocalizationResult) and r.maps]
 
 
 def _summary(results: Results) -> Table:
@@ -171,27 +151,25 @@ def _summary(results: Results) -> Table:
     return Table(title, ("", *heads), rows, notes)
 
 
-def _classes(split: SplitResults, class_names: Sequence[str]) -> Table:
-    columns: list[ClassColumn] = split.by_class()
-    shown = np.arange(len(class_names))
+def _classes(results: Results) -> Table:
+    columns, names = results.splits["test"].by_class(), results.class_names
+    shown = np.arange(len(names))
     title = "test accuracy by class, %"
-    if len(class_names) > _MOST_CLASSES:
+    if len(names) > _MOST_CLASSES:
         shares = [column.values for column in columns if column.unit == "percent"]
         lowest = np.stack(shares, -1).min(-1)
         shown = np.argsort(lowest, kind="stable")[:_MOST_CLASSES]
-        title += f", the {_MOST_CLASSES} lowest of {len(class_names)}"
-    rows = []
-    for index in shown:
-        row = [class_names[index]]
-        for column in columns:
-            error = None if column.errors is None else column.errors[index]
-            row.append(_show(column.values[index], error, column.unit))
-        rows.append(row)
-    return Table(title, ("class", *(column.title for column in columns)), rows)
+        title += f", the {_MOST_CLASSES} lowest of {len(names)}"
+    cells = [[names[i] for i in shown]]
+    for c in columns:
+        errors = [None] * len(names) if c.errors is None else c.errors
+        cells.append([show(Row("", c.values[i], errors[i], c.unit)) for i in shown])
+    heads = ("class", *(column.title for column in columns))
+    return Table(title, heads, list(zip(*cells, strict=True)))
 
 
 def _localization(found: LocalizationResult, published: Published | None) -> Table:
-    """Returns the rows of Tables 4, 6 and 7, with further measures beside them."""
+    """Return the rows of Tables 4, 6 and 7, with further measures beside them."""
     first = next(iter(found.maps.values()))
     known = [name for name in _LOCALIZATION if getattr(first, name) is not None]
     notes = [f"boxes at threshold {found.threshold:g}; found if IoU is 0.5 or more"]
@@ -218,9 +196,10 @@ def _localization(found: LocalizationResult, published: Published | None) -> Tab
     return Table(title, heads, rows, ("; ".join(notes),))
 
 
-def _table_8(ablation: AblationResult, published: Published | None) -> Table:
-    """Returns what the region and the subtraction add, alone and together."""
-    theirs = published.ablation if published else {}
+def _table_8(
+    ablation: AblationResult, theirs: Mapping[str, tuple[float, float]]
+) -> Table:
+    """Return what the region and the subtraction add, alone and together."""
     rows = []
     for key, cells in ablation_cells(ablation).items():
         map_name, has_region = TABLE_8[key]
@@ -230,9 +209,5 @@ def _table_8(ablation: AblationResult, published: Published | None) -> Table:
             row += [f"{value:.2f}" for value in theirs.get(key, ())] or ["", ""]
         rows.append(row)
     heads = ("R", "subtraction", "GT-known", "Top-1", "paper's GT-known", "Top-1")
-    threshold = f"{ablation.threshold:g}"
-    return Table(
-        f"region R and subtraction, boxes at threshold {threshold}, %",
-        heads if theirs else heads[:4],
-        rows,
-    )
+    title = f"region R and subtraction, boxes at threshold {ablation.threshold:g}, %"
+    return Table(title, heads if theirs else heads[:4], rows)

@@ -27,7 +27,7 @@ class Table:
 
 
 def print_table(table: Table) -> None:
-    """Prints a table and its notes."""
+    """Print a table and its notes."""
     from rich import box
     from rich.console import Console
     from rich.table import Table as RichTable
@@ -49,17 +49,15 @@ def print_table(table: Table) -> None:
     for row in table.rows:
         shown.add_row(*map(shown_text, row))
     console = Console()
-    if not console.is_terminal:  # a file has room for the whole table
-        needed = Console(width=_WIDEST).measure(shown).maximum
-        Console(width=max(console.width, needed)).print(shown)
-    else:
-        console.print(shown)
+    needed = Console(width=_WIDEST).measure(shown).maximum
+    width = console.width if console.is_terminal else max(console.width, needed)
+    Console(width=width).print(shown)  # a file has room for the whole table
     for note in table.notes:
         console.print(shown_text(note))
 
 
 def markdown(table: Table) -> str:
-    """Returns a table and its notes as Markdown."""
+    """Return a table and its notes as Markdown."""
     lines = [f"**{table.title}**", "", "| " + " | ".join(table.columns) + " |"]
     lines.append("|" + "---|" * len(table.columns))
     lines += ["| " + " | ".join(row) + " |" for row in table.rows]
@@ -67,19 +65,13 @@ def markdown(table: Table) -> str:
 
 
 def percent(value: float | None) -> str:
-    """Returns a share in percent with two decimals; "" for None or NaN."""
+    """Return a share in percent with two decimals; "" for None or NaN."""
     known = value is not None and not np.isnan(value)
     return f"{100 * value:.2f}" if known else ""
 
 
-def column(runs: Sequence[dict[str, Any]], name: str) -> np.ndarray:
-    """Returns a value of each run, `[S]`; NaN if a run has none."""
-    values = [run.get(name) for run in runs]
-    return np.array([np.nan if v is None else v for v in values], np.float64)
-
-
 def mean_deviation(values: np.ndarray, spec: str) -> str:
-    """Returns "mean ± deviation" of values in a format; "" if none or one is NaN."""
+    """Return "mean ± deviation" of values in a format; "" if none or one is NaN."""
     if not len(values) or np.isnan(values).any():
         return ""
     text = format(values.mean(), spec)
@@ -89,7 +81,7 @@ def mean_deviation(values: np.ndarray, spec: str) -> str:
 
 
 def seeds_note(cells: Mapping[str, Sequence[Any]]) -> str:
-    """Returns a note such as "2 to 3 seeds a cell; ± the standard deviation"."""
+    """Return a note such as "2 to 3 seeds a cell; ± the standard deviation"."""
     counts = sorted({len(runs) for runs in cells.values()})
     few = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
     seeds = "seed" if few == "1" else "seeds"
@@ -97,10 +89,7 @@ def seeds_note(cells: Mapping[str, Sequence[Any]]) -> str:
 
 
 def p_value(a: np.ndarray, b: np.ndarray) -> str:
-    """Returns p of the two-sided Mann-Whitney U test, with * below 0.05.
-
-    If a side has a single value, there is no test and the text is "".
-    """
+    """Return p of the two-sided Mann-Whitney U test; "" if a side has one value."""
     from scipy import stats
 
     if min(len(a), len(b)) < 2:

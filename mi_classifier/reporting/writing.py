@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 from mi_classifier import parallel
 from mi_classifier.evaluation import (
@@ -17,13 +16,7 @@ from mi_classifier.evaluation import (
 from mi_classifier.reporting import predictions, summary
 from mi_classifier.reporting.summary import Published
 from mi_classifier.reporting.table import Table, print_table
-from mi_classifier.storage.files import (
-    TEMPORARY,
-    hold,
-    to_json,
-    write_hashed,
-    write_text,
-)
+from mi_classifier.storage import files
 
 
 def evaluate_and_write(
@@ -32,9 +25,9 @@ def evaluate_and_write(
     quiet: bool = False,
     ablation: bool = False,
 ) -> Results:
-    """Evaluates a net, prints the tables, and writes `evaluation/` in its workdir.
+    """Evaluate a net, print the tables, and write `evaluation/` in its workdir.
 
-    Writes predictions.csv, figures, report.html and, last, metrics.json; an ablation
+    Write predictions.csv, figures, report.html and, last, metrics.json; an ablation
     writes only ablation.json.
 
     Args:
@@ -46,59 +39,47 @@ def evaluate_and_write(
     Raises:
       UserError: another process evaluates the workdir, or writing to it fails.
     """
+    folder = net.workdir / "evaluation"
     quiet = quiet or not parallel.is_first()
-    with _hold(net.workdir / "evaluation"):
+    refusal = f"--workdir: another process writes to {folder}; wait for it"
+    leftovers = [f".*{files.TEMPORARY}"]
+    lock = files.hold(folder / ".lock", refusal=refusal, leftovers=leftovers)
+    with lock if parallel.is_first() else contextlib.nullcontext():
         if ablation:
             results = ablate_net(net)
-            _write_ablation(net, results)
             tables = summary.ablation_tables(results, published)
+            found = results.splits["validation"]["ablation"]
+            content = {"table_8": summary.ablation_cells(found)}
         else:
             evaluation = evaluate_net(net)
             results = evaluation.results
             tables = summary.evaluation_tables(results, published)
+            rows = map(dataclasses.asdict, summary.compared_rows(results))
+            content = {"rows": list(rows)}
         if not quiet:
             for table in tables:
                 print_table(table)
         if not ablation:
-            _write_evaluation(net, evaluation, () if quiet else tables)
+            _write_details(net, evaluation, () if quiet else tables)
+        name = "ablation.json" if ablation else "metrics.json"
+        text = files.to_json(results.to_dict() | content, indent=2)
+        files.write_hashed(folder / name, text)
     return results
 
 
-def _hold(folder: Path) -> contextlib.AbstractContextManager[None]:
-    """Locks a folder against other evaluations; only the first process does."""
-    if not parallel.is_first():
-        return contextlib.nullcontext()
-    refusal = f"--workdir: another process writes to {folder}; wait for it"
-    return hold(folder / ".lock", refusal=refusal, leftovers=[f".*{TEMPORARY}"])
-
-
-def _write_evaluation(
+def _write_details(
     net: TrainedNet, evaluation: Evaluation, tables: Sequence[Table]
 ) -> None:
-    """Writes predictions.csv, a report if there are tables, and metrics.json."""
+    """Write predictions.csv, and a report if there are tables."""
     folder = net.workdir / "evaluation"
-    if parallel.is_first():
-        _remove_outdated(folder)
-    write_text(folder / "predictions.csv", predictions.to_csv(evaluation.columns))
+    if parallel.is_first():  # leave nothing of an earlier evaluation
+        for name in ("metrics.json", "report.html"):
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / "figures", ignore_errors=True)
+    files.write_text(folder / "predictions.csv", predictions.to_csv(evaluation.columns))
     if tables:
         # Importing Matplotlib takes a second, so import it only where it is needed.
         from mi_classifier.reporting import report
 
         path = report.write(net, evaluation, tables)
         print(f"figures, predictions and report: {path}")
-    rows = [dataclasses.asdict(r) for r in summary.compared_rows(evaluation.results)]
-    content = evaluation.results.to_dict() | {"rows": rows}
-    write_hashed(folder / "metrics.json", to_json(content, indent=2))
-
-
-def _write_ablation(net: TrainedNet, results: Results) -> None:
-    cells = summary.ablation_cells(results.splits["validation"]["ablation"])
-    path = net.workdir / "evaluation" / "ablation.json"
-    write_hashed(path, to_json(results.to_dict() | {"table_8": cells}, indent=2))
-
-
-def _remove_outdated(folder: Path) -> None:
-    """Removes what an earlier evaluation wrote, so that nothing outdated stays."""
-    for name in ("metrics.json", "report.html"):
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / "figures", ignore_errors=True)

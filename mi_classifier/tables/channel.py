@@ -18,8 +18,7 @@ def table_channel(options: Options) -> tuple[list[Table], dict[str, Any]]:
         f"flip{flip:g}": Cell("mnist_channel", {"data.flip_probability": flip}, True)
         for flip in FLIPS
     }
-    cells: dict[str, Any] = {}
-    rows = []
+    cells, rows = {}, []
     found = gather(wanted, lambda config: f"{config.data.flip_probability:g}", options)
     for flip, runs in found.items():
         cells[flip] = [

@@ -55,7 +55,10 @@ def _rerun(
             if not any(runs):
                 continue
             in_paper = rule == "paper" and split == next(iter(test_sets))
-            shares = [[_by_rule(accuracy, rule) for accuracy in each] for each in runs]
+            shares = [
+                [run[run["paper_rule"] if rule == "paper" else rule] for run in each]
+                for each in runs
+            ]
             for kind, theirs in published[classes].items():
                 values = [100 * numbers(each, kind) for each in shares]
                 row = [classes, title, kind]
@@ -77,7 +80,3 @@ def _rerun(
 
 def _name_of(config: ConfigDict) -> str:
     return f"{'balanced' if config.data.balanced else 'unbalanced'},{config.loss}"
-
-
-def _by_rule(accuracy: Mapping[str, Any], rule: str) -> Mapping[str, float]:
-    return accuracy[accuracy["paper_rule"] if rule == "paper" else rule]

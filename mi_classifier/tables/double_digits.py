@@ -7,7 +7,7 @@ import numpy as np
 from mi_classifier.activation_maps import MAPS
 from mi_classifier.reporting.table import Table, mean_deviation, seeds_note
 from mi_classifier.tables.published import TABLE_5, TABLE_5_LOCALIZATION
-from mi_classifier.tables.reruns import Cell, Options, gather, percent, test_results
+from mi_classifier.tables.reruns import Cell, Options, gather, on_test_split, percent
 
 LOSSES = {"sigmoid": "sigmoid", "pc_sigmoid": "PC-sigmoid"}
 _RULES = {
@@ -23,7 +23,7 @@ def table_5(options: Options) -> tuple[list[Table], dict[str, Any]]:
     """Return accuracy and localization by digit, sigmoid against PC-sigmoid."""
     wanted = {loss: Cell(f"double_mnist:{loss}") for loss in LOSSES}
     runs = gather(wanted, lambda config: config.loss, options)
-    cells = test_results(runs, "accuracy", "information", "localization")
+    cells = on_test_split(runs, "accuracy", "information", "localization")
     return [_accuracy_table(cells), _localization_table(cells)], cells
 
 

@@ -1,7 +1,7 @@
 """Tables 4, 6, 7 and 8: CAM, infoCAM and infoCAM+ on CUB-200-2011 and Tiny-ImageNet."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -13,7 +13,7 @@ from mi_classifier.reporting.table import Table, mean_deviation, p_value, seeds_
 from mi_classifier.reporting.writing import evaluate_and_write
 from mi_classifier.storage.files import read_json
 from mi_classifier.tables import published, reruns
-from mi_classifier.tables.reruns import Cell, FinishedRun, Options, numbers, percent
+from mi_classifier.tables.reruns import Cell, Cells, Options, numbers, percent
 
 _DATA = {"cub200": "CUB-200-2011", "tiny_imagenet": "Tiny-ImageNet"}
 _NETS = {"vgg16_gap": "VGG16-GAP", "resnet50": "ResNet50"}
@@ -31,14 +31,13 @@ _NOTE = (
     "p of the two-sided Mann-Whitney U test of GT-known against CAM's, * below 0.05. "
     "The paper's: GT-known/Top-1 of localization, top-1/top-5 of classification."
 )
-Cells = Mapping[str, Sequence[FinishedRun]]
 
 
 def table_4(options: Options) -> tuple[list[Table], dict[str, Any]]:
     """Return localization on both sets."""
     cells = _gather(options, _CONFIGS)
     tables = [_localization_table("4", cells, data, _HEADS[:6]) for data in _DATA]
-    return [table for table in tables if table.rows], reruns.test_results(
+    return [table for table in tables if table.rows], reruns.on_test_split(
         cells, *_RESULTS
     )
 
@@ -48,7 +47,7 @@ def table_8(options: Options) -> tuple[list[Table], dict[str, Any]]:
     cells = _gather(options, _ABLATED)
     rows, found = [], {}
     for name, runs in cells.items():
-        net = f"{_DATA[name.partition(',')[0]]}, {_net_title(name)}"
+        net = ", ".join(_titles(name))
         found[name] = [a for run in runs if (a := _ablation(run, options.collect))]
         theirs = _published(runs).ablation
         for kind, (map_name, has_region) in summary.TABLE_8.items():
@@ -70,7 +69,8 @@ def table_of_set(
     """Return classification and localization on one data set."""
     cells = _gather(options, [key for key in _CONFIGS if key[0] == data])
     rows = []
-    for net, runs in _nets(cells, data):
+    for name, runs in cells.items():
+        _, net = _titles(name)
         tests = [run.test for run in runs]
         tops = (f"localization.classification.{top}" for top in ("top1", "top5"))
         theirs = published.pair(_published(runs).classification)
@@ -79,7 +79,7 @@ def table_of_set(
     title = f"Table {number}: classification of {_DATA[data]} in percent"
     heads = ("net", "top-1", "top-5", "paper's", "nats")
     localization = _localization_table(number, cells, data, _HEADS)
-    return [Table(title, heads, rows), localization], reruns.test_results(
+    return [Table(title, heads, rows), localization], reruns.on_test_split(
         cells, *_RESULTS
     )
 
@@ -89,7 +89,10 @@ def _localization_table(
 ) -> Table:
     """Return the rows of each net and map, cut to the columns of `heads`."""
     rows = []
-    for net, runs in _nets(cells, data):
+    for cell, runs in cells.items():
+        data_title, net = _titles(cell)
+        if data_title != _DATA[data]:
+            continue
         tests, theirs = [run.test for run in runs], _published(runs).maps
         cam = numbers(tests, "localization.maps.cam.gt_known")
         for name, entry in MAPS.items():
@@ -124,26 +127,20 @@ def _name_of(config: ConfigDict) -> str:
     return f"{config.data.name},{config.model.name},{adl}"
 
 
-def _net_title(name: str) -> str:
-    _, net, adl = name.split(",")
-    return f"{_NETS[net]}{', ADL' if adl == 'adl' else ''}"
+def _titles(name: str) -> tuple[str, str]:
+    """Return the titles of a cell's data set and net."""
+    data, net, adl = name.split(",")
+    return _DATA[data], f"{_NETS[net]}{', ADL' if adl == 'adl' else ''}"
 
 
-def _nets(cells: Cells, data: str) -> Iterator[tuple[str, Sequence[FinishedRun]]]:
-    """Yield the title and the runs of each net that was trained on a data set."""
-    for name, runs in cells.items():
-        if name.startswith(f"{data},"):
-            yield _net_title(name), runs
-
-
-def _published(runs: Sequence[FinishedRun]) -> summary.Published:
+def _published(runs: Sequence[reruns.FinishedRun]) -> summary.Published:
     """Return the paper's results of a net, which may be empty."""
     num_classes = len(runs[0].results["class_names"])
     theirs = published.localization(runs[0].config, num_classes)
     return theirs or summary.Published((), {}, {})
 
 
-def _ablation(run: FinishedRun, collect: bool) -> dict[str, Any] | None:
+def _ablation(run: reruns.FinishedRun, collect: bool) -> dict[str, Any] | None:
     """Read the ablation of a run; make it first if it is missing and may be made."""
     path = run.workdir / "evaluation" / "ablation.json"
     remedy = "remove it, and it is made again"

@@ -67,19 +67,11 @@ def _name_of(config: ConfigDict) -> str:
     return f"{classes},{config.loss},{config.data.dim}"
 
 
-def _titles(published: bool) -> dict[str, str]:
-    """Return the titles of the baselines' values that the paper has, or has not."""
-    return {
-        name: title
-        for baseline in BASELINES.values()
-        for name, title in baseline.titles.items()
-        if (name in TABLE_2["balanced"]) == published
-    }
-
-
 def _information_tables(cells: dict[str, Any], notes: Sequence[str]) -> list[Table]:
     """Return the table of the estimators that the paper has, and that of the others."""
-    published, others = _titles(published=True), _titles(published=False)
+    titles = {n: t for each in BASELINES.values() for n, t in each.titles.items()}
+    published = {n: t for n, t in titles.items() if n in TABLE_2["balanced"]}
+    others = {n: t for n, t in titles.items() if n not in published}
     nearer = {name: [] for name in published}
     rows, other_rows = [], []
     for name, runs in cells.items():
@@ -112,9 +104,8 @@ def _information_tables(cells: dict[str, Any], notes: Sequence[str]) -> list[Tab
         for name, wins in nearer.items()
         if wins
     ]
-    titles = published.values()
-    heads = ("classes", "D", "Monte Carlo", "ours", *titles)
-    heads += (", ".join(["paper's net", *titles]),)
+    theirs = ", ".join(["paper's net", *published.values()])
+    heads = ("classes", "D", "Monte Carlo", "ours", *published.values(), theirs)
     title = "Table 2: Monte Carlo in nats, and how far above it the estimates are"
     other_heads = ("classes", "D", "ours", *others.values())
     return [
@@ -178,19 +169,17 @@ def _draw(options: Options, cells: dict[str, Any]) -> None:
     for classes, loss in _OWN.items():
         runs = [cells.get(f"{classes},{loss},{dim}") for dim in DIMS]
         if all(runs) and len({len(each) for each in runs}) == 1:  # in every point
-            panels[f"{classes}, {LOSSES[loss]}"] = {
-                title: values
+            curves = {
+                title: np.stack([numbers(each, name) for each in runs], 1)
                 for title, name in lines.items()
-                if np.isfinite(
-                    values := np.stack([numbers(r, name) for r in runs], 1)
-                ).all()
             }
+            finite = {t: v for t, v in curves.items() if np.isfinite(v).all()}
+            panels[f"{classes}, {LOSSES[loss]}"] = finite
         for dim in DIMS:
             dataset = gaussian_mixture.load(dim, classes == "balanced", 0, fresh=False)
-            some = (
-                dataset.splits["test"][name][:_SHOWN] for name in ("image", "label")
-            )
-            samples[f"{classes}, D = {dim}"] = tuple(some)
+            test = dataset.splits["test"]
+            shown = test["image"][:_SHOWN], test["label"][:_SHOWN]
+            samples[f"{classes}, D = {dim}"] = shown
     if panels:
         figure = figures.curves(panels, DIMS, "dimension D")
         figures.save(figure, options.root.with_name("2_estimates.png"))

@@ -75,15 +75,11 @@ def localization(config: ConfigDict, num_classes: int) -> Published | None:
     key = (model.name, data.name, bool(model.get("adl")))
     if key not in TABLES_6_7 or num_classes != 200 or model.get("width", 64) != 64:
         return None
-    top1, top5, *maps = TABLES_6_7[key]
-    ablation = TABLE_8.get(key, ())
+    values, ablation = TABLES_6_7[key], TABLE_8.get(key, ())
+    classification, *maps = zip(values[::2], values[1::2], strict=True)
+    ablation = zip(ablation[::2], ablation[1::2], strict=True)
     return Published(
-        (top1, top5),
-        _pairs(("cam", "info_cam", "info_cam_plus"), maps),
-        _pairs(("neither", "subtraction", "region"), ablation),
+        classification,
+        dict(zip(("cam", "info_cam", "info_cam_plus"), maps, strict=True)),
+        dict(zip(("neither", "subtraction", "region"), ablation, strict=False)),
     )
-
-
-def _pairs(names: Sequence[str], values: Sequence[float]) -> dict[str, tuple]:
-    pairs = zip(values[::2], values[1::2], strict=True)
-    return dict(zip(names, pairs, strict=False))

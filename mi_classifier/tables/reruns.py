@@ -3,14 +3,14 @@
 import contextlib
 import dataclasses
 import functools
+import itertools
 import multiprocessing
 import operator
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +59,7 @@ class Options:
     data_dir: str = ""  # where TFDS keeps data sets; "" for its default
     changes: Sequence[str] = ()  # of every config, such as "num_epochs=2"
     only: Sequence[str] = ()  # words that a cell's name must have, such as "cub200"
-    # Whether to train nothing: finished runs beside `root`, in any folder and started
-    # by anybody, fill the cells that their configs belong to.
-    collect: bool = False
+    collect: bool = False  # train nothing; finished runs beside `root` fill their cells
     processes: int = 0  # that train cells at once; 0 chooses by the machine
 
 
@@ -104,9 +102,10 @@ class FinishedRun:
         return self.results["splits"]["test"]
 
 
-def test_results(
-    cells: Mapping[str, Sequence[FinishedRun]], *names: str
-) -> dict[str, list[dict[str, Any]]]:
+Cells = Mapping[str, Sequence[FinishedRun]]  # the runs of each cell, by its name
+
+
+def on_test_split(cells: Cells, *names: str) -> dict[str, list[dict[str, Any]]]:
     """Return the named results of the test split, of each run of each cell."""
     return {
         cell: [{name: run.test[name] for name in names} for run in runs]
@@ -115,10 +114,7 @@ def test_results(
 
 
 def numbers(runs: Sequence[Mapping[str, Any]], path: str) -> np.ndarray:
-    """Return one number of the results of each run, `[S]`; NaN if a run lacks it.
-
-    The path leads to the number, such as "localization.maps.cam.top1".
-    """
+    """Return the number at a path, "maps.cam.top1", in each run, `[S]`; NaN if none."""
     *outer, name = path.split(".")
     found = [functools.reduce(operator.getitem, outer, run).get(name) for run in runs]
     return np.array(found, np.float64)
@@ -139,15 +135,14 @@ def gather(
     `cells` are by their folder below `options.root`. A cell without runs is left out.
     """
     wanted = {}
-    for seed in range(options.seeds):
-        for folder, cell in cells.items():
-            config = cell.config(seed, options)
-            name = name_of(config)
-            if {*options.only} <= {*name.split(",")}:
-                config = _changed(config, options.changes)
-                if name_of(config) != name:
-                    raise UserError("--set: changes the cell; --only chooses cells")
-                wanted[options.root / folder / f"seed{seed}"] = config
+    for seed, folder in itertools.product(range(options.seeds), cells):
+        config = cells[folder].config(seed, options)
+        name = name_of(config)
+        if {*options.only} <= {*name.split(",")}:
+            config = _changed(config, options.changes)
+            if name_of(config) != name:
+                raise UserError("--set: changes the cell; --only chooses cells")
+            wanted[options.root / folder / f"seed{seed}"] = config
     if not wanted:
         raise UserError(f"--only: no cell has all of {', '.join(options.only)}")
     if options.collect:
@@ -198,7 +193,7 @@ def _train_missing(wanted: Mapping[Path, ConfigDict], options: Options) -> None:
         try:
             for count, workdir in enumerate(run_all(_run, missing)):
                 print(f"{count + 1}/{len(missing)}: {workdir}", flush=True)
-        except BrokenProcessPool as error:
+        except BrokenExecutor as error:
             raise UserError(
                 "a process was killed, perhaps because memory ran out; the same "
                 "command goes on"
@@ -246,7 +241,7 @@ def _collect(
             continue
         if name not in cells:
             continue
-        if odd := configs.differences(_fixed(cells[name]), _fixed(config)):
+        if odd := configs.differences(cells[name], config, _is_fixed):
             print(f"{workdir}: left out, {odd[0]}; --set changes the table's")
         elif not is_current(workdir / _METRICS, workdir):
             print(f"{workdir}: left out, not finished or not evaluated since")
@@ -259,13 +254,8 @@ def _collect(
     return list(found.values())
 
 
-def _fixed(config: ConfigDict) -> dict[str, Any]:
-    """Return the fields in which the runs of a cell agree."""
-    return {
-        field: value
-        for field, value in configs.flatten(config).items()
-        if field not in _FREE and not field.endswith(("_dir", "_path"))
-    }
+def _is_fixed(field: str) -> bool:
+    return field not in _FREE and not field.endswith(("_dir", "_path"))
 
 
 def _workdirs(folder: Path) -> Iterator[Path]:
@@ -284,5 +274,4 @@ def is_current(path: Path, workdir: Path) -> bool:
     log_and_config = log, workdir / workdirs.CONFIG
     if path.stat().st_mtime < max(file.stat().st_mtime for file in log_and_config):
         return False
-    num_epochs = workdirs.load_config(workdir).num_epochs
-    return log.read_bytes().count(b"\n") == num_epochs
+    return log.read_bytes().count(b"\n") == workdirs.load_config(workdir).num_epochs

@@ -199,13 +199,12 @@ def _make_validation(run: _Run) -> Callable[[Any], tuple[dict[str, float], bool]
     """Return a function that gives an epoch's results, and whether the net is dead."""
     model, dataset, loss = run.task.model, run.task.dataset, run.task.loss
     evaluators = create_evaluators(ALWAYS, evaluation.Subject(dataset, loss))
-    measure_split = evaluation.make_split_pass(
+    evaluate_split = evaluation.make_split_pass(
         model, dataset, evaluators, run.config.evaluation_batch_size
     )
 
     def validate(variables: Any) -> tuple[dict[str, float], bool]:
-        measurements = measure_split(variables, "validation")
-        results = evaluation.summarize(dataset, evaluators, "validation", measurements)
+        results, _ = evaluate_split(variables, "validation")
         information, accuracy = results["information"], results["accuracy"]
         row = {
             "validation_loss": information.loss,

@@ -9,7 +9,7 @@ from scipy.special import logsumexp
 
 from mi_classifier import parallel
 from mi_classifier.data import load_dataset
-from mi_classifier.evaluation import Subject, make_split_pass, summarize
+from mi_classifier.evaluation import Subject, make_split_pass
 from mi_classifier.evaluation.evaluators import create_evaluators
 from mi_classifier.losses import LOSSES
 from mi_classifier.models import create_model
@@ -30,8 +30,10 @@ def untrained():
 
 def results_of(untrained, split, batch_size):
     dataset, model, variables, evaluators = untrained
-    measure_split = make_split_pass(model, dataset, evaluators, batch_size)
-    return summarize(dataset, evaluators, split, measure_split(variables, split))
+    evaluate_split = make_split_pass(model, dataset, evaluators, batch_size)
+    results, measured = evaluate_split(variables, split)
+    assert measured.keys() == evaluators.keys()
+    return results
 
 
 def test_results_do_not_depend_on_the_batch_size(untrained):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mi_classifier.evaluation.targets import find_targets, labels_of, target_names
+from mi_classifier.evaluation.targets import find_targets, target_names
 from tests.evaluation.evaluators.digits import split_of_three
 
 
@@ -17,7 +17,7 @@ def test_each_label_of_an_image_is_one_target():
     np.testing.assert_array_equal(boxes[1, 0], (10, 2, 14, 6))
     np.testing.assert_array_equal(boxes[2], [(1, 2, 5, 6), (10, 2, 14, 6)])
     np.testing.assert_array_equal(targets.truths["cells"][1, 0], (8, 0, 16, 8))
-    np.testing.assert_array_equal(targets.of(labels_of(split)), [1, 0, 2, 2])
+    np.testing.assert_array_equal(targets.of(split["box_label"]), [1, 0, 2, 2])
     assert target_names(targets, split, ("a", "b", "c")) == ["b", "a", "c", "c"]
 
 
@@ -46,6 +46,6 @@ def test_without_boxes_every_image_is_a_target_only_if_all_are_asked_for():
     split = {"label": np.array([2, 0, 1])}
     assert len(find_targets(split).rows) == 0
     targets = find_targets(split, all_images=True)
-    np.testing.assert_array_equal(targets.of(labels_of(split)), [2, 0, 1])
+    assert target_names(targets, split, ("a", "b", "c")) == ["c", "a", "b"]
     boxes, num_boxes = targets.boxes
     assert boxes.shape == (3, 1, 4) and not num_boxes.any()

@@ -51,11 +51,6 @@ def test_a_share_in_percent():
     assert table.percent(None) == table.percent(np.nan) == ""
 
 
-def test_a_column_has_nan_where_a_run_has_no_value():
-    runs = [{"a": 1}, {"a": None}, {}]
-    np.testing.assert_array_equal(table.column(runs, "a"), [1, np.nan, np.nan])
-
-
 def test_mean_and_deviation_over_seeds():
     assert table.mean_deviation(np.array([1.0, 3.0]), "+.2f") == "+2.00 ± 1.41"
     assert table.mean_deviation(np.array([1.0]), ".1f") == "1.0"

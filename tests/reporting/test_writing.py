@@ -195,22 +195,24 @@ class ConfidenceResult(Result):
         ]
 
 
-class Confidence(Evaluator):
-    """Measures the probability of the likeliest class."""
+def create_confidence(subject):
+    """Creates an evaluator of the probability of the likeliest class."""
 
-    def measure(self, inference):
+    def measure(inference):
         return {"confidence": jax.nn.softmax(inference.output.logits).max(-1)}
 
-    def summarize(self, measurements, split, priors):
-        return ConfidenceResult(float(measurements["confidence"].mean()))
+    def summarize(measured, split, priors):
+        return ConfidenceResult(float(measured["confidence"].mean()))
 
-    def columns(self, measurements, split, class_names):
-        return {"confidence": measurements["confidence"]}
+    def columns(measured, split, class_names):
+        return {"confidence": measured["confidence"]}
+
+    return Evaluator(measure, summarize, columns)
 
 
 @pytest.mark.slow
 def test_a_new_evaluator_shows_everywhere(tiny_config, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(EVALUATORS, "confidence", lambda subject: Confidence())
+    monkeypatch.setitem(EVALUATORS, "confidence", create_confidence)
     config = tiny_config(num_epochs=1, evaluators=(*ALWAYS, "confidence"))
     config.data.fresh = False
     commands.train_and_evaluate(config, tmp_path)

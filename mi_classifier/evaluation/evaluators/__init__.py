@@ -35,14 +35,7 @@ EVALUATORS: dict[str, Callable[[Subject], Evaluator | None]] = {
     "ablation": ablation.create,
 }
 # The evaluators of a config that names none, in the order of the tables.
-DEFAULT = (
-    "information",
-    "truth",
-    "calibration",
-    "accuracy",
-    "activity",
-    "localization",
-)
+DEFAULT = tuple(name for name in EVALUATORS if name != "ablation")
 # Every report shows the results of these, and so does the log of every epoch.
 ALWAYS = ("information", "accuracy", "activity")
 
@@ -60,9 +53,9 @@ def create_evaluators(names: Sequence[str], subject: Subject) -> dict[str, Evalu
     Raises:
       UserError: a name is unknown.
     """
-    created = {n: EVALUATORS[choose(n, EVALUATORS, "evaluators")] for n in names}
-    found = {name: create(subject) for name, create in created.items()}
-    return {name: each for name, each in found.items() if each is not None}
+    creates = {n: EVALUATORS[choose(n, EVALUATORS, "evaluators")] for n in names}
+    created = {name: create(subject) for name, create in creates.items()}
+    return {name: each for name, each in created.items() if each is not None}
 
 
 def check_names(names: Sequence[str]) -> None:

@@ -1,10 +1,9 @@
 """What each part of infoCAM adds to localization (Table 8)."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from mi_classifier import localization
 from mi_classifier.activation_maps import MAPS, PADDINGS, RIVALS
@@ -16,7 +15,7 @@ from mi_classifier.evaluation.targets import find_targets
 from mi_classifier.progress import tracked
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
-_REGIONS = range(1, 7)
+REGIONS = (1, 2, 3, 4, 5, 6)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +43,7 @@ def ablation_settings(config: Mapping[str, Any]) -> dict[str, Setting]:
 
     `config` is the group "localization".
     """
-    regions = sorted({*_REGIONS, config["region"]})
+    regions = sorted({*REGIONS, config["region"]})
     changes = [{"region": region} for region in regions]
     changes += [{"padding": p} for p in PADDINGS if p != config["padding"]]
     changes += [{"rival": r} for r in RIVALS if r != config["rival"]]
@@ -66,30 +65,20 @@ def create(subject: base.Subject) -> base.Evaluator | None:
     settings = ablation_settings(config)
     thresholds = sorted({*THRESHOLDS, threshold})
 
-    def measure(inference: base.Inference) -> base.Measurements:
-        return measure_maps(inference, subject.loss, settings)
-
-    def summarize(
-        measured: base.Measurements, split: Split, priors: base.Priors
-    ) -> AblationResult:
+    def summarize(measured: base.Measured, split: Split, priors: base.Priors) -> Result:
         targets, size = find_targets(split), split["image"].shape[1:3]
         correct = targets.of(measured["top1"])
         found = {}
         for title, setting in tracked(settings.items(), "ablation"):
             maps = targets.of(measured["maps"][title])
-            boxes = localization.boxes_from_maps(maps, size, thresholds)
-            gt_known, top1 = (
-                [
-                    float(
-                        localization.localization_accuracy(b, *targets.boxes, counted)
-                    )
-                    for b in np.moveaxis(boxes, 1, 0)
-                ]
-                for counted in (None, correct)
+            boxes = localization.boxes_from_maps(maps, size, thresholds).swapaxes(0, 1)
+            found[title] = SettingAccuracy(
+                setting,
+                gt_known=[targets.accuracy(each) for each in boxes],
+                top1=[targets.accuracy(each, correct) for each in boxes],
+                pointing=targets.pointing(maps, size),
             )
-            peaks = localization.peaks_from_maps(maps, size)
-            pointing = float(localization.pointing_accuracy(peaks, *targets.boxes))
-            found[title] = SettingAccuracy(setting, gt_known, top1, pointing)
         return AblationResult(thresholds, threshold, region, found)
 
+    measure = functools.partial(measure_maps, loss=subject.loss, chosen=settings)
     return base.Evaluator(measure, summarize)

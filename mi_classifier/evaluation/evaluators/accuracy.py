@@ -19,26 +19,17 @@ from mi_classifier.losses import Loss
 class Accuracy:
     """Shares of correct decisions, all in [0, 1].
 
-    With several labels an example, there is a decision for each label.
-
-    Attributes:
-      micro: the share of all decisions that are correct.
-      macro: the mean recall of the classes; with several labels, the mean of recall and
-        specificity over the labels.
-      per_class: recall of each class, NaN for a class without examples; with several
-        labels, the share of examples whose decision for the label is correct; `[M]`.
-      exact: the share of examples whose labels are all correct, if there are several.
-      recall: for each of several labels, the share of correct decisions among the
-        examples that have it, `[M]`.
-      specificity: the same among the other examples, `[M]`.
+    With several labels an example, there is a decision for each label. Then `per_class`
+    is the share of examples whose decision for the label is correct, `macro` is the
+    mean of recall and specificity, and the fields after them are known.
     """
 
-    micro: float
-    macro: float
-    per_class: np.ndarray
-    exact: float | None = None
-    recall: np.ndarray | None = None
-    specificity: np.ndarray | None = None
+    micro: float  # the share of all decisions that are correct
+    macro: float  # the mean of `per_class`
+    per_class: np.ndarray  # recall of each class [M], NaN for one without examples
+    exact: float | None = None  # the share of examples whose labels are all correct
+    recall: np.ndarray | None = None  # among the examples that have each label, [M]
+    specificity: np.ndarray | None = None  # among the examples without it, [M]
 
     @property
     def shares(self) -> tuple[float, float]:
@@ -88,18 +79,17 @@ def accuracy(predictions: np.ndarray, labels: np.ndarray, num_classes: int) -> A
 
 
 def multi_label_accuracy(decisions: np.ndarray, present: np.ndarray) -> Accuracy:
-    """Return the accuracy of decisions, given the true labels, both booleans `[N, L]`."""
+    """Return the accuracy of decisions given the true labels, booleans `[N, L]`."""
     right = decisions == present
     with np.errstate(invalid="ignore"):
         recall = (right & present).sum(0) / present.sum(0)
         specificity = (right & ~present).sum(0) / (~present).sum(0)
+    micro, exact = float(right.mean()), float(right.all(1).mean())
     macro = float(np.nanmean([recall, specificity]))
-    exact = float(right.all(1).mean())
-    micro, per_class = float(right.mean()), right.mean(0)
-    return Accuracy(micro, macro, per_class, exact, recall, specificity)
+    return Accuracy(micro, macro, right.mean(0), exact, recall, specificity)
 
 
-def decide(logits: jax.Array, loss: Loss, log_prior: jax.Array) -> base.Measurements:
+def decide(logits: jax.Array, loss: Loss, log_prior: jax.Array) -> base.Measured:
     """Return the decisions of a net's logits `[B, M]`, by each rule of `RULES`.
 
     They are class indices `[B]`; with several labels, booleans `[B, M]`. No rule
@@ -113,21 +103,21 @@ def decide(logits: jax.Array, loss: Loss, log_prior: jax.Array) -> base.Measurem
     return {"prior": (logits + odds > 0) & seen, "balanced": (logits > 0) & seen}
 
 
-def join_names(present: np.ndarray, class_names: Sequence[str]) -> list[str]:
-    """Return the names of each example's labels, nonzero in `[N, L]`, such as "3 7"."""
-    return [" ".join(class_names[i] for i in np.flatnonzero(row)) for row in present]
+def names_of(labels: np.ndarray, class_names: Sequence[str]) -> Sequence[str]:
+    """Return the name of each class `[N]`, or joined names if labels are `[N, L]`."""
+    if labels.ndim == 1:
+        return np.asarray(class_names)[labels]
+    return [" ".join(class_names[i] for i in np.flatnonzero(row)) for row in labels]
 
 
 def create(subject: base.Subject) -> base.Evaluator:
     """Create the evaluator of the net's decisions."""
     loss = subject.loss
 
-    def measure(inference: base.Inference) -> base.Measurements:
+    def measure(inference: base.Inference) -> base.Measured:
         return decide(inference.output.logits, loss, inference.priors.training)
 
-    def summarize(
-        measured: base.Measurements, split: Split, priors: base.Priors
-    ) -> AccuracyResult:
+    def summarize(measured: base.Measured, split: Split, priors: base.Priors) -> Result:
         labels = split["label"]
         if loss.multi_label:
             found = [multi_label_accuracy(measured[r], labels > 0) for r in RULES]
@@ -136,14 +126,10 @@ def create(subject: base.Subject) -> base.Evaluator:
         return AccuracyResult(*found, loss.rule)
 
     def columns(
-        measured: base.Measurements, split: Split, class_names: Sequence[str]
+        measured: base.Measured, split: Split, class_names: Sequence[str]
     ) -> base.Columns:
-        names = {}
-        for rule in RULES:
-            if loss.multi_label:
-                names[f"{rule}_prediction"] = join_names(measured[rule], class_names)
-            else:
-                names[f"{rule}_prediction"] = np.asarray(class_names)[measured[rule]]
-        return {"prediction": names[f"{loss.rule}_prediction"], **names}
+        names = {rule: names_of(measured[rule], class_names) for rule in RULES}
+        by_rule = {f"{rule}_prediction": names[rule] for rule in RULES}
+        return {"prediction": names[loss.rule], **by_rule}
 
     return base.Evaluator(measure, summarize, columns)

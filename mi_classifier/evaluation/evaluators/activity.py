@@ -17,13 +17,11 @@ class ActivityResult(Result):
 def create(subject: base.Subject) -> base.Evaluator:
     """Create the evaluator of the net's features."""
 
-    def measure(inference: base.Inference) -> base.Measurements:
+    def measure(inference: base.Inference) -> base.Measured:
         features = inference.output.features
         return {"silent": ~(features != 0).any(tuple(range(1, features.ndim)))}
 
-    def summarize(
-        measured: base.Measurements, split: Split, priors: base.Priors
-    ) -> ActivityResult:
+    def summarize(measured: base.Measured, split: Split, priors: base.Priors) -> Result:
         return ActivityResult(mean(measured["silent"]))
 
     return base.Evaluator(measure, summarize)

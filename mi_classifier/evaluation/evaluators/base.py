@@ -12,55 +12,35 @@ from mi_classifier.losses import Loss
 from mi_classifier.models import ModelOutput
 
 RULES = ("prior", "balanced")
-Measurements = dict[str, Any]  # arrays by name
+Measured = dict[str, Any]  # arrays by name
 Columns = dict[str, Sequence[Any]]  # of predictions.csv, N values each, by name
 
 
 class Subject(NamedTuple):
-    """The net and the data that an evaluator is created for.
+    """The net and the data that an evaluator is created for."""
 
-    Attributes:
-      dataset: the data set, with all of its splits.
-      loss: the net's training loss.
-      localization: the group "localization" of the config, or None.
-    """
-
-    dataset: Dataset
-    loss: Loss
-    localization: ConfigDict | None = None
+    dataset: Dataset  # with all of its splits
+    loss: Loss  # that the net was trained with
+    localization: ConfigDict | None = None  # the config's group of that name
 
 
 class Priors(NamedTuple):
-    """Class frequencies, as log P(y) `[M]`.
+    """Class frequencies, as log P(y) `[M]`."""
 
-    Attributes:
-      training: frequencies of the training labels, which the net has learned.
-      population: frequencies of the split that is evaluated; the bound must hold for
-        these.
-    """
-
-    training: jax.typing.ArrayLike
-    population: jax.typing.ArrayLike
+    training: jax.typing.ArrayLike  # of the training labels, which the net has learned
+    population: jax.typing.ArrayLike  # of the split; the bound must hold for these
 
 
 class Inference(NamedTuple):
-    """A batch and the model's output for it.
+    """A batch and the model's output for it."""
 
-    Attributes:
-      output: logits and features.
-      batch: arrays of the split, as stored.
-      priors: class frequencies.
-      params: parameters of the model.
-    """
-
-    output: ModelOutput
-    batch: dict[str, jax.Array]
+    output: ModelOutput  # logits and features
+    batch: dict[str, jax.Array]  # arrays of the split, as stored
     priors: Priors
-    params: Mapping[str, Any]
+    params: Mapping[str, Any]  # of the model
 
 
-def no_columns(measured: Measurements, split: Split, names: Sequence[str]) -> Columns:
-    """Return no columns."""
+def no_columns(measured: Measured, split: Split, names: Sequence[str]) -> Columns:
     return {}
 
 
@@ -75,6 +55,6 @@ class Evaluator(NamedTuple):
       columns: maps `(measured, split, class_names)` to columns of predictions.csv.
     """
 
-    measure: Callable[[Inference], Measurements]
-    summarize: Callable[[Measurements, Split, Priors], Result]
-    columns: Callable[[Measurements, Split, Sequence[str]], Columns] = no_columns
+    measure: Callable[[Inference], Measured]
+    summarize: Callable[[Measured, Split, Priors], Result]
+    columns: Callable[[Measured, Split, Sequence[str]], Columns] = no_columns

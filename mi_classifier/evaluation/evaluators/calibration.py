@@ -39,19 +39,12 @@ class Bin:
 
 @dataclasses.dataclass(frozen=True)
 class CalibrationResult(Result):
-    """How far the net's claims are from the labels.
+    """How far the net's claims are from the labels."""
 
-    Attributes:
-      expected_calibration_error: the error of Guo et al. (2017) with 15 bins of equal
-        width, in [0, 1], for the likeliest class of each example; if an example may
-        have several labels, for its ten likeliest.
-      nats: the mean distance between claimed and observed PMI, over the labels.
-      bins: the bins that `nats` is computed from.
-    """
-
+    # Of the likeliest class; if an example may have several labels, of its ten.
     expected_calibration_error: float
-    nats: float
-    bins: Sequence[Bin]
+    nats: float  # the mean distance between claimed and observed PMI, over the labels
+    bins: Sequence[Bin]  # that `nats` is computed from
 
     def rows(self) -> list[Row]:
         """Return both errors."""
@@ -69,7 +62,7 @@ def create(subject: base.Subject) -> base.Evaluator:
     """
     loss = subject.loss
 
-    def measure(inference: base.Inference) -> base.Measurements:
+    def measure(inference: base.Inference) -> base.Measured:
         logits, priors = inference.output.logits, inference.priors
         trained = base.Priors(priors.training, priors.training)
         log_probability = priors.training + claimed_pmi(logits, loss, trained)
@@ -79,22 +72,19 @@ def create(subject: base.Subject) -> base.Evaluator:
         pmi = jnp.take_along_axis(pmi, classes, axis=-1)  # [B, C], like the others
         return {"classes": classes, "pmi": pmi, "probability": jnp.exp(log_probability)}
 
-    def summarize(
-        measured: base.Measurements, split: Split, priors: base.Priors
-    ) -> CalibrationResult:
+    def summarize(measured: base.Measured, split: Split, priors: base.Priors) -> Result:
         classes, labels = measured["classes"], split["label"]
         if loss.multi_label:
             hits, counted = np.take_along_axis(labels, classes, axis=1) > 0, slice(None)
         else:
             hits, counted = classes == labels[:, None], slice(1)
-        error = expected_calibration_error(
-            measured["probability"][:, counted], hits[:, counted]
-        )
+        probability = measured["probability"][:, counted]
+        error = expected_calibration_error(probability, hits[:, counted])
         frequencies = np.exp(np.asarray(priors.population))[classes]
         bins = reliability(measured["pmi"], frequencies, hits)
-        weights = np.array([b.labels for b in bins])
-        gaps = np.array([abs(b.claimed - b.observed) for b in bins])
-        nats = float((weights * gaps).sum() / weights.sum()) if bins else np.nan
+        gaps = [abs(b.claimed - b.observed) for b in bins]
+        weights = [b.labels for b in bins]
+        nats = float(np.average(gaps, weights=weights)) if bins else np.nan
         return CalibrationResult(error, nats, bins)
 
     return base.Evaluator(measure, summarize)

@@ -16,29 +16,19 @@ from mi_classifier.evaluation.results import ClassColumn, Estimate, Result, Row,
 class InformationResult(Result):
     """The bound under the population's class frequencies, and what to compare it with.
 
-    With several labels an example, the bound, H(Y) and the loss are means over the
-    labels l, of I(X; Y_l) and so on.
-
-    Attributes:
-      mutual_information: the lower bound on I(X; Y).
-      label_entropy: H(Y) in nats, the largest possible I(X; Y).
-      cross_entropy: the mean of -log P(y|x) by the net, in nats; None with several
-        labels.
-      loss: the mean training loss.
-      paper_softmax_plus_log_m: the paper's E log softmax + log M (Section 6.3), a bound
-        only if all classes are equally frequent; None with several labels, or if the
-        net was trained with prior correction.
-      per_label: the bound of each of several labels.
-      label_entropies: H(Y_l) of each of several labels, in nats.
+    With several labels an example, `mutual_information`, `label_entropy` and `loss` are
+    means over the labels, and `cross_entropy` and the paper's formula do not apply.
     """
 
-    mutual_information: Estimate
-    label_entropy: float
-    cross_entropy: float | None
-    loss: float
+    mutual_information: Estimate  # the lower bound on I(X; Y)
+    label_entropy: float  # H(Y) in nats, the largest possible I(X; Y)
+    cross_entropy: float | None  # the mean of -log P(y|x) by the net, in nats
+    loss: float  # the mean training loss
+    # E log softmax + log M (Section 6.3), a bound only if all classes are equally
+    # frequent; None if the net was trained with prior correction.
     paper_softmax_plus_log_m: float | None = None
-    per_label: Sequence[Estimate] | None = None
-    label_entropies: Sequence[float] | None = None
+    per_label: Sequence[Estimate] | None = None  # the bound of each of several labels
+    label_entropies: Sequence[float] | None = None  # and its H(Y) in nats
 
     def rows(self) -> list[Row]:
         """Return the bound, the paper's formula, H(Y) and the cross-entropy."""
@@ -69,7 +59,7 @@ def create(subject: base.Subject) -> base.Evaluator:
     """Create the evaluator of the bound, from the net's prior-corrected logits."""
     loss = subject.loss
 
-    def measure(inference: base.Inference) -> base.Measurements:
+    def measure(inference: base.Inference) -> base.Measured:
         output, batch, (training, population), _ = inference
         labels, logits = batch["label"], loss.pc_logits(output.logits, training)
         measured = {"loss": loss.function(output.logits, labels, training)}
@@ -88,42 +78,30 @@ def create(subject: base.Subject) -> base.Evaluator:
         pmi = pmi_of(logits, labels, population)
         return {"pmi": pmi, "cross_entropy": cross_entropy, **measured}
 
-    return base.Evaluator(
-        measure, _summarize_labels if loss.multi_label else _summarize, _columns
-    )
+    return base.Evaluator(measure, _summarize, _columns)
 
 
-def _summarize(
-    measured: base.Measurements, split: Split, priors: base.Priors
-) -> InformationResult:
-    return InformationResult(
-        Estimate.of(measured["pmi"], split),
-        float(information.label_entropy(priors.population)),
-        mean(measured["cross_entropy"]),
-        mean(measured["loss"]),
-        mean(measured["paper"]) if "paper" in measured else None,
-    )
-
-
-def _summarize_labels(
-    measured: base.Measurements, split: Split, priors: base.Priors
-) -> InformationResult:
-    shares = np.exp(np.asarray(priors.population))
+def _summarize(measured: base.Measured, split: Split, priors: base.Priors) -> Result:
+    pmi, loss, log_p = measured["pmi"], mean(measured["loss"]), priors.population
+    if pmi.ndim == 1:
+        cross_entropy = mean(measured["cross_entropy"])
+        paper = mean(measured["paper"]) if "paper" in measured else None
+        bound, entropy = (
+            Estimate.of(pmi, split),
+            float(information.label_entropy(log_p)),
+        )
+        return InformationResult(bound, entropy, cross_entropy, loss, paper)
+    shares = np.exp(np.asarray(log_p))
     with np.errstate(divide="ignore"):
         pairs = np.log(np.stack([shares, 1 - shares], -1))
     entropies = [float(information.label_entropy(pair)) for pair in pairs]
-    return InformationResult(
-        Estimate.of(measured["pmi"].mean(1), split),
-        float(np.mean(entropies)),
-        cross_entropy=None,
-        loss=mean(measured["loss"]),
-        per_label=[Estimate.of(column, split) for column in measured["pmi"].T],
-        label_entropies=entropies,
-    )
+    bounds = [Estimate.of(column, split) for column in pmi.T]
+    bound, entropy = Estimate.of(pmi.mean(1), split), float(np.mean(entropies))
+    return InformationResult(bound, entropy, None, loss, None, bounds, entropies)
 
 
 def _columns(
-    measured: base.Measurements, split: Split, class_names: Sequence[str]
+    measured: base.Measured, split: Split, class_names: Sequence[str]
 ) -> base.Columns:
     """Return the pointwise mutual information of each example, a mean over labels."""
     pmi = measured["pmi"]

@@ -1,6 +1,7 @@
 """Whether maps find the objects in the true boxes (Tables 4, 6 and 7)."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,52 +58,29 @@ def settings(config: Mapping[str, Any]) -> dict[str, Setting]:
 
 @dataclasses.dataclass(frozen=True)
 class MapAccuracy:
-    """How well one map finds the labels, as shares of the labels in [0, 1].
+    """How well one map finds the labels, as shares of the labels in [0, 1]."""
 
-    Attributes:
-      gt_known: the map's box meets a true box at IoU 0.5.
-      top1: and the net decides for the label.
-      pointing: the map's peak is inside a true box.
-      mean_iou: the mean IoU of the map's box with the true box that it meets best.
-      max_box_accuracy: MaxBoxAcc of the public WSOL evaluation.
-      max_box_accuracy_v2: MaxBoxAccV2 of the public WSOL evaluation.
-      box_accuracy_curve: the accuracies that both are computed from, IoU thresholds by
-        thresholds of the map.
-      top5: as `top1`, if the label is among the five likeliest; None with several
-        labels.
-      cell: MaxBoxAcc of the half of the image that the digit stands in, or None if that
-        is not known.
-    """
-
-    gt_known: float
-    top1: float
-    pointing: float
-    mean_iou: float
-    max_box_accuracy: float
-    max_box_accuracy_v2: float
-    box_accuracy_curve: np.ndarray
-    top5: float | None = None
-    cell: float | None = None
+    gt_known: float  # the map's box meets a true box at IoU 0.5
+    top1: float  # and the net decides for the label
+    pointing: float  # the map's peak is inside a true box
+    mean_iou: float  # of the map's box with the true box that it meets best, the mean
+    max_box_accuracy: float  # MaxBoxAcc of the public WSOL evaluation
+    max_box_accuracy_v2: float  # MaxBoxAccV2 of the public WSOL evaluation
+    box_accuracy_curve: np.ndarray  # of both: IoU thresholds by thresholds of the map
+    top5: float | None = None  # as `top1`, among the five likeliest; if one label each
+    cell: float | None = None  # MaxBoxAcc of the half of the image with the digit
 
 
 @dataclasses.dataclass(frozen=True)
 class LocalizationResult(Result):
-    """How well each map finds the labels.
+    """How well each map finds the labels."""
 
-    Attributes:
-      num_labels: number of labels with a true box, over all images.
-      num_images: number of images, with or without a true box.
-      threshold: the threshold of `localization.boxes_from_maps`.
-      classification: accuracies "top1" and, with one label an image, "top5" of all
-        images; with several labels, "top1" of all labels.
-      maps: the accuracy of each map, by its name; empty if there is no true box.
-    """
-
-    num_labels: int
-    num_images: int
-    threshold: float
+    num_labels: int  # labels with a true box, over all images
+    num_images: int  # with or without a true box
+    threshold: float  # of `localization.boxes_from_maps`
+    # Accuracy "top1", of all images or labels, and, with one label an image, "top5".
     classification: Mapping[str, float]
-    maps: Mapping[str, MapAccuracy]
+    maps: Mapping[str, MapAccuracy]  # by the map's name; empty if there is no true box
 
 
 def create(
@@ -118,12 +96,7 @@ def create(
     threshold = config["threshold"]
     chosen = settings(config) if chosen is None else chosen
 
-    def measure(inference: base.Inference) -> base.Measurements:
-        return measure_maps(inference, subject.loss, chosen)
-
-    def summarize(
-        measured: base.Measurements, split: Split, priors: base.Priors
-    ) -> LocalizationResult:
+    def summarize(measured: base.Measured, split: Split, priors: base.Priors) -> Result:
         targets, size = find_targets(split), split["image"].shape[1:3]
         decided = {name: v for name, v in measured.items() if name != "maps"}
         correct = {name: targets.of(values) for name, values in decided.items()}
@@ -133,31 +106,22 @@ def create(
         for name in tracked(chosen if len(targets.rows) else (), "localizing"):
             own = targets.of(measured["maps"][name])
             maps[name] = _map_accuracy(own, size, targets, correct, threshold)
-        return LocalizationResult(
-            len(targets.rows),
-            len(split["image"]),
-            threshold,
-            {name: mean(values) for name, values in counted.items() if len(values)},
-            maps,
-        )
+        shares = {name: mean(values) for name, values in counted.items() if len(values)}
+        counts = len(targets.rows), len(split["image"])
+        return LocalizationResult(*counts, threshold, shares, maps)
 
-    def columns(
-        measured: base.Measurements, split: Split, class_names: Sequence[str]
-    ) -> base.Columns:
-        maps = {name: measured["maps"][name] for name in chosen}
-        return _box_columns(maps, split, class_names, threshold)
-
+    measure = functools.partial(measure_maps, loss=subject.loss, chosen=chosen)
+    columns = functools.partial(_box_columns, threshold, list(chosen))
     return base.Evaluator(measure, summarize, columns)
 
 
 def measure_maps(
     inference: base.Inference, loss: Loss, chosen: Mapping[str, Setting]
-) -> base.Measurements:
+) -> base.Measured:
     """Compute maps of the labels in a batch, and whether the net decides for them.
 
-    "maps" `[B, G, h, w]` are by the setting's name; "top1" and, with one label an
-    image, "top5" `[B, G]` tell if the label is the decision or among the five
-    likeliest.
+    Return "maps" `[B, G, h, w]` by the setting's name, "top1" `[B, G]` and, with one
+    label an image, "top5": whether the label is among the five likeliest.
     """
     batch, log_prior = inference.batch, inference.priors.training
     logits = inference.output.logits
@@ -186,17 +150,23 @@ def _map_accuracy(
     threshold: float,
 ) -> MapAccuracy:
     """Score the maps `[I, h, w]` of at least one target, in images of `size`."""
-    boxes = localization.boxes_from_maps(maps, size, threshold)
-    hit = {
-        name: float(localization.localization_accuracy(boxes, *targets.boxes, counted))
-        for name, counted in {"gt_known": None, **correct}.items()
-    }
-    peaks = localization.peaks_from_maps(maps, size)
-    curves = _curves(maps, size, targets)
+    last = np.array([size[1], size[0]] * 2) - 1  # WSOL boxes include their last pixel
+    curves = dict.fromkeys(targets.truths, 0.0)
+    for start in range(0, len(maps), MAPS_AT_ONCE):
+        some = slice(start, start + MAPS_AT_ONCE)
+        scores = localization.score_maps(maps[some], size)
+        boxes = localization.boxes_at_thresholds(scores)
+        for kind, truth in targets.truths.items():
+            true, count = np.minimum(truth[some], last), targets.num_boxes[some]
+            curve = localization.protocol_accuracy(boxes, true, count)
+            curves[kind] += len(boxes) * curve
+    curves = {kind: curve / len(maps) for kind, curve in curves.items()}
     half = localization.IOUS.index(0.5)
+    boxes = localization.boxes_from_maps(maps, size, threshold)
     return MapAccuracy(
-        **hit,
-        pointing=float(localization.pointing_accuracy(peaks, *targets.boxes)),
+        gt_known=targets.accuracy(boxes),
+        **{name: targets.accuracy(boxes, counted) for name, counted in correct.items()},
+        pointing=targets.pointing(maps, size),
         mean_iou=float(localization.best_iou(boxes, *targets.boxes).mean()),
         max_box_accuracy=float(curves["boxes"][half].max()),
         max_box_accuracy_v2=float(curves["boxes"].max(1).mean()),
@@ -205,33 +175,16 @@ def _map_accuracy(
     )
 
 
-def _curves(
-    maps: np.ndarray, size: tuple[int, int], targets: Targets
-) -> dict[str, np.ndarray]:
-    """Return the curve of the public WSOL evaluation for each kind of true box."""
-    last = np.array([size[1], size[0]] * 2) - 1  # its boxes include their last pixel
-    total = dict.fromkeys(targets.truths, 0.0)
-    for start in range(0, len(maps), MAPS_AT_ONCE):
-        some = slice(start, start + MAPS_AT_ONCE)
-        scores = localization.score_maps(maps[some], size)
-        boxes = localization.boxes_at_thresholds(scores)
-        for kind, truth in targets.truths.items():
-            true, count = np.minimum(truth[some], last), targets.num_boxes[some]
-            curve = localization.protocol_accuracy(boxes, true, count)
-            total[kind] += len(boxes) * curve
-    return {kind: curve / len(maps) for kind, curve in total.items()}
-
-
 def _box_columns(
-    maps: Mapping[str, np.ndarray],
+    threshold: float,
+    names: Sequence[str],
+    measured: base.Measured,
     split: Split,
     class_names: Sequence[str],
-    threshold: float,
-) -> dict[str, np.ndarray]:
-    """Return the box of each map for each label, and its IoU with the true box.
+) -> base.Columns:
+    """Return the box of each named map for each label, and its IoU with the true box.
 
-    With several labels an image, there are columns for each label: "label1",
-    "label1_cam_x0" and so on.
+    With several labels an image, their columns are "label1", "label1_cam_x0" and so on.
     """
     targets = find_targets(split, all_images=True)
     size, several = split["image"].shape[1:3], "box_label" in split
@@ -241,8 +194,9 @@ def _box_columns(
     if targets.num_boxes.any():
         pairs = zip(*targets.boxes, strict=True)
         found["true_boxes"] = np.array([_box_text(b[:count]) for b, count in pairs])
-    for name, array in maps.items():
-        boxes = localization.boxes_from_maps(targets.of(array), size, threshold)
+    for name in names:
+        maps = targets.of(measured["maps"][name])
+        boxes = localization.boxes_from_maps(maps, size, threshold)
         for corner, numbers in zip(CORNERS, boxes.T, strict=True):
             found[f"{name}_{corner}"] = numbers.astype(int)
         overlaps = localization.best_iou(boxes, *targets.boxes)

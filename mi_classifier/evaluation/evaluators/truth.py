@@ -6,7 +6,6 @@ from mi_classifier import information
 from mi_classifier.data import Split
 from mi_classifier.evaluation.evaluators import base
 from mi_classifier.evaluation.evaluators.accuracy import Accuracy, accuracy
-from mi_classifier.evaluation.evaluators.base import RULES
 from mi_classifier.evaluation.results import Estimate, Result, Row
 
 
@@ -14,34 +13,28 @@ from mi_classifier.evaluation.results import Estimate, Result, Row
 class TruthResult(Result):
     """The true mutual information, and how far the net's bound is from it.
 
-    Attributes:
-      mutual_information: the Monte-Carlo estimate of I(X; Y) with the true densities.
-      error: the net's bound minus that estimate. Both are computed from the same
-        examples, so its standard error is much smaller than either's.
-      prior: accuracy of the true densities by the prior rule.
-      balanced: accuracy of the true densities by the balanced rule.
-      closed_form: I(X; Y) in nats, or None if it has no closed form.
+    The net's bound and the estimate by the true densities use the same examples, so the
+    standard error of their difference is much smaller than either's.
     """
 
-    mutual_information: Estimate
-    error: Estimate
-    prior: Accuracy
-    balanced: Accuracy
-    closed_form: float | None = None
+    mutual_information: Estimate  # Monte-Carlo, with the true densities
+    error: Estimate  # the net's bound minus that estimate
+    prior: Accuracy  # of the true densities by the prior rule
+    balanced: Accuracy  # of the true densities by the balanced rule
+    closed_form: float | None = None  # I(X; Y) in nats, if it has one
 
     def rows(self) -> list[Row]:
         """Return rows to show below those of the net."""
         below = "  in bits"
         rows = [
+            Row("  closed-form truth", self.closed_form, below=below),
             self.mutual_information.row("  Monte-Carlo truth", below),
             self.error.row("  ours above the truth", below),
         ]
-        if self.closed_form is not None:
-            rows.insert(0, Row("  closed-form truth", self.closed_form, below=below))
-        for rule in RULES:
+        for rule in base.RULES:
             title, shares = "    true densities", getattr(self, rule).shares
             rows.append(Row(title, shares, unit="percent", below=f"  {rule} rule"))
-        return rows
+        return [row for row in rows if row.value is not None]
 
 
 def create(subject: base.Subject) -> base.Evaluator | None:
@@ -50,30 +43,23 @@ def create(subject: base.Subject) -> base.Evaluator | None:
     if dataset.log_density is None:
         return None
 
-    def measure(inference: base.Inference) -> base.Measurements:
-        output, batch, priors, _ = inference
+    def measure(inference: base.Inference) -> base.Measured:
+        output, batch, (training, population), _ = inference
         true_logits = dataset.log_density(batch)
-        logits = loss.pc_logits(output.logits, priors.training)
-        pmi, ours = (
-            information.pointwise_mutual_information(
-                n, batch["label"], priors.population
-            )
-            for n in (true_logits, logits)
-        )
-        decisions = {
-            rule: information.optimal_decision(true_logits, priors.training, rule)
-            for rule in RULES
-        }
-        return {"pmi": pmi, "error": ours - pmi, **decisions}
+        logits = loss.pc_logits(output.logits, training)
+        pmi_of = information.pointwise_mutual_information
+        pmi = pmi_of(true_logits, batch["label"], population)
+        error = pmi_of(logits, batch["label"], population) - pmi
+        decide = information.optimal_decision
+        decisions = {rule: decide(true_logits, training, rule) for rule in base.RULES}
+        return {"pmi": pmi, "error": error, **decisions}
 
-    def summarize(
-        measured: base.Measurements, split: Split, priors: base.Priors
-    ) -> TruthResult:
+    def summarize(measured: base.Measured, split: Split, priors: base.Priors) -> Result:
         labels, num_classes = split["label"], len(priors.training)
         return TruthResult(
             Estimate.of(measured["pmi"], split),
             Estimate.of(measured["error"], split),
-            *(accuracy(measured[rule], labels, num_classes) for rule in RULES),
+            *(accuracy(measured[rule], labels, num_classes) for rule in base.RULES),
             dataset.mutual_information,
         )
 

@@ -3,9 +3,15 @@
 import jax
 import numpy as np
 
-from mi_classifier.evaluation import Priors
+from mi_classifier.evaluation import Priors, Subject
 from mi_classifier.evaluation.evaluators import Inference
+from mi_classifier.losses import LOSSES
 from mi_classifier.models import ModelOutput
+
+
+def subject_of(loss, dataset=None, **localization):
+    """Returns what an evaluator is created for."""
+    return Subject(dataset, LOSSES[loss], localization or None)
 
 
 def measure(evaluator, split, logits, priors, features=None, kernel=None):

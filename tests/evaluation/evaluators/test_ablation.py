@@ -3,9 +3,9 @@
 import numpy as np
 
 from mi_classifier.activation_maps import MAPS, Map, class_activation_map
-from mi_classifier.evaluation.evaluators.ablation import Ablation, ablation_settings
-from mi_classifier.evaluation.evaluators.localization import Localization, settings
-from mi_classifier.losses import LOSSES
+from mi_classifier.evaluation.evaluators import ablation, localization
+from mi_classifier.evaluation.evaluators.ablation import ablation_settings
+from mi_classifier.evaluation.evaluators.localization import settings
 from tests.evaluation.evaluators.digits import (
     CONFIG,
     KERNEL,
@@ -14,7 +14,7 @@ from tests.evaluation.evaluators.digits import (
     split_of_three,
     sure_logits,
 )
-from tests.evaluation.evaluators.on_arrays import run
+from tests.evaluation.evaluators.on_arrays import run, subject_of
 
 
 def test_each_setting_differs_from_the_config_in_one_option():
@@ -48,16 +48,19 @@ def test_a_map_without_these_options_has_one_setting(monkeypatch):
 
 
 def test_the_ablation_scores_as_the_localization_does():
-    split, chosen, loss = split_of_three(), settings(CONFIG), LOSSES["pc_sigmoid"]
+    split, chosen = split_of_three(), settings(CONFIG)
+    subject = subject_of("pc_sigmoid", **CONFIG)
     logits = sure_logits(split)
     logits[1] = -5
     arrays = (split, logits, PRIORS, features_of(split, wrong={(0, 0)}), KERNEL)
-    expected = run(Localization(loss, chosen, 0.3), *arrays)
-    result = run(Ablation(loss, chosen, (0.3, 0.6), 0.3, 2), *arrays)
+    expected = run(localization.create(subject), *arrays)
+    result = run(ablation.create(subject), *arrays)
+    assert (result.threshold, result.region) == (0.3, 2)
+    assert result.thresholds == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     for name, found in expected.maps.items():
-        row = result.settings[name]
+        row = result.settings[str(chosen[name])]
         assert row.setting == chosen[name]
-        assert (row.gt_known[0], row.top1[0]) == (found.gt_known, found.top1)
+        assert (row.gt_known[2], row.top1[2]) == (found.gt_known, found.top1)
         assert row.pointing == found.pointing
-        assert len(row.gt_known) == len(row.top1) == 2
+        assert len(row.gt_known) == len(row.top1) == 6
         assert (np.array(row.top1) <= np.array(row.gt_known)).all()

@@ -5,13 +5,13 @@ import pytest
 
 from mi_classifier.evaluation.evaluators import RULES
 from mi_classifier.evaluation.evaluators.accuracy import (
-    Decisions,
     accuracy,
+    create,
     decide,
     multi_label_accuracy,
 )
 from mi_classifier.losses import LOSSES
-from tests.evaluation.evaluators.on_arrays import measure, priors_of, run
+from tests.evaluation.evaluators.on_arrays import measure, priors_of, run, subject_of
 
 PRIOR = np.array([0.6, 0.3, 0.1])
 
@@ -38,7 +38,8 @@ def many_labels():
 
 
 def of_loss(name, logits, labels, prior):
-    return run(Decisions(LOSSES[name]), {"label": labels}, logits, priors_of(prior))
+    evaluator = create(subject_of(name))
+    return run(evaluator, {"label": labels}, logits, priors_of(prior))
 
 
 def test_accuracy_of_one_label_by_hand():
@@ -142,7 +143,7 @@ def test_rows_star_the_rule_of_the_paper(one_label, many_labels):
 def test_predictions_show_names_by_the_rule_of_the_paper_and_by_each(many_labels):
     split = {"label": np.array([0, 1])}
     logits = np.log(np.array([[0.5, 0.4, 0.1], [0.05, 0.15, 0.8]], np.float32))
-    evaluator = Decisions(LOSSES["softmax"])
+    evaluator = create(subject_of("softmax"))
     measured = measure(evaluator, split, logits, priors_of(PRIOR))
     columns = evaluator.columns(measured, split, ("a", "b", "c"))
     assert list(columns) == ["prediction", "prior_prediction", "balanced_prediction"]
@@ -150,7 +151,7 @@ def test_predictions_show_names_by_the_rule_of_the_paper_and_by_each(many_labels
     assert list(columns["prior_prediction"]) == ["a", "c"]
     assert list(columns["balanced_prediction"]) == ["b", "c"]
     logits, labels, prior = many_labels
-    evaluator = Decisions(LOSSES["sigmoid"])
+    evaluator = create(subject_of("sigmoid"))
     measured = measure(evaluator, {"label": labels}, logits, priors_of(prior))
     names = evaluator.columns(measured, {"label": labels}, ("a", "b", "c"))
     for text, row in zip(names["prediction"], logits > 0, strict=True):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mi_classifier.evaluation.evaluators.activity import Activity
-from tests.evaluation.evaluators.on_arrays import priors_of, run
+from mi_classifier.evaluation.evaluators.activity import create
+from tests.evaluation.evaluators.on_arrays import priors_of, run, subject_of
 
 
 def test_an_example_is_silent_only_if_all_of_its_features_are_zero():
@@ -12,7 +12,8 @@ def test_an_example_is_silent_only_if_all_of_its_features_are_zero():
     features[2] = np.nan  # a broken net is not silent
     logits, labels = np.zeros((4, 2), np.float32), np.zeros(4, int)
     priors = priors_of(np.array([0.5, 0.5]))
-    result = run(Activity(), {"label": labels}, logits, priors, features)
+    evaluator = create(subject_of("softmax"))
+    result = run(evaluator, {"label": labels}, logits, priors, features)
     assert result.silent == 1 / 2
-    rows = run(Activity(), {"label": labels}, logits, priors, features[:, 0, 0])
+    rows = run(evaluator, {"label": labels}, logits, priors, features[:, 0, 0])
     assert rows.silent == 3 / 4

@@ -7,13 +7,13 @@ import pytest
 
 from mi_classifier import information
 from mi_classifier.evaluation.evaluators.calibration import (
-    Calibration,
     claimed_pmi,
+    create,
     expected_calibration_error,
     reliability,
 )
 from mi_classifier.losses import LOSSES
-from tests.evaluation.evaluators.on_arrays import measure, priors_of
+from tests.evaluation.evaluators.on_arrays import measure, priors_of, subject_of
 
 PRIOR = np.array([0.5, 0.3, 0.15, 0.05])
 
@@ -27,7 +27,7 @@ def posteriors_and_labels(count=40_000, seed=0):
 
 
 def run(logits, labels, loss, prior=PRIOR):
-    evaluator, split = Calibration(LOSSES[loss]), {"label": labels}
+    evaluator, split = create(subject_of(loss)), {"label": labels}
     measured = measure(evaluator, split, logits, priors_of(prior))
     return measured, evaluator.summarize(measured, split, priors_of(prior))
 
@@ -110,7 +110,7 @@ def test_probabilities_use_training_frequencies_and_pmi_those_of_the_population(
     population = np.array([0.4, 0.4, 0.2])
     logits = np.log(np.array([[0.7, 0.3, 1e-9]], np.float32))
     priors = priors_of(training, population)
-    measured = measure(Calibration(LOSSES["softmax"]), {}, logits, priors)
+    measured = measure(create(subject_of("softmax")), {}, logits, priors)
     np.testing.assert_array_equal(measured["classes"], [[0, 1, 2]])
     np.testing.assert_allclose(measured["probability"], [[0.7, 0.3, 0]], atol=1e-6)
     likelihood = np.array([0.7 / 0.9, 0.3 / 0.1, 1e-9])

@@ -6,12 +6,8 @@ from scipy import special
 
 from mi_classifier import information
 from mi_classifier.evaluation import Priors
-from mi_classifier.evaluation.evaluators.information import (
-    Information,
-    MultiLabelInformation,
-)
-from mi_classifier.losses import LOSSES
-from tests.evaluation.evaluators.on_arrays import measure, priors_of, run
+from mi_classifier.evaluation.evaluators.information import create
+from tests.evaluation.evaluators.on_arrays import measure, priors_of, run, subject_of
 
 
 @pytest.fixture
@@ -37,7 +33,7 @@ def many_labels():
 
 def of_loss(name, logits, labels, training, population=None):
     priors = Priors(training, training if population is None else population)
-    return run(Information(LOSSES[name]), {"label": labels}, logits, priors)
+    return run(create(subject_of(name)), {"label": labels}, logits, priors)
 
 
 def test_a_softmax_net_has_the_bound_log_softmax_plus_entropy(one_label):
@@ -105,10 +101,11 @@ def test_a_class_missing_from_training_keeps_the_bound_finite(loss):
 
 
 def test_predictions_show_the_pmi_of_each_example(one_label, many_labels):
-    for evaluator, (logits, labels, prior) in (
-        (Information(LOSSES["softmax"]), one_label),
-        (MultiLabelInformation(LOSSES["sigmoid"]), many_labels),
+    for loss, (logits, labels, prior) in (
+        ("softmax", one_label),
+        ("sigmoid", many_labels),
     ):
+        evaluator = create(subject_of(loss))
         priors = Priors(prior, prior) if prior.max() <= 0 else priors_of(prior)
         measured = measure(evaluator, {"label": labels}, logits, priors)
         result = evaluator.summarize(measured, {"label": labels}, priors)
@@ -123,7 +120,7 @@ def test_many_labels_have_the_bound_of_the_two_class_pc_softmax(many_labels, los
     logits, labels, prior = many_labels
     odds, share = np.log(prior / (1 - prior)), labels.mean(0)
     given = logits if loss == "sigmoid" else (logits - odds).astype(np.float32)
-    evaluator = MultiLabelInformation(LOSSES[loss])
+    evaluator = create(subject_of(loss))
     result = run(evaluator, {"label": labels}, given, priors_of(prior, share))
     n = np.float64(logits) - odds
     normalizer = np.logaddexp(np.log(share) + n, np.log1p(-share))
@@ -144,7 +141,7 @@ def test_many_labels_have_the_bound_of_the_two_class_pc_softmax(many_labels, los
 
 def test_the_loss_of_many_labels_is_the_training_loss(many_labels):
     logits, labels, prior = many_labels
-    evaluator = MultiLabelInformation(LOSSES["sigmoid"])
+    evaluator = create(subject_of("sigmoid"))
     result = run(evaluator, {"label": labels}, logits, priors_of(prior, labels.mean(0)))
     expected = np.logaddexp(0, np.where(labels > 0, -logits, logits)).mean()
     np.testing.assert_allclose(result.loss, expected, rtol=1e-5)
@@ -153,7 +150,7 @@ def test_the_loss_of_many_labels_is_the_training_loss(many_labels):
 def test_labels_that_every_example_or_none_has_carry_no_information():
     labels = np.tile(np.array([0, 1], np.float32), (5, 1))
     logits = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
-    evaluator = MultiLabelInformation(LOSSES["pc_sigmoid"])
+    evaluator = create(subject_of("pc_sigmoid"))
     result = run(evaluator, {"label": labels}, logits, priors_of(np.array([0.0, 1.0])))
     assert result.mutual_information.nats == pytest.approx(0, abs=1e-6)
     assert result.label_entropy == 0

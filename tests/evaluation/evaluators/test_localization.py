@@ -6,16 +6,14 @@ import pytest
 from mi_classifier import localization
 from mi_classifier.activation_maps import MAPS, Map, info_cam
 from mi_classifier.evaluation import Priors
-from mi_classifier.evaluation.evaluators import Inference
+from mi_classifier.evaluation.evaluators import Inference, accuracy
 from mi_classifier.evaluation.evaluators import localization as evaluator_of_maps
-from mi_classifier.evaluation.evaluators.accuracy import Decisions
 from mi_classifier.evaluation.evaluators.localization import (
-    Localization,
     Setting,
+    create,
     settings,
 )
 from mi_classifier.evaluation.targets import find_targets
-from mi_classifier.losses import LOSSES
 from mi_classifier.models import ModelOutput
 from tests.evaluation.evaluators.digits import (
     CONFIG,
@@ -25,14 +23,14 @@ from tests.evaluation.evaluators.digits import (
     split_of_three,
     sure_logits,
 )
-from tests.evaluation.evaluators.on_arrays import measure, priors_of, run
+from tests.evaluation.evaluators.on_arrays import measure, priors_of, run, subject_of
 
 CAM = {"cam": Setting("cam", {"region": 1})}
 
 
 def of_three(logits, wrong=(), chosen=CAM):
     split = split_of_three()
-    evaluator = Localization(LOSSES["pc_sigmoid"], chosen, 0.3)
+    evaluator = create(subject_of("pc_sigmoid", threshold=0.3), chosen)
     return run(evaluator, split, logits, PRIORS, features_of(split, wrong), KERNEL)
 
 
@@ -72,7 +70,7 @@ def test_one_label_an_image_has_top1_and_top5():
     features = np.zeros((40, 6, 6, 8), np.float32)
     features[:20, 2:4, 2:4] = 1  # the maps of half of the images are right
     features[20:, 0, 0] = 1
-    evaluator = Localization(LOSSES["softmax"], CAM, 0.5)
+    evaluator = create(subject_of("softmax", threshold=0.5), CAM)
     priors = priors_of(np.full(8, 1 / 8))
     result = run(evaluator, split, logits, priors, features, np.eye(8))
     found = result.maps["cam"]
@@ -149,9 +147,10 @@ def test_top1_is_the_decision_for_any_logits():
     split = {"label": np.array([0, 1, 2, 2, 1], np.int32)}
     features = np.zeros((5, 2, 2, 3), np.float32)
     for name, rule in (("softmax", "prior"), ("pc_softmax", "balanced")):
-        evaluator = Localization(LOSSES[name], {}, 0.3)
+        evaluator = create(subject_of(name, threshold=0.3), {})
         measured = measure(evaluator, split, logits, priors, features, KERNEL)
-        decided = measure(Decisions(LOSSES[name]), split, logits, priors)[rule]
+        decisions = accuracy.create(subject_of(name))
+        decided = measure(decisions, split, logits, priors)[rule]
         right = decided == split["label"]
         np.testing.assert_array_equal(measured["top1"][:, 0], right)
         assert right.tolist() == [True, False, False, False, True]
@@ -165,7 +164,7 @@ def test_without_true_boxes_there_are_boxes_but_no_accuracies():
     }
     logits = np.eye(3, dtype=np.float32)[[1, 0, 0]]
     priors = Priors(np.zeros(3), np.zeros(3))
-    evaluator = Localization(LOSSES["softmax"], CAM, 0.3)
+    evaluator = create(subject_of("softmax", threshold=0.3), CAM)
     features = features_of(split_of_three())
     measured = measure(evaluator, split, logits, priors, features, KERNEL)
     result = evaluator.summarize(measured, split, priors)
@@ -182,7 +181,7 @@ def test_without_true_boxes_there_are_boxes_but_no_accuracies():
 
 def test_predictions_have_columns_for_each_label_of_an_image():
     split = split_of_three()
-    evaluator = Localization(LOSSES["pc_sigmoid"], CAM, 0.3)
+    evaluator = create(subject_of("pc_sigmoid", threshold=0.3), CAM)
     measured = measure(
         evaluator, split, sure_logits(split), PRIORS, features_of(split), KERNEL
     )

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
-from mi_classifier.evaluation.evaluators.truth import Truth
-from mi_classifier.losses import LOSSES
-from tests.evaluation.evaluators.on_arrays import priors_of, run
+from mi_classifier.data import Dataset
+from mi_classifier.evaluation.evaluators.truth import create
+from tests.evaluation.evaluators.on_arrays import priors_of, run, subject_of
 
 MEANS = np.array([0.0, 2.0, -2.0])
 PRIOR = np.array([0.5, 0.3, 0.2])
@@ -24,6 +24,11 @@ def split():
     return {"image": x, "label": labels}
 
 
+def truth_of(loss, closed_form):
+    known = {"log_density": log_density, "mutual_information": closed_form}
+    return create(subject_of(loss, Dataset("", {}, (), None, **known)))
+
+
 def expected_pmi(split, logits):
     rows = np.arange(len(split["label"]))
     return logits[rows, split["label"]] - logsumexp(logits, axis=-1, b=PRIOR)
@@ -34,7 +39,7 @@ def test_the_truth_and_the_error_of_the_net_equal_those_of_numpy(split, loss):
     density = np.float64(log_density(split))
     logits = 0.5 * density  # a net that is not sure enough
     given = logits + np.log(PRIOR) if loss == "softmax" else logits
-    truth = Truth(log_density, LOSSES[loss], closed_form=0.7)
+    truth = truth_of(loss, closed_form=0.7)
     result = run(truth, split, given.astype(np.float32), priors_of(PRIOR))
     true = expected_pmi(split, density)
     assert result.mutual_information.nats == pytest.approx(true.mean(), rel=1e-4)
@@ -50,7 +55,7 @@ def test_the_truth_and_the_error_of_the_net_equal_those_of_numpy(split, loss):
 def test_rows_stand_below_those_of_the_net(split):
     given = np.float32(log_density(split))
     for closed_form in (0.7, None):
-        truth = Truth(log_density, LOSSES["pc_softmax"], closed_form)
+        truth = truth_of("pc_softmax", closed_form)
         rows = run(truth, split, given, priors_of(PRIOR)).rows()
         assert all(row.below for row in rows)
         shown = [row.value for row in rows if row.title == "  closed-form truth"]
