@@ -70,7 +70,7 @@ class Estimate:
 
     @classmethod
     def of(cls, values: np.ndarray, split: Split) -> "Estimate":
-        """Estimate the mean of values `[N]`; rows of one "group" are not independent."""
+        """Estimate the mean of values `[N]`; rows of a "group" are not independent."""
         nats = mean(values)
         error = information.standard_error(values, split.get("group"))
         return cls(nats, nats / information.NATS_PER_BIT, error)

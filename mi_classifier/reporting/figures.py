@@ -32,18 +32,14 @@ def plain(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("$", r"\$")
 
 
-def principal_components(x: np.ndarray, count: int = 2) -> np.ndarray:
-    """Project `[N, D]` on the directions of largest variance, `[N, count]` (PCA).
-
-    The largest weight of each component is positive. Components beyond D are 0.
-    """
+def principal_components(x: np.ndarray) -> np.ndarray:
+    """Project `[N, D]` on its two directions of largest variance, `[N, 2]` (PCA)."""
     centered = x - x.mean(0, dtype=np.float64)
-    _, _, directions = np.linalg.svd(centered, full_matrices=False)
-    directions = directions[:count]
+    directions = np.linalg.svd(centered, full_matrices=False)[2][:2]
     largest = np.abs(directions).argmax(1)
     signs = np.sign(np.take_along_axis(directions, largest[:, None], 1))
-    projected = centered @ (directions * signs).T
-    return np.pad(projected, [(0, 0), (0, count - projected.shape[1])])
+    projected = centered @ (directions * signs).T  # so the largest weight is positive
+    return np.pad(projected, [(0, 0), (0, 2 - projected.shape[1])])
 
 
 def mixture(
@@ -118,10 +114,7 @@ def reliability(bins: Sequence[Bin], title: str) -> Figure:
 def recall_by_frequency(
     frequencies: Sequence[float], recall: Mapping[str, np.ndarray], title: str
 ) -> Figure:
-    """Draw the recall of each class against its share of the training labels, `[M]`.
-
-    `recall` has `[M]` values by decision rule, NaN for a class without examples.
-    """
+    """Draw recalls `[M]` by rule, NaN if unknown, against shares of training labels."""
     figure, (axis,) = _panels([title], 5.6, 4.2)
     x = 100 * np.asarray(frequencies)
     low, high = x.min(), x.max()

@@ -62,11 +62,7 @@ def draw(
 def draw_test_images(
     dataset: Dataset, maps: Mapping[str, np.ndarray], threshold: float
 ) -> Figure:
-    """Draw some test images, with the maps and boxes of one label of each.
-
-    `maps` has the maps of the images and labels, `[N, G, h, w]`, by a name among
-    `activation_maps.MAPS`.
-    """
+    """Draw a label of some test images; `maps`, by name, are of all `[N, G, h, w]`."""
     split = dataset.splits["test"]
     targets = find_targets(split)
     if not len(targets.rows):

@@ -66,8 +66,7 @@ def markdown(table: Table) -> str:
 
 def percent(value: float | None) -> str:
     """Return a share in percent with two decimals; "" for None or NaN."""
-    known = value is not None and not np.isnan(value)
-    return f"{100 * value:.2f}" if known else ""
+    return "" if value is None or np.isnan(value) else f"{100 * value:.2f}"
 
 
 def mean_deviation(values: np.ndarray, spec: str) -> str:

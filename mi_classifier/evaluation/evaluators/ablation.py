@@ -15,7 +15,6 @@ from mi_classifier.evaluation.targets import find_targets
 from mi_classifier.progress import tracked
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
-REGIONS = (1, 2, 3, 4, 5, 6)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +42,7 @@ def ablation_settings(config: Mapping[str, Any]) -> dict[str, Setting]:
 
     `config` is the group "localization".
     """
-    regions = sorted({*REGIONS, config["region"]})
+    regions = sorted({*range(1, 7), config["region"]})
     changes = [{"region": region} for region in regions]
     changes += [{"padding": p} for p in PADDINGS if p != config["padding"]]
     changes += [{"rival": r} for r in RIVALS if r != config["rival"]]

@@ -84,12 +84,9 @@ def create(subject: base.Subject) -> base.Evaluator:
 def _summarize(measured: base.Measured, split: Split, priors: base.Priors) -> Result:
     pmi, loss, log_p = measured["pmi"], mean(measured["loss"]), priors.population
     if pmi.ndim == 1:
-        cross_entropy = mean(measured["cross_entropy"])
+        entropy = float(information.label_entropy(log_p))
+        bound, cross_entropy = Estimate.of(pmi, split), mean(measured["cross_entropy"])
         paper = mean(measured["paper"]) if "paper" in measured else None
-        bound, entropy = (
-            Estimate.of(pmi, split),
-            float(information.label_entropy(log_p)),
-        )
         return InformationResult(bound, entropy, cross_entropy, loss, paper)
     shares = np.exp(np.asarray(log_p))
     with np.errstate(divide="ignore"):
