@@ -85,6 +85,9 @@ def _add(config: ConfigDict, field: str, known_options: KnownOptions) -> None:
     default = allowed[field]
     if default is None:  # of no known type: takes a value of any
         default = config_dict.placeholder(object)
+    group = field.rpartition(".")[0]
+    if group and group not in config:  # as "loss_options", which few configs have
+        config[group] = ConfigDict()
     config.update_from_flattened_dict({field: default})
 
 

@@ -51,7 +51,7 @@ class Rendered(NamedTuple):
 def render(
     label: int, num_classes: int, size: tuple[int, int], generator: np.random.Generator
 ) -> Rendered:
-    """Renders an image of a class.
+    """Render an image of a class.
 
     Args:
       label: in [0, num_classes).
@@ -93,7 +93,7 @@ class _Encoded(NamedTuple):
 def _encode(
     index: int, label: int, num_classes: int, side: int | None, seed: int
 ) -> _Encoded:
-    """Renders image number `index` and encodes it.
+    """Render image number `index` and encode it.
 
     Args:
       index: together with `seed`, it seeds the image's generator.
@@ -117,7 +117,7 @@ def _encode(
 def _encode_all(
     labels: Sequence[int], num_classes: int, side: int | None, seed: int
 ) -> Iterator[_Encoded]:
-    """Renders and encodes one image a label in parallel; yields them in order."""
+    """Render and encode one image a label in parallel; yield them in order."""
     encode = functools.partial(_encode, num_classes=num_classes, side=side, seed=seed)
     # If a worker is killed, multiprocessing.Pool waits forever; this executor raises.
     spawn = multiprocessing.get_context("spawn")
@@ -127,7 +127,7 @@ def _encode_all(
 
 
 def write_cub200(path: Path, num_classes: int, num_images: int, seed: int) -> None:
-    """Writes a `CUB_200_2011.tgz`; half of each class is for training."""
+    """Write a `CUB_200_2011.tgz`; half of each class is for training."""
     labels = np.arange(num_images) * num_classes // num_images
     number = np.arange(num_images) - np.searchsorted(labels, labels)
     classes = [f"{c + 1:03d}.Rehearsal_{c + 1:03d}" for c in range(num_classes)]
@@ -162,7 +162,7 @@ def write_cub200(path: Path, num_classes: int, num_images: int, seed: int) -> No
 def write_tiny_imagenet(
     path: Path, num_classes: int, num_images: int, seed: int
 ) -> None:
-    """Writes a `tiny-imagenet-200.zip`; a tenth of the images is for validation."""
+    """Write a `tiny-imagenet-200.zip`; a tenth of the images is for validation."""
     labels = np.arange(num_images) % num_classes
     training = num_images - num_images // 10
     ids = [f"n{c + 1:08d}" for c in range(num_classes)]
@@ -192,7 +192,7 @@ def write_tiny_imagenet(
 def write_image_folder(
     path: Path, num_classes: int, num_images: int, seed: int
 ) -> None:
-    """Writes a folder of `train/`, `val/`, `boxes.csv`; a fifth is for validation."""
+    """Write a folder of `train/`, `val/`, `boxes.csv`; a fifth is for validation."""
     labels = np.arange(num_images) % num_classes
     training = num_images - num_images // 5
     path.mkdir()
@@ -218,7 +218,7 @@ LAYOUTS: dict[str, Callable[[Path, int, int, int], None]] = {
 def write(
     layout: str, path: Path, num_classes: int, num_images: int, seed: int
 ) -> None:
-    """Writes a generated data set; if it fails, it leaves nothing behind.
+    """Write a generated data set; if it fails, leave nothing behind.
 
     Args:
       layout: a name among `LAYOUTS`.
@@ -258,7 +258,7 @@ def _remove(path: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Writes the layout that the command line names."""
+    """Write the layout that the command line names."""
     if len(arguments) != 1:
         raise UserError(
             f"give exactly one layout ({', '.join(LAYOUTS)}) and --out=PATH, "
