@@ -90,6 +90,7 @@ def test_every_image_of_a_digit_is_used():
     assert set(np.unique(found)) == set(range(51))
 
 
+@pytest.mark.slow
 def test_a_digit_that_the_pool_lacks_never_comes():
     pool, counts = pool_of(digits=3)
     keys = jax.random.split(jax.random.key(0), 500)

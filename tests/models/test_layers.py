@@ -10,6 +10,7 @@ from mi_classifier import parallel
 from mi_classifier.models import layers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moves", [True, False])
 def test_batch_normalization_equals_that_of_flax(moves):
     ours = layers.BatchNorm(moves, jnp.float32, 1e-3, False)

@@ -57,6 +57,7 @@ def status(page):
     return page.locator("#status").inner_text()
 
 
+@pytest.mark.slow
 def test_maps_thresholds_filters_orders_and_details(open_report, trained_images):
     page, wrong = open_report(trained_images)
     metrics = json.loads((trained_images / "evaluation/metrics.json").read_text())

@@ -81,6 +81,7 @@ def plain_loop(given, order):
     return params, losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [n for n, x in LOSSES.items() if not x.multi_label])
 def test_steps_equal_a_plain_loop(loss):
     given = problem(loss)

@@ -1,6 +1,7 @@
 """The ablation varies one option at a time, and scores as the localization does."""
 
 import numpy as np
+import pytest
 
 from mi_classifier.activation_maps import MAPS, Map, class_activation_map
 from mi_classifier.evaluation.evaluators import ablation, localization
@@ -47,6 +48,7 @@ def test_a_map_without_these_options_has_one_setting(monkeypatch):
     ] == ["plain"]
 
 
+@pytest.mark.slow
 def test_the_ablation_scores_as_the_localization_does():
     split, chosen = split_of_three(), settings(CONFIG)
     subject = subject_of("pc_sigmoid", **CONFIG)
