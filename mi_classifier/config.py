@@ -196,6 +196,8 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 
 def upgrade(config: ConfigDict) -> ConfigDict:
     """Return a config that the version before wrote, by today's names."""
+    if not {*RENAMED, *_REMOVED} & {*config}:
+        return config
     kept = {f: value for f, value in config.items() if f not in _REMOVED}
     return ConfigDict({RENAMED.get(f, f): value for f, value in kept.items()})
 

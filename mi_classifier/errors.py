@@ -46,8 +46,9 @@ def choose(name: str, choices: Iterable[str], what: str) -> str:
     choices = list(choices)
     if name in choices:
         return name
-    hint, known = nearest(name, choices), ", ".join(choices)
-    raise UserError(f"{what}: unknown value {name!r}{hint}; choose from {known}")
+    hint = nearest(name, choices)
+    known = f"choose from {', '.join(choices)}" if choices else "there are none"
+    raise UserError(f"{what}: unknown value {name!r}{hint}; {known}")
 
 
 def choose_nearest(name: str, choices: Sequence[str], what: str) -> int:
@@ -78,10 +79,18 @@ def check_options(
     `where` is the config group of the options, such as "data". Simple types are bool,
     int, str and float.
     """
-    parameters = inspect.signature(function).parameters
+    parameters = dict(inspect.signature(function).parameters)
+    rest = [n for n, p in parameters.items() if p.kind is p.VAR_KEYWORD]
+    for name in rest:  # takes any option
+        del parameters[name]
     for name, value in options.items():
         if name not in parameters:
-            hint = nearest(name, parameters) or f"; there are {', '.join(parameters)}"
+            if rest:
+                continue
+            known = (
+                f"there are {', '.join(parameters)}" if parameters else "it has none"
+            )
+            hint = nearest(name, parameters) or f"; {known}"
             raise UserError(f"{where}.{name}: no such option here{hint}")
         wanted = parameters[name].annotation
         if wanted is float:
@@ -89,8 +98,7 @@ def check_options(
         elif wanted in (bool, int, str) and type(value) is not wanted:
             raise UserError(f"{where}.{name}: must be {wanted.__name__}, not {value!r}")
     for name, parameter in parameters.items():
-        optional = parameter.kind is parameter.VAR_KEYWORD or name in options
-        if parameter.default is parameter.empty and not optional:
+        if parameter.default is parameter.empty and name not in options:
             raise UserError(f"{where}.{name}: missing")
 
 

@@ -1,5 +1,6 @@
 """Changes of a config by command-line arguments: `--config.FIELD=VALUE`."""
 
+import copy
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +38,7 @@ def override(
         pattern = rf"(--?(?:no)?config\.){old}(?==|$)"
         arguments = [re.sub(f"^{pattern}", rf"\1{new}", each) for each in arguments]
     texts = _texts(arguments)
-    config = config.copy_and_resolve_references()
+    config = copy.deepcopy(config)  # a reference between two fields stays one
     with config.unlocked():
         # Names, such as that of the model, decide which options there are.
         known = flatten(config)

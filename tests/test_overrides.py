@@ -1,6 +1,7 @@
 """`--config.FIELD=VALUE` sets every field that there may be, and refuses the others."""
 
 import pytest
+from ml_collections import ConfigDict, FieldReference
 
 from mi_classifier import config as configs
 from mi_classifier.commands import known_options
@@ -94,3 +95,19 @@ def test_other_arguments_are_returned():
 def test_an_unknown_field_is_refused_with_the_nearest_name(reference, arguments, words):
     with pytest.raises(UserError, match=words):
         overridden(reference, *arguments)
+
+
+def test_references_between_fields_stay_references():
+    seed = FieldReference(3)
+    config = ConfigDict({"seed": seed, "data": {"name": "mnist", "seed": seed}})
+    changed, _ = override(config, ["--config.seed=7"], lambda config: {})
+    assert changed.seed == changed.data.seed == 7
+    assert config.seed == 3
+
+
+@pytest.mark.parametrize("field", ["data", "model", "optimizer", "loss"])
+def test_groups_of_a_wrong_type_end_in_a_user_error(field):
+    odd = {"x": 1} if field == "loss" else "x"
+    config = ConfigDict(configs.get_config("gmm").to_dict() | {field: odd})
+    with pytest.raises(UserError, match="no such field"):
+        override(config, ["--config.data.nothing=1"], known_options)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
+from mi_classifier.config import upgrade
 from mi_classifier.errors import UserError, choose
 
 if TYPE_CHECKING:  # importing these takes seconds, and `--help` needs none of them
@@ -56,6 +57,7 @@ def train(
       UserError: a field has a mistake, data cannot be read, the workdir holds a run of
         another config, or the loss is no longer finite.
     """
+    config = upgrade(config)
     return _experiment(config).train(config, Path(workdir), dataset)[0]
 
 

@@ -11,7 +11,7 @@ from mi_classifier.errors import UserError
 from mi_classifier.evaluation import Results, load_net
 from mi_classifier.evaluation.results import Row
 from mi_classifier.evaluation.trained_net import MEMORY, load_config
-from mi_classifier.reporting.comparison import Compared
+from mi_classifier.reporting.comparison import Compared, by_path
 from mi_classifier.reporting.writing import evaluate_and_write
 from mi_classifier.storage.files import read_json
 from mi_classifier.tables import published
@@ -58,7 +58,8 @@ def compared(workdir: Path) -> Compared:
     remedy = "run evaluate.py on it again"
     try:
         rows = [Row(**row) for row in read_json(path, remedy).get("rows")]
-    except TypeError as error:
+        by_path(rows)  # finds values of a wrong type
+    except (AttributeError, TypeError, ValueError) as error:
         raise UserError(
             f"{path}: not written by this version's evaluation; {remedy}"
         ) from error

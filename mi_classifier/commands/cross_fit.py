@@ -137,6 +137,12 @@ def _read_results(workdir: Path) -> dict[str, Any]:
     remedy = f"remove {folder}, and train again"
     results = read_json(folder / "metrics.json", remedy)
     try:
+        MutualInformation(**results["estimate"])
+        list(results["most_surprising"])
+    except (KeyError, TypeError) as error:
+        path = folder / "metrics.json"
+        raise UserError(f"{path}: not that of a cross-fit; {remedy}") from error
+    try:
         read_hashed(folder / "predictions.csv", remedy)
     except FileNotFoundError:
         raise UserError(f"{folder}: predictions.csv is missing; {remedy}") from None

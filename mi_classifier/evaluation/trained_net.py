@@ -12,6 +12,7 @@ from mi_classifier import config as configs
 from mi_classifier import parallel
 from mi_classifier.data import Dataset, load_dataset
 from mi_classifier.errors import UserError
+from mi_classifier.evaluation.evaluators import check_names
 from mi_classifier.losses import Loss, create_loss
 from mi_classifier.models import create_model
 from mi_classifier.storage import workdirs
@@ -66,6 +67,8 @@ def load_net(workdir: Path, dataset: Dataset | None = None) -> TrainedNet:
             f"epoch is {epoch}); give a --workdir that all of them share"
         )
     loss = create_loss(config.loss, config.get("loss_options"))
+    if loss.multi_label != dataset.multi_label:
+        raise UserError(f"{workdir}: config.loss {config.loss} does not fit its data")
     return TrainedNet(workdir, config, dataset, loss, model, variables, epoch, rows)
 
 
@@ -74,6 +77,7 @@ def load_config(workdir: Path) -> ConfigDict:
     config = workdirs.load_config(workdir)
     try:
         configs.check(config)
+        check_names(config.get("evaluators", ()))
     except UserError as error:
         raise UserError(f"{workdir / workdirs.CONFIG}: {error}") from None
     return config

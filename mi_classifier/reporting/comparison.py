@@ -52,7 +52,7 @@ def comparison(runs: Sequence[Compared]) -> Table:
     }
     differing = [k for k, values in fields.items() if len({*map(repr, values)}) > 1]
     rows = [(field, *map(str, fields[field])) for field in differing[:_FEW]]
-    columns = [_by_path(run.rows) for run in runs]
+    columns = [by_path(run.rows) for run in runs]
     order = {path: n for n, path in enumerate(dict.fromkeys(itertools.chain(*columns)))}
     # A row of one run alone still stands below the row that it details.
     paths = sorted(order, key=lambda p: [order[p[:n]] for n in range(1, len(p) + 1)])
@@ -68,7 +68,7 @@ def comparison(runs: Sequence[Compared]) -> Table:
     return Table(f"runs in {parent}", ("", *heads), rows, notes)
 
 
-def _by_path(rows: Sequence[Row]) -> Mapping[tuple[str, ...], str]:
+def by_path(rows: Sequence[Row]) -> Mapping[tuple[str, ...], str]:
     """Return the text of each row, by its title after those of the rows it details."""
     texts, path = {}, ()
     for row in rows:

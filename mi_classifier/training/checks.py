@@ -22,6 +22,8 @@ def check_config(config: ConfigDict) -> None:
     choose(config.get("pipeline", "auto"), PIPELINES, "pipeline")
     choose(config.best_by, ("mutual_information", "accuracy"), "best_by")
     check_names(config.get("evaluators", ()))
+    if "num_classes" in config.model:
+        raise UserError("model.num_classes: the data set decides it; remove the field")
 
 
 def check_loss(loss: str, dataset: Dataset) -> None:
@@ -41,9 +43,17 @@ def known_options(config: ConfigDict) -> dict[str, dict[str, Any]]:
 
     The names in a group decide which options it has; "" is the top level.
     """
-    groups = [config.get(name, {}) for name in ("data", "model", "optimizer")]
-    data, model, optimizer = (group.get("name") for group in groups)
-    schedule, loss = groups[2].get("schedule"), LOSSES.get(config.get("loss"))
+    flat = configs.flatten(config)
+    data, model, optimizer, schedule, loss = (
+        str(flat.get(field))
+        for field in (
+            "data.name",
+            "model.name",
+            "optimizer.name",
+            "optimizer.schedule",
+            "loss",
+        )
+    )
     known = {
         "": configs.OPTIONAL_FIELDS,
         "data": options_of(DATASETS.get(data)),
@@ -52,7 +62,9 @@ def known_options(config: ConfigDict) -> dict[str, dict[str, Any]]:
         | BACKBONE_OPTIONS
         | options_of(OPTIMIZERS.get(optimizer))
         | options_of(SCHEDULES.get(schedule), given=2),
-        "loss_options": options_of(loss and loss.function, given=3),
+        "loss_options": options_of(
+            getattr(LOSSES.get(loss), "function", None), given=3
+        ),
     }
     for name in ("num_classes", "parent", "name"):  # the data set or Flax sets these
         known["model"].pop(name, None)

@@ -70,3 +70,40 @@ def test_compare_names_what_it_cannot_show(tmp_path, tiny_config):
     old.write_text('{"splits": {}}')  # as version 0.1 wrote it
     with pytest.raises(UserError, match="not written by this version's evaluation"):
         commands.compare([str(tmp_path / "started")])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"rows": 3},
+        {"rows": ["abc"]},
+        {"rows": [{"title": 1, "value": "x"}]},
+        {"rows": [{"title": "t", "value": "x"}]},
+        {},
+    ],
+)
+def test_results_of_another_kind_are_not_compared(tmp_path, tiny_config, content):
+    workdirs.open_for(tiny_config(), tmp_path)
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "metrics.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="not written by this version's evaluation"):
+        commands.compare([str(tmp_path)])
+
+
+def test_the_number_of_classes_is_not_a_choice(tmp_path, tiny_config):
+    config = tiny_config()
+    with config.unlocked():
+        config.model.num_classes = 7
+    with pytest.raises(UserError, match=r"model.num_classes: the data set decides it"):
+        mi.train(config, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_old_names_of_fields_are_understood(tmp_path, tiny_config, dataset):
+    config = tiny_config(num_epochs=1)
+    with config.unlocked():
+        del config["pipeline"]
+        config.feed, config.paper = "stream", {}
+    mi.train(config, tmp_path / "run", dataset=dataset)
+    assert workdirs.load_config(tmp_path / "run").pipeline == "stream"
+    mi.train(config, tmp_path / "run", dataset=dataset)  # the same run, finished

@@ -10,6 +10,7 @@ import mi_classifier as mi
 from mi_classifier import commands
 from mi_classifier.errors import UserError
 from mi_classifier.overrides import override
+from mi_classifier.storage import workdirs
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +90,13 @@ def test_mistakes_leave_no_workdir(tmp_path, arguments, words):
 def test_a_data_set_in_memory_is_refused(tmp_path, arrays):
     with pytest.raises(UserError, match="dataset: a cross-fit takes arrays"):
         mi.train(mi.get_config("arrays"), tmp_path / "run", dataset=arrays)
+
+
+@pytest.mark.parametrize("content", [{}, {"estimate": {}}, {"estimate": 3}])
+def test_results_of_another_kind_are_refused(tmp_path, content):
+    config = mi.get_config("arrays")
+    workdirs.open_for(config, tmp_path)
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "metrics.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="not that of a cross-fit; remove"):
+        commands.evaluate(tmp_path, quiet=True)
