@@ -122,8 +122,8 @@ class CrossFit:
 
         Given the nets, the groups of a fold are independent of each other, so the
         variance is pooled within folds (Bayle et al. 2020, "Cross-validation confidence
-        intervals for test error"). The label frequencies in the bound are those of the
-        sample; the delta method takes in the error that this adds.
+        intervals for test error"). The bound uses the label frequencies of the
+        sample; the delta method accounts for the error of these frequencies.
         """
         influence = self.pmi - self.mean_ratio[self.label]
         means = np.bincount(self.fold, influence) / np.bincount(self.fold)

@@ -21,7 +21,7 @@ _CROP_EVERY = 8  # cutoffs, because cropping takes time too
 def boxes_at_thresholds(
     maps: ArrayLike, thresholds: Sequence[float] = THRESHOLDS
 ) -> np.ndarray:
-    """Return the boxes of the public WSOL evaluation at many thresholds.
+    """Compute a box for each threshold by the rules of the public WSOL evaluation.
 
     Its rules: multiply a map by 255 and truncate it to 8 bits; keep the pixels that
     exceed `int(t * maximum)`; take the contour that encloses the largest area, and its
