@@ -13,7 +13,7 @@ _TEXTS = rf"wnids\.txt|words\.txt|{_VALIDATION}|train/(\w+)/\1_boxes\.txt"
 
 
 class TinyImagenet(BoxedImages):
-    """Tiny-ImageNet, 110,000 images of 64 pixels and 200 classes, with boxes."""
+    """Tiny-ImageNet, 110,000 images of 64 x 64 pixels and 200 classes, with boxes."""
 
 
 def load(

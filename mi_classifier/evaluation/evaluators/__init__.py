@@ -1,4 +1,4 @@
-"""Evaluators: small plug-ins, each of which asks one question about a net.
+"""Evaluators: small plug-ins, each of which measures one thing about a net.
 
 To add one, write a file here with a function `create` from a `base.Subject` to a
 `base.Evaluator`, or to None if it does not apply; add a line to `EVALUATORS`; and name
