@@ -1,6 +1,6 @@
 """What several configs share; it is the same in every experiment that uses it."""
 
-# What is evaluated, in the order of the tables. The names are those of EVALUATORS in
+# Evaluators, in the order of the tables. The names are those of EVALUATORS in
 # mi_classifier/evaluation/evaluators; those that do not fit the data are left out.
 EVALUATORS = (
     "information",

@@ -25,7 +25,7 @@ Examples = tuple[jax.Array, jax.Array]  # `rows` and `indices` of `Batches`
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What is trained."""
+    """A model, a data set and a loss that belong together."""
 
     model: nn.Module
     dataset: Dataset  # augments training examples and makes them the model's input

@@ -41,7 +41,7 @@ class Bin:
 class CalibrationResult(Result):
     """How far the net's claims are from the labels."""
 
-    # Of the likeliest class; if an example may have several labels, of its ten.
+    # This is about the likeliest class, or the ten likeliest if labels are several.
     expected_calibration_error: float
     nats: float  # the mean distance between claimed and observed PMI, over the labels
     bins: Sequence[Bin]  # that `nats` is computed from
