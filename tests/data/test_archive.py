@@ -116,10 +116,13 @@ def test_many_empty_members_do_not_fill_the_memory(tmp_path):
             for i in range(count):
                 archive.addfile(tarfile.TarInfo(f"set/{i}"))
         texts(path)  # imports
-        tracemalloc.start()
-        assert texts(path) == {}
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
+        tries = []
+        for _ in range(3):  # threads of other tests may allocate meanwhile
+            tracemalloc.start()
+            assert texts(path) == {}
+            tries.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        peaks.append(min(tries))
     assert peaks[1] < peaks[0] + 2**20
 
 
