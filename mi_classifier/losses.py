@@ -128,11 +128,14 @@ class Loss:
       prior_corrected: whether the net learns n = log p(x|y) + c(x), as with PC-softmax,
         instead of n = log P(y|x) + c(x).
       multi_label: whether an example has any number of labels, as multi-hot `[L]`.
+      scores: maps `(logits, **options)` of a net to its n(x), where these are not the
+        logits themselves, as for a loss with a temperature.
     """
 
     function: Callable[..., Array]
     prior_corrected: bool
     multi_label: bool
+    scores: Callable[..., Array] = lambda logits, **options: logits
 
     @property
     def rule(self) -> str:
@@ -144,6 +147,7 @@ class Loss:
 
         `log_prior` `[M]` is log P(y) of its training data.
         """
+        logits = self.scores(logits)
         if self.prior_corrected:
             return information.as_float(logits)
         if self.multi_label:
@@ -170,5 +174,8 @@ def create_loss(name: str, options: Mapping[str, Any] | None = None) -> Loss:
     loss = LOSSES[choose(name, LOSSES, "loss")]
     options = dict(options or {})
     check_options(functools.partial(loss.function, 0, 0, 0), options, "loss_options")
-    bound = functools.partial(loss.function, **options)
-    return dataclasses.replace(loss, function=bound) if options else loss
+    if not options:
+        return loss
+    function = functools.partial(loss.function, **options)
+    scores = functools.partial(loss.scores, **options)
+    return dataclasses.replace(loss, function=function, scores=scores)

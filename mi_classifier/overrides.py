@@ -43,7 +43,10 @@ def override(
         # Names, such as that of the model, decide which options there are.
         known = flatten(config)
         names = {f: t for f, t in texts.items() if t and isinstance(known.get(f), str)}
+        renamed = {"data.name", "model.name"} & names.keys()
+        before = known_options(config) if renamed else {}
         config.update_from_flattened_dict(names)
+        _drop_options_of_old_names(config, before, known_options)
         for field in texts:
             _add(config, field, known_options)
     values = flags.FlagValues()
@@ -60,6 +63,19 @@ def override(
             message = f"--config.{match[1]}: must be {kind}, not {texts[match[1]]!r}"
         raise UserError(message) from error
     return values.config, rest[1:]
+
+
+def _drop_options_of_old_names(
+    config: ConfigDict,
+    before: Mapping[str, Mapping[str, Any]],
+    known_options: KnownOptions,
+) -> None:
+    """Drop the options that only the model or data of an overridden name knows."""
+    after = known_options(config) if before else {}
+    for group in before.keys() & {"data", "model"}:
+        for option in before[group].keys() - after[group].keys():
+            if option in config[group]:
+                del config[group][option]
 
 
 def _texts(arguments: Sequence[str]) -> dict[str, str | None]:

@@ -197,3 +197,22 @@ def test_create_loss_binds_the_options(monkeypatch):
 def test_unknown_losses_and_options_are_named(name, options, message):
     with pytest.raises(UserError, match=message):
         losses.create_loss(name, options)
+
+
+def test_a_loss_says_how_its_logits_become_scores(monkeypatch):
+    def with_temperature(logits, labels, log_prior, temperature: float = 1.0):
+        return losses.pc_softmax_cross_entropy(logits / temperature, labels, log_prior)
+
+    loss = losses.Loss(
+        with_temperature,
+        prior_corrected=True,
+        multi_label=False,
+        scores=lambda logits, temperature=1.0: logits / temperature,
+    )
+    monkeypatch.setitem(losses.LOSSES, "tempered", loss)
+    logits, prior = np.float32([[3.0, -6.0], [1.5, 0.0]]), np.log([0.3, 0.7])
+    bound = losses.create_loss("tempered", {"temperature": 3.0})
+    np.testing.assert_allclose(bound.pc_logits(logits, prior), logits / 3)
+    np.testing.assert_array_equal(
+        losses.create_loss("pc_softmax").pc_logits(logits, prior), logits
+    )

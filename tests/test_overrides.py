@@ -111,3 +111,14 @@ def test_groups_of_a_wrong_type_end_in_a_user_error(field):
     config = ConfigDict(configs.get_config("gmm").to_dict() | {field: odd})
     with pytest.raises(UserError, match="no such field"):
         override(config, ["--config.data.nothing=1"], known_options)
+
+
+def test_options_of_the_old_name_are_dropped():
+    config = configs.get_config("image_folder")
+    arguments = ["--config.model.name=gap_cnn", "--config.data.name=mnist"]
+    changed, _ = override(config, arguments, known_options)
+    assert changed.model.to_dict() == {"name": "gap_cnn"}
+    assert "root_dir" not in changed.data and "data_dir" in changed.data
+    assert "width" in config.model and "root_dir" in config.data
+    with pytest.raises(UserError, match=r"model.width: no such field"):
+        override(config, [*arguments, "--config.model.width=3"], known_options)

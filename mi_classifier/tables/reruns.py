@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import itertools
 import multiprocessing
-import operator
 import os
 import signal
 import threading
@@ -116,8 +115,11 @@ def on_test_split(cells: Cells, *names: str) -> dict[str, list[dict[str, Any]]]:
 def numbers(runs: Sequence[Mapping[str, Any]], path: str) -> np.ndarray:
     """Return the number at a path, "maps.cam.top1", in each run, `[S]`; NaN if none."""
     *outer, name = path.split(".")
-    found = [functools.reduce(operator.getitem, outer, run).get(name) for run in runs]
-    return np.array(found, np.float64)
+
+    def inside(run: Mapping[str, Any]) -> Mapping[str, Any]:
+        return functools.reduce(lambda part, key: part.get(key, {}), outer, run)
+
+    return np.array([inside(run).get(name) for run in runs], np.float64)
 
 
 def percent(

@@ -66,8 +66,8 @@ def first_broken_layer(
     images, _ = task.inputs(examples, (rows, jnp.asarray(batch)), step_key)
     if not all_finite(images):
         return "the input"
-    # Outside pmap, batch normalization over devices raises a NameError. Then the
-    # message names no layer.
+    # Outside the compiled step, batch normalization over devices raises a NameError.
+    # Then the message names no layer.
     with contextlib.suppress(NameError), nn.intercept_methods(watch):
         task.forward(state.variables, images, step_key)
     return f"the output of {found[0]}" if found else None

@@ -157,7 +157,7 @@ def _scale_backbone(
         if missing := [name for name in full_rate if name not in updates]:
             raise UserError(
                 f"optimizer.full_rate: no module is called {missing[0]!r}; there are "
-                f"{', '.join(updates)}"
+                f"{', '.join(updates)}; set --config.optimizer.full_rate=\"('head',)\""
             )
         return {
             name: update

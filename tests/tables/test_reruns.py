@@ -59,6 +59,6 @@ def test_seeds_and_data_folders_reach_the_configs(tmp_path):
 
 
 def test_numbers_are_found_by_their_path():
-    runs = [{"a": {"b": 1}}, {"a": {"b": None}}, {"a": {}}]
+    runs = [{"a": {"b": 1}}, {"a": {"b": None}}, {"a": {}}, {}]
     first, *others = numbers(runs, "a.b")
     assert first == 1 and np.isnan(others).all()

@@ -68,7 +68,7 @@ def create(subject: base.Subject) -> base.Evaluator:
             pmi = -losses.pc_sigmoid_cross_entropy(logits, labels, shares)
             return {"pmi": pmi, **measured}
         pmi_of = information.pointwise_mutual_information
-        posterior = output.logits
+        posterior = loss.scores(output.logits)
         if loss.prior_corrected:
             posterior = posterior + training
         else:
