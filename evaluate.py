@@ -4,6 +4,7 @@ from absl import flags
 
 from mi_classifier import cli, commands
 from mi_classifier.errors import UserError
+from mi_classifier.reporting.options import ExplainOptions
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "give a folder that train.py wrote, as in --workdir=runs/gmm."
@@ -19,6 +20,20 @@ _LABEL = flags.DEFINE_string(
 )
 _RIVAL = flags.DEFINE_string(
     "rival", "", "with --label: another class; a map shows why it is not that one."
+)
+_BOXES = flags.DEFINE_list(
+    "boxes",
+    [],
+    "with --images: formats of box files: coco (default), voc, yolo, yolo_scores.",
+)
+_MAP = flags.DEFINE_string(
+    "map", "info_cam", "with --images: the map that the boxes of these files come from."
+)
+_COMPONENTS = flags.DEFINE_float(
+    "components",
+    None,
+    "with --images: a box for each part of the map with at least this share of the "
+    "image's area, as 0.01; default: for the largest part alone.",
 )
 _COMPARE = flags.DEFINE_list(
     "compare", [], "show evaluated workdirs, or patterns of them, side by side instead."
@@ -36,14 +51,16 @@ def main() -> None:
     for flag in (_IMAGES, _COMPARE):
         if flag.present and not flag.value:
             raise UserError(f"--{flag.name}: is empty")
-    if not _IMAGES.value and (_LABEL.value or _RIVAL.value):
-        raise UserError("--label, --rival: give images too, --images=FILE,FOLDER")
+    of_images = (_LABEL, _RIVAL, _BOXES, _MAP, _COMPONENTS)
+    if not _IMAGES.value and (given := [f"--{f.name}" for f in of_images if f.present]):
+        raise UserError(f"{', '.join(given)}: give images too, --images=FILE,FOLDER")
     if _COMPARE.value:
         commands.compare(_COMPARE.value)
         return
     workdir = cli.required(_WORKDIR)
     if _IMAGES.value:
-        commands.explain(workdir, _IMAGES.value, _LABEL.value, _RIVAL.value)
+        values = [flag.value for flag in of_images]
+        commands.explain(workdir, _IMAGES.value, ExplainOptions(*values))
         return
     cli.join(_DISTRIBUTED)
     commands.evaluate(workdir, ablation=_ABLATION.value)

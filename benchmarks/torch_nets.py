@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from mi_classifier.models import inception
+from mi_classifier.models import efficientnet, inception
 
 
 def create(name: str, num_classes: int) -> nn.Module:
@@ -154,7 +154,46 @@ def _inception_v3(num_classes: int) -> nn.Module:
     return nn.Sequential(*layers, pool, flatten, nn.Dropout(0.5), dense)
 
 
+class _Inverted(nn.Module):
+    """EfficientNet's block: expand, convolve each channel by itself, project."""
+
+    def __init__(
+        self, channels: int, expansion: int, size: int, stride: int, width: int
+    ) -> None:
+        super().__init__()
+        wide = channels * expansion
+        layers = _conv_relu6(channels, wide, 1) if expansion > 1 else []
+        layers += _conv_relu6(wide, wide, size, stride, groups=wide)
+        layers += _conv_relu6(wide, width, 1)[:2]
+        self.body = nn.Sequential(*layers)
+        self.adds = stride == 1 and channels == width
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x) if self.adds else self.body(x)
+
+
+def _conv_relu6(
+    channels: int, width: int, size: int, stride: int = 1, groups: int = 1
+) -> list[nn.Module]:
+    # Padded equally on both sides: the same work as TensorFlow's padding, without the
+    # copy of the image that PyTorch needs for that.
+    options = {"padding": size // 2, "groups": groups, "bias": False}
+    conv = nn.Conv2d(channels, width, size, stride, **options)
+    return [conv, nn.BatchNorm2d(width, eps=1e-3), nn.ReLU6(inplace=True)]
+
+
+def _efficientnet_lite0(num_classes: int) -> nn.Module:
+    layers, channels = _conv_relu6(3, 32, 3, 2), 32
+    for expansion, size, first_stride, width, count in efficientnet.GROUPS:
+        for stride in (first_stride, *[1] * (count - 1)):
+            layers.append(_Inverted(channels, expansion, size, stride, width))
+            channels = width
+    layers += _conv_relu6(channels, 1_280, 1)
+    return nn.Sequential(*layers, *_gap_head(1_280, num_classes))
+
+
 _NETS = {
+    "efficientnet_lite0": _efficientnet_lite0,
     "gap_cnn": _gap_cnn,
     "inception_v3": _inception_v3,
     "mlp": _mlp,

@@ -41,6 +41,7 @@ TINY_IMAGENET = {
     "name": "tiny_imagenet",
     "side": 64,
     "normalization": "imagenet",
+    "boxes": "true",  # or "published": corners read as x, y, width, height
     "archive_path": "",  # tiny-imagenet-200.zip, or its folder; "" downloads it
     "data_dir": "",  # where TFDS keeps data sets; "" for its default
     "lists_dir": "",  # with validation.txt and test.txt; "" for an even split
@@ -71,4 +72,72 @@ LOCALIZATION = {
     "padding": "full",
     "rival": "region",  # of infoCAM+; or "image"
     "threshold": 0.2,  # of the map's maximum
+}
+
+# EfficientNet-Lite0, whose ImageNet weights the extra "pretrained" installs.
+EFFICIENTNET = {
+    "name": "efficientnet_lite0",
+    "width": 32,  # channels of the stem; another width has no pretrained weights
+    "input_side": 224,  # pixels; smaller images are enlarged inside the net
+    "dropout": 0.0,  # share of pooled features
+    "dtype": "float32",  # or "bfloat16"
+}
+
+# The head alone is trained, on features that the frozen backbone computes once. SGD
+# keeps the sum of the classes' weights where it starts. Predictions do not depend on
+# that sum but CAM does: with Adam, which moves it, CAM finds far fewer objects.
+FROZEN = {
+    "pretrained": "imagenet",
+    "cache_features": True,  # of images without augmentation
+    "optimizer": {
+        "name": "sgd",
+        "learning_rate": 0.03,
+        "momentum": 0.9,
+        "weight_decay": 3e-3,
+        "schedule": "cosine",
+        "full_rate": ("head",),  # modules with the full rate
+        "backbone_rate": 0.0,  # of it, for the others: they are frozen
+    },
+    "batch_size": 32,
+    "steps_per_call": 50,  # compiled into one call
+    "num_epochs": 30,
+}
+
+# All modules are trained, and none has pretrained weights.
+SCRATCH = {
+    "pretrained": "",
+    "loss_options": {"label_smoothing": 0.1},
+    "optimizer": {
+        "name": "sgd",
+        "learning_rate": 0.1,
+        "momentum": 0.9,
+        "nesterov": True,
+        "weight_decay": 5e-4,
+        "schedule": "warmup_cosine",
+        "warmup_epochs": 3,
+        "full_rate": ("head",),  # modules with the full rate
+        "backbone_rate": 1.0,  # of it, for the others: all are new
+    },
+    "batch_size": 128,
+    "steps_per_call": 1,  # compiled into one call
+    "num_epochs": 60,
+}
+
+# All modules are trained, from pretrained weights.
+FINE_TUNED = {
+    "pretrained": "imagenet",
+    "cache_features": False,
+    "optimizer": {
+        "name": "sgd",
+        "learning_rate": 0.02,
+        "momentum": 0.9,
+        "nesterov": True,
+        "weight_decay": 1e-4,
+        "schedule": "cosine",
+        "full_rate": ("head",),  # modules with the full rate
+        "backbone_rate": 0.3,  # of it, for the others
+    },
+    "batch_size": 32,
+    "steps_per_call": 1,  # compiled into one call
+    "num_epochs": 20,
 }

@@ -1,58 +1,98 @@
 """A user's own images in root/train/CLASS/ and root/val/CLASS/, with or without boxes.
 
-configs/image_folder.py:resnet,adl --config.data.root_dir=FOLDER
+configs/image_folder.py --config.data.root_dir=FOLDER
+configs/image_folder.py:scratch,small --config.data.root_dir=FOLDER
 """
 
 from ml_collections import ConfigDict
 
 from mi_classifier.config import parse_arguments
+from mi_classifier.errors import UserError
 
 from . import common
 
-# By word: the net, its module with the full learning rate, and R, as on CUB-200-2011.
-_BACKBONES = {"vgg": ("vgg16_gap", "conv6", 5), "resnet": ("resnet50", "layer4", 4)}
+# By word: the net, its fields, the modules with the full rate in fine-tuning, and R.
+_NETS = {
+    "efficientnet": (common.EFFICIENTNET, ("head",), 2),
+    "resnet": ({**common.BACKBONE, "name": "resnet50"}, ("layer4", "head"), 4),
+    "vgg": ({**common.BACKBONE, "name": "vgg16_gap"}, ("conv6", "head"), 5),
+}
+# Fine-tuning of resnet and vgg: the paper's, with a lower rate that goes down sooner.
+_PAPERS = {
+    "pretrained": "",  # a file, or such as "timm/resnet50.tv_in1k"
+    "optimizer": {
+        **common.SGD,
+        "learning_rate": 0.01,
+        "decay_epochs": 20,
+        "backbone_rate": 0.1,  # of it, for modules that full_rate does not name
+    },
+    "batch_size": 32,
+    "num_epochs": 60,
+}
+_SMALL = 16  # channels of a small net's first layer, instead of 32 or 64
 
 
 def get_config(argument: str = "") -> ConfigDict:
-    """Words: vgg or resnet (default); softmax (default) or pc_softmax; adl."""
+    """Words: frozen (default), finetune or scratch; a net; small; a loss; adl.
+
+    frozen trains the head of a pretrained net on features that are computed once,
+    finetune all of its layers, scratch a net without pretrained weights; small makes
+    that net narrow. The nets are efficientnet (default), resnet (default for scratch)
+    and vgg; only efficientnet has weights that install with the package, so the others
+    are fine-tuned by default, from --config.pretrained=FILE. The loss is softmax
+    (default) or pc_softmax. adl adds attention-based dropout to resnet or vgg.
+    """
     words = parse_arguments(
         argument,
-        backbone=tuple(_BACKBONES),
+        training=("frozen", "finetune", "scratch"),
+        net=tuple(_NETS),
+        size=("small",),
         loss=("softmax", "pc_softmax"),
         dropout=("adl",),
     )
-    name, last_module, region = _BACKBONES[words["backbone"] or "resnet"]
+    scratch = words["training"] == "scratch"
+    net = words["net"] or ("resnet" if scratch else "efficientnet")
+    installed = net == "efficientnet"
+    training = words["training"] or ("frozen" if installed else "finetune")
+    model, full_rate, region = _NETS[net]
+    if training == "frozen" and not installed:
+        raise UserError(
+            f"config argument: {net} has layers without pretrained weights, which a "
+            "frozen backbone leaves untrained; use efficientnet, or finetune"
+        )
+    if words["size"] and not scratch:
+        raise UserError(
+            "config argument: pretrained weights fit the full net alone; use "
+            "scratch,small"
+        )
+    recipe = {
+        "frozen": common.FROZEN,
+        "finetune": common.FINE_TUNED if installed else _PAPERS,
+        "scratch": getattr(common, "SCRATCH", {}),
+    }[training]
+    if training == "finetune":
+        optimizer = {**recipe["optimizer"], "full_rate": full_rate}
+        recipe = {**recipe, "optimizer": optimizer}
+    if words["size"]:
+        model = {**model, "width": _SMALL}
+    if not installed:
+        model = {**model, "adl": words["dropout"] == "adl"}
     return ConfigDict(
         {
             **common.LARGE_IMAGES,
+            **recipe,
             "data": {
                 "name": "image_folder",
                 "root_dir": "",
                 "stored_side": 256,  # pixels, before the crop
                 "side": 224,
-                "normalization": "imagenet",
-                "data_dir": "",  # keeps decoded images; "" for TFDS's default
+                "normalization": "efficientnet" if installed else "imagenet",
+                "data_dir": "",  # keeps decoded images and features; "": TFDS's default
                 "broken": "stop",  # at an image that cannot be decoded; or "skip"
                 "seed": 0,  # of the split of val, if there is no test
             },
-            "model": {
-                **common.BACKBONE,
-                "name": name,
-                "adl": words["dropout"] == "adl",
-            },
-            "pretrained": "",  # a file, or such as "timm/resnet50.tv_in1k"
+            "model": model,
             "loss": words["loss"] or "softmax",
-            "optimizer": {
-                **common.SGD,
-                # Lower than the paper's, and sooner down: training may well start
-                # without pretrained weights.
-                "learning_rate": 0.01,
-                "decay_epochs": 20,
-                "full_rate": (last_module, "head"),  # modules with the full rate
-                "backbone_rate": 0.1,  # of it, for the others; 0 freezes them
-            },
-            "batch_size": 32,
-            "num_epochs": 60,
             "localization": {
                 **common.LOCALIZATION,
                 "region": region,  # R of infoCAM and infoCAM+

@@ -15,6 +15,7 @@ The public names, by the room they live in:
 * models: `create_model`, `ModelOutput`
 * data: `load_dataset`, `Dataset`
 * experiments: `get_config`, `train`, `evaluate`, `Results`
+* trained nets: `load`, `Run`, `Prediction`
 * errors: `UserError`
 """
 

@@ -149,5 +149,14 @@ from .models import (
 from .models import (
     create_model as create_model,
 )
+from .run import (
+    Prediction as Prediction,
+)
+from .run import (
+    Run as Run,
+)
+from .run import (
+    load as load,
+)
 
 __version__: str

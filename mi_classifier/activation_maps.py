@@ -23,7 +23,8 @@ Array = jax.Array
 # By default, accelerators round the factors to fewer digits.
 _einsum = functools.partial(jnp.einsum, precision="highest")
 PADDINGS = ("full", "same")
-RIVALS = ("region", "image")
+# Whom infoCAM+ subtracts, and the words for it in a table.
+RIVALS = {"region": "rival by region", "image": "rival of the image"}
 _CLASS_BYTES = 2**21  # size of the maps computed at once, which fit in a CPU's cache
 _jit = functools.partial(jax.jit, static_argnames=("region", "padding"))
 
@@ -131,7 +132,7 @@ def info_cam_plus(
     """
     features, head_kernel, labels = _check(features, head_kernel, labels)
     if rival not in RIVALS:
-        raise ValueError(f"rival must be one of {RIVALS}, not {rival!r}")
+        raise ValueError(f"rival must be one of {tuple(RIVALS)}, not {rival!r}")
     # Subtracting the classes' mean changes no difference, but it saves precision.
     if rival == "image":
         if logits is None:
@@ -190,26 +191,66 @@ class Map:
       title: its name in tables and pictures.
       fixed: options that a config cannot change.
       needs_logits: whether `function` also takes `logits`, `[B, M]` with the bias.
+      words: what the value of an option adds to the title, by option and value.
     """
 
     function: Callable[..., Array]
     title: str
     fixed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     needs_logits: bool = False
+    words: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
     def options(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options for `function`: its part of the settings, and `fixed`."""
         own = options_of(self.function, given=3)
         return {n: settings[n] for n in own if n in settings} | dict(self.fixed)
 
+    def title_with(self, settings: Mapping[str, Any]) -> str:
+        """Return the title, with the words for the options in the settings.
+
+        Examples:
+          >>> MAPS["info_cam_plus"].title_with({"region": 3, "rival": "image"})
+          'infoCAM+, rival of the image'
+        """
+        options = self.options(settings)
+        added = [words[options[n]] for n, words in self.words.items() if n in options]
+        return ", ".join([self.title, *added])
+
 
 # The maps that evaluations show, in the order of the tables. The paper's CAM has no
-# regions.
+# regions. CAM with the config's region tells what of infoCAM is due to the region.
 MAPS: dict[str, Map] = {
     "cam": Map(class_activation_map, "CAM", fixed={"region": 1}),
+    "cam_region": Map(class_activation_map, "CAM, region"),
     "info_cam": Map(info_cam, "infoCAM"),
-    "info_cam_plus": Map(info_cam_plus, "infoCAM+", needs_logits=True),
+    "info_cam_plus": Map(
+        info_cam_plus, "infoCAM+", needs_logits=True, words={"rival": RIVALS}
+    ),
 }
+
+
+def region_warning(region: int, cells: tuple[int, int]) -> str:
+    """Return a warning if a region covers more than a third of a map's side, else "".
+
+    Args:
+      region: R, the side of the region in cells.
+      cells: height and width of the feature map in cells.
+
+    Examples:
+      >>> region_warning(2, (7, 7))
+      ''
+      >>> print(region_warning(3, (4, 4)).partition(";")[0])
+      localization.region: R = 3 covers 3 of the map's 4 cells a side
+    """
+    side = min(cells)
+    if region <= max(side // 3, 1):
+        return ""
+    best = f"R = {side // 3} or less" if side >= 6 else "R = 1"
+    return (
+        f"localization.region: R = {region} covers {min(region, side)} of the map's "
+        f"{side} cells a side; a region this large blurs the map; choose {best}, or a "
+        "finer map"
+    )
 
 
 def _check(

@@ -108,6 +108,7 @@ OPTIONAL_FIELDS: dict[str, Any] = {
     "pipeline": "auto",
     "evaluators": (),  # the default ones
     "loss_options": ConfigDict(),
+    "cache_features": False,  # train the head alone, on features that are kept
 }
 # The fields that a config of images with boxes has in its "localization".
 _LOCALIZATION = {"region": int, "padding": str, "rival": str, "threshold": float}

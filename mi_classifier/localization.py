@@ -20,6 +20,13 @@ from jax.typing import ArrayLike
 
 from mi_classifier import information
 from mi_classifier.boxes import Array, array_module, as_truth, best_iou, iou  # noqa: F401
+from mi_classifier.trivial_boxes import (  # noqa: F401, offered here too
+    best_centered_square,
+    centered_gaussian,
+    centered_square,
+    middle,
+    whole_image,
+)
 from mi_classifier.wsol_protocol import (  # noqa: F401, offered here too
     IOUS,
     THRESHOLDS,

@@ -15,7 +15,7 @@ import optax
 from jax.typing import ArrayLike
 
 from mi_classifier import information
-from mi_classifier.errors import check_options, choose
+from mi_classifier.errors import UserError, check_options, choose
 
 Array = jax.Array
 
@@ -117,6 +117,69 @@ def pc_sigmoid_cross_entropy(
     return targets * present + (1 - targets) * absent
 
 
+def smooth(
+    losses: ArrayLike, labels: ArrayLike, log_prior: ArrayLike, label_smoothing: float
+) -> Array:
+    """Return the mean loss over smoothed labels (Szegedy et al. 2016, Section 7).
+
+    A share s of the labels is drawn again from the prior, so that the net does not
+    become too sure of its training examples. It learns `(1 - s) P(y|x) + s P(y)`
+    instead of P(y|x). Its pointwise mutual information then lies between log(s) and
+    log((1 - s) / P(y) + s), so the estimate of I(X; Y) is biased, but it stays a lower
+    bound: it loses about -log(1 - s) nats where the net is rightly sure, and it gains
+    where the net would be wrongly sure. An evaluation computes the bound and the
+    cross-entropy from the logits without smoothing; only its `loss` is smoothed.
+
+    Args:
+      losses: `[..., M]`, of an example if its label were each of the M.
+      labels: integers in [0, M), shape `[...]`.
+      log_prior: `[M]` log P(y) of the training labels.
+      label_smoothing: s, in [0, 1).
+
+    Returns:
+      `[...]` nats.
+
+    Raises:
+      UserError: `label_smoothing` is out of range.
+
+    Examples:
+      >>> each, prior = jnp.array([0.0, 2.0]), jnp.log(jnp.array([0.5, 0.5]))
+      >>> round(float(smooth(each, 0, prior, 0.1)), 4)  # 0.9 * 0 + 0.1 * (0 + 2) / 2
+      0.1
+    """
+    if not 0 <= label_smoothing < 1:
+        raise UserError(
+            f"loss_options.label_smoothing: must be in [0, 1), not {label_smoothing}"
+        )
+    losses, labels = jnp.asarray(losses), jnp.asarray(labels)
+    plain = information.select_label(losses, labels)
+    if not label_smoothing:
+        return plain
+    prior = jnp.exp(information.as_float(log_prior))
+    drawn = (losses * prior).sum(-1)
+    return (1 - label_smoothing) * plain + label_smoothing * drawn
+
+
+def _softmax(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    log_prior: ArrayLike,
+    label_smoothing: float = 0.0,
+) -> Array:
+    losses = -jax.nn.log_softmax(information.as_float(logits))
+    return smooth(losses, labels, log_prior, label_smoothing)
+
+
+def _pc_softmax(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    log_prior: ArrayLike,
+    label_smoothing: float = 0.0,
+) -> Array:
+    losses = -information.log_pc_softmax(logits, log_prior)
+    return smooth(losses, labels, log_prior, label_smoothing)
+
+
 @dataclasses.dataclass(frozen=True)
 class Loss:
     """A loss that a config can name, and what the logits of its nets mean.
@@ -156,8 +219,8 @@ class Loss:
 
 
 LOSSES: dict[str, Loss] = {  # the function, prior_corrected, multi_label
-    "softmax": Loss(lambda n, y, _: softmax_cross_entropy(n, y), False, False),
-    "pc_softmax": Loss(pc_softmax_cross_entropy, True, False),
+    "softmax": Loss(_softmax, False, False),
+    "pc_softmax": Loss(_pc_softmax, True, False),
     "sigmoid": Loss(lambda n, y, _: sigmoid_cross_entropy(n, y), False, True),
     "pc_sigmoid": Loss(
         lambda n, y, log_p: pc_sigmoid_cross_entropy(n, y, jnp.exp(log_p)), True, True

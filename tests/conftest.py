@@ -158,7 +158,7 @@ def trained_images(rehearsal_sets, tmp_path_factory):
         ]
     with (root / "boxes.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
-    config = configs.load(f"{REPOSITORY}/configs/image_folder.py")
+    config = configs.load(f"{REPOSITORY}/configs/image_folder.py:resnet")
     config.data.root_dir = str(root)
     config.data.stored_side, config.data.side = 72, 64
     config.data.data_dir = str(folder / "data")

@@ -3,6 +3,7 @@
 They also have the symmetries of these, and refuse inputs that do not fit.
 """
 
+import dataclasses
 from pathlib import Path
 
 import chex
@@ -19,6 +20,7 @@ from mi_classifier.activation_maps import (
     class_activation_map,
     info_cam,
     info_cam_plus,
+    region_warning,
 )
 
 REFERENCE = Path(__file__).parent / "reference" / "activation_maps.npz"
@@ -51,6 +53,7 @@ def by_hand(name, features, kernel, labels, region, rival="region"):
                     scores[label]
                     - {
                         "cam": 0,
+                        "cam_region": 0,
                         "info_cam": others.mean(),
                         "info_cam_plus": scores.min()
                         if rival == "region"
@@ -290,7 +293,7 @@ def test_an_empty_batch_gives_no_maps(name):
 def test_a_kernel_that_a_program_closes_over_stays_usable():
     features, labels = np.ones((1, 2, 2, 3), np.float32), np.array([0])
     kernel = jnp.arange(12.0).reshape(3, 4)
-    make = lambda f: info_cam(f, kernel, labels)  # noqa: E731
+    make = lambda f: info_cam(f, kernel, labels)
     compiled = jax.jit(make)(features)
     chex.assert_trees_all_close(make(features), compiled, rtol=1e-6)
     chex.assert_trees_all_close(jax.jit(lambda f: make(f))(features), compiled)
@@ -299,6 +302,7 @@ def test_a_kernel_that_a_program_closes_over_stays_usable():
 def test_a_map_takes_its_options_from_the_settings():
     settings = {"region": 3, "padding": "same", "rival": "image", "threshold": 0.2}
     assert MAPS["cam"].options(settings) == {"region": 1, "padding": "same"}
+    assert MAPS["cam_region"].options(settings) == {"region": 3, "padding": "same"}
     assert MAPS["info_cam"].options(settings) == {"region": 3, "padding": "same"}
     plus = {"region": 3, "padding": "same", "rival": "image"}
     assert MAPS["info_cam_plus"].options(settings) == plus
@@ -311,3 +315,55 @@ def test_a_new_map_owns_its_options():
     power = Map(power_cam, "power CAM")
     assert power.options({"power": 2, "region": 3}) == {"power": 2}
     assert power.options({"region": 3}) == {}
+
+
+def test_plain_cam_with_the_region_stands_between_cam_and_infocam(example):
+    """It has all of infoCAM but the subtraction, so the two can be told apart."""
+    assert list(MAPS) == ["cam", "cam_region", "info_cam", "info_cam_plus"]
+    features, kernel, labels = example
+    settings = {"region": 3, "padding": "full", "rival": "region"}
+
+    def of(name, kernel):
+        entry = MAPS[name]
+        return entry.function(features, kernel, labels, **entry.options(settings))
+
+    # Kernels whose classes sum to zero at each channel: the mean of the others is
+    # -w_y / (M - 1), and subtracting it only scales the map.
+    centered = kernel - kernel.mean(1, keepdims=True)
+    scale = M / (M - 1)
+    np.testing.assert_allclose(
+        of("info_cam", centered), scale * of("cam_region", centered), atol=1e-4
+    )
+    assert np.abs(of("info_cam", kernel) - scale * of("cam_region", kernel)).max() > 0.1
+
+
+def test_the_title_names_the_rival_by_the_setting():
+    settings = {"region": 3, "padding": "full", "threshold": 0.2}
+    plus = MAPS["info_cam_plus"]
+    for rival, title in (
+        ("region", "infoCAM+, rival by region"),
+        ("image", "infoCAM+, rival of the image"),
+    ):
+        assert plus.title_with(settings | {"rival": rival}) == title
+    renamed = dataclasses.replace(plus, title="other")
+    assert renamed.title_with({"rival": "image"}) == "other, rival of the image"
+    assert plus.title_with(settings) == "infoCAM+"  # the config leaves it open
+    titles = [MAPS[n].title_with(settings | {"rival": "image"}) for n in list(MAPS)[:3]]
+    assert titles == ["CAM", "CAM, region", "infoCAM"]
+
+
+@pytest.mark.parametrize(
+    ("region", "cells", "remedy"),
+    [
+        (1, (1, 1), ""),
+        (2, (6, 9), ""),
+        (2, (4, 4), "R = 1, or a finer map"),
+        (3, (8, 14), "R = 2 or less, or a finer map"),
+        (4, (14, 14), ""),
+        (5, (14, 14), "R = 4 or less, or a finer map"),
+        (9, (4, 4), "R = 9 covers 4 of the map's 4 cells"),
+    ],
+)
+def test_a_region_of_more_than_a_third_of_the_side_is_told(region, cells, remedy):
+    warning = region_warning(region, cells)
+    assert remedy in warning and bool(warning) == bool(remedy)

@@ -11,7 +11,11 @@ from mi_classifier.errors import UserError
 from mi_classifier.evaluation.evaluators import DEFAULT
 from mi_classifier.models import create_model
 from mi_classifier.training.checks import check_config
-from mi_classifier.training.optimizer import Span, create_optimizer
+from mi_classifier.training.optimizer import (
+    Span,
+    create_optimizer,
+    trained_modules,
+)
 from tests.conftest import REPOSITORY
 
 NAMES = sorted(
@@ -72,6 +76,22 @@ def test_configs_fit_their_models(name):
     )
 
 
+@pytest.mark.parametrize("name", ["tiny_imagenet_resnet", "tiny_imagenet_vgg"])
+def test_a_net_from_scratch_has_a_fine_map_and_the_full_rate(name):
+    config, paper = (configs.get_config(f"{name}{w}") for w in (":scratch,adl", ""))
+    check_config(config)
+    assert (config.data.pad, paper.data.pad) == (8, 0)
+    assert config.loss_options.label_smoothing == 0.1
+    assert config.model.adl and not config.pretrained
+    model = create_model(num_classes=200, **config.model)
+    image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    output, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), image)
+    assert output.features.shape[1:3] == (8, 8)
+    assert config.optimizer.backbone_rate == 1.0
+    schedule = create_optimizer(config.optimizer, Span(3_000, 100)).schedule
+    assert schedule(300) == config.optimizer.learning_rate
+
+
 @pytest.mark.parametrize("words", ["", "unbalanced,pc_softmax"])
 def test_only_the_head_is_trained_for_table_3(words):
     config = configs.get_config(f"cub_inception:{words}")
@@ -81,10 +101,28 @@ def test_only_the_head_is_trained_for_table_3(words):
     model = create_model(num_classes=200, **config.model)
     image = jax.ShapeDtypeStruct((1, 299, 299, 3), jnp.float32)
     shapes = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
-    some = {"head": shapes["head"], "Conv2d_1a_3x3": shapes["Conv2d_1a_3x3"]}
-    params = jax.tree.map(lambda s: jnp.ones(s.shape), some)
+    assert trained_modules(config.optimizer) == ("head",)
     optimizer = create_optimizer(config.optimizer, Span(2_810, 93)).transformation
-    state = optimizer.init(params)
-    updates, _ = optimizer.update(params, state, params)
+    state = optimizer.init(shapes)
+    head = {"head": jax.tree.map(lambda s: jnp.ones(s.shape), shapes["head"])}
+    updates, _ = optimizer.update(head, state, head)
     chex.assert_trees_all_close(updates["head"]["bias"], jnp.full(200, -0.01))
-    assert not any(map(jnp.any, jax.tree.leaves(updates["Conv2d_1a_3x3"])))
+    assert set(updates) == {"head"}
+
+
+def test_table_3_as_the_authors_did():
+    config = configs.get_config("cub_inception:authors,unbalanced,pc_softmax")
+    check_config(config)
+    assert config.data.dropped == "authors" and config.data.balanced is False
+    assert round(config.data.side / config.data.stored_side, 3) == 0.874
+    assert config.model.moving_statistics and config.model.dropout == 0.2
+    assert config.optimizer.weight_decay == 4e-5
+    text = configs.get_config("cub_inception:unbalanced,pc_softmax")
+    assert text.data.dropped == "half" and not text.model.moving_statistics
+    # 2,810 steps of 64 images, whatever their number.
+    for words, images in (("authors", 5_994), ("authors,unbalanced", 3_997)):
+        config = configs.get_config(f"cub_inception:{words}")
+        steps = config.num_epochs * (images // config.batch_size)
+        assert abs(steps - 2_810) < 30
+        decay = config.optimizer.decay_epochs * (images // config.batch_size)
+        assert abs(decay - 10 * 5_994 / 64) < 10

@@ -31,6 +31,8 @@ LAYERS = [
         "losses",
         "localization",
         "boxes",
+        "components",
+        "trivial_boxes",
         "wsol_protocol",
         "activation_maps",
         "information",
@@ -41,7 +43,15 @@ LAYERS = [
     ["errors", "progress", "termination"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
-GROUND_FLOOR = ("losses", "localization", "boxes", "wsol_protocol", "information")
+GROUND_FLOOR = (
+    "losses",
+    "localization",
+    "boxes",
+    "components",
+    "trivial_boxes",
+    "wsol_protocol",
+    "information",
+)
 
 
 def room_of(path):

@@ -4,6 +4,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from absl.testing import parameterized
 from scipy.special import expit, log_softmax
@@ -134,6 +135,60 @@ def test_registered_losses_share_a_signature(name, at_zero):
     np.testing.assert_allclose(values, at_zero, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["softmax", "pc_softmax"])
+def test_label_smoothing_equals_the_loss_of_smoothed_targets(name):
+    """The targets are (1 - s) one-hot + s P(y), as optax takes them."""
+    generator = np.random.default_rng(0)
+    logits = 3 * generator.standard_normal((7, 4)).astype(np.float32)
+    labels, prior = generator.integers(0, 4, 7), np.array([0.1, 0.2, 0.3, 0.4])
+    loss = losses.create_loss(name, {"label_smoothing": 0.3})
+    targets = 0.7 * np.eye(4)[labels] + 0.3 * prior
+    posterior, constant = logits, 0
+    if loss.prior_corrected:  # log P(y|x) is log P(y) above the log of the ratio
+        posterior, constant = logits + np.log(prior), targets @ np.log(prior)
+    expected = optax.softmax_cross_entropy(posterior, targets) + constant
+    values = loss.function(logits, labels, np.log(prior))
+    np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["softmax", "pc_softmax"])
+def test_smoothing_by_zero_changes_no_bit_and_unseen_classes_stay_finite(name):
+    logits, labels = jax.random.normal(jax.random.key(0), (5, 3)), jnp.arange(5) % 2
+    log_prior = jnp.array([np.log(0.5), np.log(0.5), -np.inf])
+    plain, zero = (
+        losses.create_loss(name),
+        losses.create_loss(name, {"label_smoothing": 0.0}),
+    )
+    chex.assert_trees_all_equal(
+        *(each.function(logits, labels, log_prior) for each in (plain, zero))
+    )
+    smoothed = losses.create_loss(name, {"label_smoothing": 0.1})
+    value, gradient = jax.value_and_grad(
+        lambda n: smoothed.function(n, labels, log_prior).sum()
+    )(logits)
+    chex.assert_tree_all_finite((value, gradient))
+
+
+@pytest.mark.parametrize("name", ["softmax", "pc_softmax"])
+def test_the_net_of_a_smoothed_loss_has_bounded_information(name):
+    """Train two logits for certain labels: the ratio is (1 - s) / P(y) + s, or s."""
+    log_prior = jnp.log(jnp.array([0.25, 0.75]))
+    loss = losses.create_loss(name, {"label_smoothing": 0.2})
+    gradient = jax.jit(jax.grad(lambda n: loss.function(n, jnp.array(0), log_prior)))
+    logits = jnp.zeros(2)
+    for _ in range(500):
+        logits = logits - gradient(logits)
+    corrected = loss.pc_logits(logits, log_prior)
+    ratios = jnp.exp(information.log_pc_softmax(corrected, log_prior))
+    np.testing.assert_allclose(ratios, [0.8 / 0.25 + 0.2, 0.2], rtol=1e-4)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
+def test_a_smoothing_out_of_range_is_refused(value):
+    with pytest.raises(UserError, match=r"label_smoothing: must be in \[0, 1\)"):
+        losses.smooth(jnp.zeros(2), 0, jnp.zeros(2), value)
+
+
 @pytest.mark.parametrize("name", losses.LOSSES)
 def test_a_loss_gives_prior_corrected_logits(name):
     """Their pointwise mutual information equals that of the net's own probabilities."""
@@ -191,6 +246,8 @@ def test_create_loss_binds_the_options(monkeypatch):
     [
         ("sofmax", {}, "loss: unknown value 'sofmax', did you mean 'softmax'"),
         ("softmax", {"gamma": 2.0}, "loss_options.gamma: no such option"),
+        ("softmax", {"label_smoothing": "a"}, "label_smoothing: must be a number"),
+        ("sigmoid", {"label_smoothing": 0.1}, "label_smoothing: no such option"),
         ("pc_softmax", {"log_prior": 2.0}, "loss_options.log_prior: no such option"),
     ],
 )

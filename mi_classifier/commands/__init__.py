@@ -19,6 +19,7 @@ from mi_classifier.errors import UserError, choose
 
 if TYPE_CHECKING:  # importing these takes seconds, and `--help` needs none of them
     from mi_classifier import Dataset, MutualInformation, Results
+    from mi_classifier.reporting.options import ExplainOptions
     from mi_classifier.training import TrainState
 
 
@@ -101,14 +102,20 @@ def train_and_evaluate(
     experiment.evaluate(workdir, dataset, quiet, ablation=False)
 
 
-def explain(workdir: str | Path, paths: Sequence[str], label: str, rival: str) -> None:
-    """Print the likeliest classes of images, and draw the maps of the first image.
+def explain(
+    workdir: str | Path, paths: Sequence[str], options: "ExplainOptions"
+) -> None:
+    """Print the likeliest classes of images; write pictures, predictions and boxes.
 
-    The maps are of `label`, "" for the likeliest class; with a `rival`, one more shows
-    what speaks for `label` and against it.
+    The workdir "imagenet" stands for the net of ImageNet's classes. See
+    `reporting.explanation.explain`.
     """
+    from mi_classifier.evaluation.imagenet import names_imagenet
+
     workdir = Path(workdir)
-    _experiment_in(workdir).explain(workdir, paths, label, rival)
+    is_net = names_imagenet(workdir)
+    experiment = _experiment(ConfigDict()) if is_net else _experiment_in(workdir)
+    experiment.explain(workdir, paths, options)
 
 
 def compare(patterns: Sequence[str]) -> None:

@@ -9,9 +9,11 @@ from mi_classifier import training
 from mi_classifier.data import Dataset
 from mi_classifier.errors import UserError
 from mi_classifier.evaluation import Results, load_net
+from mi_classifier.evaluation.imagenet import load_net_to_ask
 from mi_classifier.evaluation.results import Row
 from mi_classifier.evaluation.trained_net import MEMORY, load_config
 from mi_classifier.reporting.comparison import Compared, by_path
+from mi_classifier.reporting.options import ExplainOptions
 from mi_classifier.reporting.writing import evaluate_and_write
 from mi_classifier.storage.files import read_json
 from mi_classifier.tables import published
@@ -44,12 +46,12 @@ def evaluate(
     return evaluate_and_write(net, theirs, quiet, ablation)
 
 
-def explain(workdir: Path, paths: Sequence[str], label: str, rival: str) -> None:
+def explain(workdir: Path, paths: Sequence[str], options: ExplainOptions) -> None:
     """Explain what a net says about images."""
-    from mi_classifier.reporting import explanation
+    from mi_classifier.reporting import explanation, image_paths
 
-    files = explanation.find_images(paths)
-    explanation.explain(load_net(workdir), files, label, rival)
+    images = image_paths.find_images(paths)
+    explanation.explain(load_net_to_ask(workdir), images, options)
 
 
 def compared(workdir: Path) -> Compared:

@@ -16,6 +16,7 @@ from mi_classifier.errors import UserError, check_options, options_of
 from mi_classifier.estimate import MutualInformation, cross_fit
 from mi_classifier.evaluation.results import Row
 from mi_classifier.reporting.comparison import Compared
+from mi_classifier.reporting.options import ExplainOptions
 from mi_classifier.reporting.predictions import to_csv
 from mi_classifier.reporting.table import Table, print_table
 from mi_classifier.storage import workdirs
@@ -72,7 +73,7 @@ def evaluate(
     return estimate
 
 
-def explain(workdir: Path, paths: Sequence[str], label: str, rival: str) -> None:
+def explain(workdir: Path, paths: Sequence[str], options: ExplainOptions) -> None:
     """Refuse, because a cross-fit has rows and no images."""
     raise UserError(f"--images: {workdir} holds a cross-fit of rows, not of images")
 

@@ -13,9 +13,17 @@ from mi_classifier.data import (
     tiny_imagenet,
 )
 from mi_classifier.data.dataset import Dataset, Split, normalize
-from mi_classifier.errors import check_options, choose
+from mi_classifier.data.images import blank_dataset
+from mi_classifier.errors import check_options, choose, options_of
 
-__all__ = ["DATASETS", "Dataset", "Split", "load_dataset", "normalize"]
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "Split",
+    "load_blank",
+    "load_dataset",
+    "normalize",
+]
 
 # A new data set is one file with a function that returns a `Dataset`, and a line here.
 # The function's parameters are the fields of the config's group "data".
@@ -48,3 +56,15 @@ def load_dataset(config: Mapping[str, Any]) -> Dataset:
     load = DATASETS[choose(options.pop("name", None), DATASETS, "data.name")]
     check_options(load, options, "data")
     return load(**options)
+
+
+def load_blank(config: Mapping[str, Any], num_classes: int = 2) -> Dataset | None:
+    """Make the data set of a config of large images, with one black image per split.
+
+    It reads no data. Return None for a data set whose images have one fixed size.
+    """
+    wanted, known = options_of(blank_dataset), options_of(DATASETS.get(config["name"]))
+    if "normalization" not in known:
+        return None
+    options = {name: config[name] for name in wanted if name in config}
+    return blank_dataset(**options, num_classes=num_classes)

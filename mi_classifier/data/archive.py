@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from PIL import Image
-
 from mi_classifier.errors import UserError, disk_errors_told, reason_of
 
 Members = Iterator[tuple[str, bytes]]  # names and contents of files
@@ -61,20 +59,33 @@ def read_members(path: Path, root: str, wanted: Callable[[str], bool]) -> Member
 
 def walk(folder: Path) -> list[tuple[str, Path]]:
     """Return names and paths of all files in a folder, sorted; follow links."""
-    folders = os.walk(folder, followlinks=True)
-    files = [Path(parent, name) for parent, _, names in folders for name in names]
-    return sorted((file.relative_to(folder).as_posix(), file) for file in files)
+    return [(name, path) for name, path, _ in entries(folder) if path.is_file()]
 
 
-def walk_images(folder: Path) -> list[tuple[str, Path]]:
-    """Return the files of `walk` with an image's suffix that are not hidden."""
-    Image.init()  # fills in the suffixes
-    return [
-        (name, file)
-        for name, file in walk(folder)
-        if file.suffix.lower() in Image.EXTENSION
-        and not any(part.startswith(".") for part in name.split("/"))
-    ]
+def entries(folder: Path) -> list[tuple[str, Path, bool]]:
+    """Return name, path and whether a link leads to it, for all but folders, sorted.
+
+    Links to folders are followed. A link to a folder that holds it is not: it is
+    returned, as are links to nothing.
+    """
+    found = []
+    with disk_errors_told(folder, "read"):
+        # The way to a folder: real paths of all folders from `folder` on.
+        todo = [("", [folder.resolve()], False)]
+        while todo:
+            start, way, linked = todo.pop()
+            with os.scandir(folder / start) as scanned:
+                inside = list(scanned)
+            for entry in inside:
+                name, is_link = start + entry.name, entry.is_symlink()
+                # A link to itself makes `entry.is_dir` raise an error.
+                if os.path.isdir(entry) if is_link else entry.is_dir():
+                    real = Path(entry).resolve() if is_link else way[-1] / entry.name
+                    if not any(each.is_relative_to(real) for each in way):
+                        todo.append((f"{name}/", [*way, real], linked or is_link))
+                        continue
+                found.append((name, folder / name, linked or is_link))
+    return sorted(found, key=lambda each: each[0])
 
 
 def read_file(path: Path) -> bytes:

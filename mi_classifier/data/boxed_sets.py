@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from mi_classifier.data import archive, download, image_cache, splits, tfds_store
 from mi_classifier.data.dataset import Dataset
+from mi_classifier.data.image_cache import EncodedSplit
 from mi_classifier.data.images import check_sides, image_dataset
 from mi_classifier.data.tfds_store import BoxedImages, Contents, Rows
-from mi_classifier.errors import UserError
+from mi_classifier.errors import UserError, choose
 from mi_classifier.storage.files import hash_file
 
 
@@ -72,15 +73,22 @@ class Options(NamedTuple):
     lists_dir: str
     broken: str
     seed: int
+    dropped: str = "half"
+    pad: int = 0
+
+
+DROPPED = ("half", "authors")  # which images unbalanced sets lack; see `cub200.load`
+_KEPT_TRAIN, _KEPT_TEST = (10, None), (5, 15)  # the authors' arguments of `splits.thin`
 
 
 def load(official: Official, options: Options) -> Dataset:
     """Load an official set; see `cub200.load` for the options."""
     check_sides(options.stored_side, options.side)
+    choose(options.dropped, DROPPED, "data.dropped")
     root = tfds_store.root(options.data_dir)
     builder = _find_or_prepare(official, options.archive_path, root)
-    folder, balanced, seed = options.lists_dir, options.balanced, options.seed
-    lists = [Path(folder, name) for name in splits.LISTS] if folder else []
+    folder = options.lists_dir
+    lists = splits.list_files(Path(folder)).values() if folder else ()
 
     def make() -> image_cache.Encoded:
         train, test = (
@@ -88,31 +96,51 @@ def load(official: Official, options: Options) -> Dataset:
             for name in ("train", official.test_split)
         )
         class_names = builder.info.features["label"].names
-        if not balanced:
-            train = train.take(splits.drop_half(train.names, train.labels, seed))
-        if folder:
-            parts = splits.by_lists(Path(folder), test.names)
-        else:
-            halves = splits.halve(test.names, test.labels, class_names, seed)
-            parts = dict(zip(("validation", "test"), halves, strict=True))
-        made = {name: test.take(rows) for name, rows in parts.items()}
-        return {"train": train, **made}, class_names
+        return _divide(train, test, class_names, options), class_names
 
     identity = {
         "set": f"{builder.name} {builder.data_path.name}",
         "info": hash_file(Path(builder.data_dir) / "dataset_info.json"),
-        "balanced": balanced,
+        "balanced": options.balanced,
         "lists": " ".join(map(hash_file, lists)),
-        "seed": seed,
+        "seed": options.seed,
     }
+    title, dropped = official.title, ""
+    if not options.balanced:
+        dropped = ", unbalanced"
+        if options.dropped == "authors":
+            identity |= {"dropped": options.dropped}
+            dropped += " as the authors'"
     images = image_cache.load(
         root / "decoded", identity, options.stored_side, options.broken, make
     )
-    title = official.title
     if options.archive_path and Path(builder.data_dir).parent.name != "official":
         title += f" as in {Path(options.archive_path).name}"
-    name = f"{title}{'' if balanced else ', unbalanced'}, {options.side} px"
-    return image_dataset(name, images, options.side, options.normalization)
+    name = f"{title}{dropped}, {options.side} px"
+    normalization = options.normalization
+    return image_dataset(name, images, options.side, normalization, options.pad)
+
+
+def _divide(
+    train: EncodedSplit,
+    test: EncodedSplit,
+    class_names: Sequence[str],
+    options: Options,
+) -> dict[str, EncodedSplit]:
+    """Make the splits of the official ones: drop images, and divide those of test."""
+    folder, seed = options.lists_dir, options.seed
+    if not options.balanced and options.dropped == "authors":
+        train = train.take(splits.thin(train.names, train.labels, *_KEPT_TRAIN, seed))
+        if not folder:
+            test = test.take(splits.thin(test.names, test.labels, *_KEPT_TEST, seed))
+    elif not options.balanced:
+        train = train.take(splits.drop_half(train.names, train.labels, seed))
+    if folder:
+        parts = splits.by_lists(Path(folder), test.names, test.labels, class_names)
+    else:
+        halves = splits.halve(test.names, test.labels, class_names, seed)
+        parts = dict(zip(("validation", "test"), halves, strict=True))
+    return {"train": train, **{name: test.take(rows) for name, rows in parts.items()}}
 
 
 def read_texts(official: Official, path: Path) -> Contents:

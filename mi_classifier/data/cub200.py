@@ -29,6 +29,8 @@ def load(
     lists_dir: str = "",
     broken: str = "stop",
     seed: int = 0,
+    dropped: str = "half",
+    pad: int = 0,
 ) -> Dataset:
     """Load CUB-200-2011.
 
@@ -39,16 +41,22 @@ def load(
       stored_side: side in pixels to which images are resized; the aspect is not kept.
       side: side of the crops in pixels; see `images.image_dataset`.
       normalization: a name in `images.NORMALIZATIONS`.
-      balanced: if false, drop half of the training images of half of the classes
-        (Table 3).
+      balanced: if false, drop images of half of the classes (Table 3).
       archive_path: `CUB_200_2011.tgz`, or the folder that it unpacks to; "" for the set
         that we or TFDS prepared in `data_dir`, or else a download.
       data_dir: folder of TFDS's data sets; "" for TFDS's default.
       lists_dir: a folder with `validation.txt` and `test.txt`, used instead of the even
         split. Each line is a name, such as
-        "001.Black_footed_Albatross/Black_Footed_Albatross_0046_18.jpg". "" for none.
+        "001.Black_footed_Albatross/Black_Footed_Albatross_0046_18.jpg", or has another
+        form that `splits.by_lists` takes. "" for none.
       broken: what to do with an image that cannot be decoded, "stop" or "skip".
       seed: selects the even split and the dropped images.
+      dropped: if not balanced: "half" drops half of the training images of half of the
+        classes, as the paper's text says; "authors" keeps 10 training and 5 test images
+        of every other class, and 15 test images of the classes between, as the authors'
+        program does. The test images are thinned before they are split.
+      pad: pixels by which training images grow before the crop; see
+        `images.random_crop_and_flip`.
 
     Raises:
       UserError: the archive is missing, damaged or not CUB-200-2011's, or a field has a
@@ -56,7 +64,7 @@ def load(
     """
     paths = archive_path, data_dir, lists_dir
     options = (stored_side, side, normalization, balanced, *paths, broken, seed)
-    return boxed_sets.load(OFFICIAL, boxed_sets.Options(*options))
+    return boxed_sets.load(OFFICIAL, boxed_sets.Options(*options, dropped, pad))
 
 
 def parse(texts: boxed_sets.Texts) -> Contents:

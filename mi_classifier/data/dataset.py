@@ -42,6 +42,8 @@ class Dataset:
         compiled into the step.
       augment: a pure function from a key, the training split and an index to one
         training example; by default the stored one.
+      view: maps stored training images `[N, ...]` to what the other splits hold of an
+        image, such as its middle; by default all of it.
       training_prior: log P(y) `[M]` of the examples that `augment` returns, if it
         differs from that of the stored labels.
       log_density: maps a batch to log p(x|y) `[B, M]`, up to a term of x alone; None if
@@ -61,6 +63,7 @@ class Dataset:
     class_names: tuple[str, ...]
     preprocess: Callable[[jax.Array], jax.Array]
     augment: Augment = stored_example
+    view: Callable[[np.ndarray], np.ndarray] = lambda images: images
     training_prior: np.ndarray | None = None
     log_density: Callable[[Split], jax.Array] | None = None
     mutual_information: float | None = None

@@ -1,7 +1,9 @@
 """Decode images once, and keep them as uint8 arrays on disk, mapped into memory."""
 
+import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +14,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from mi_classifier.data import image_files
 from mi_classifier.data.decoding import decode
 from mi_classifier.data.images import Images
 from mi_classifier.errors import UserError, choose
@@ -47,7 +50,12 @@ class EncodedSplit(NamedTuple):
         return self.take(np.argsort(np.array(self.names, str), kind="stable"))
 
 
-Encoded = tuple[Mapping[str, EncodedSplit], Sequence[str]]  # splits and class names
+class Encoded(NamedTuple):
+    """All splits of a data set, not yet decoded."""
+
+    splits: Mapping[str, EncodedSplit]
+    class_names: Sequence[str]
+    notes: Sequence[str] = ()  # sentences to tell whenever the set is loaded
 
 
 def load(
@@ -55,7 +63,7 @@ def load(
     identity: Mapping[str, Any],
     side: int,
     broken: str,
-    make: Callable[[], Encoded],
+    make: Callable[[], Encoded | tuple],
 ) -> Images:
     """Load splits of decoded images; make and decode them if no cache holds them.
 
@@ -91,6 +99,10 @@ def load(
         raise UserError(
             f"{entry}: damaged; remove this folder and run the command again ({error})"
         ) from error
+    with contextlib.suppress(OSError):  # the folder of another user
+        os.utime(note)  # `caches` tells by it when the entry was used
+    for sentence in done.get("notes", ()):
+        print(sentence)
     for name, skipped in done["splits"].items():
         if skipped:
             print(f"{name}: {len(skipped)} broken images skipped, first {skipped[0]}")
@@ -112,19 +124,32 @@ def _digest(path: Path) -> str:
 
 def _make(entry: Path, identity: dict[str, Any], make: Callable[[], Encoded]) -> None:
     """Write a cache to a temporary folder, and rename that when it is complete."""
-    splits, class_names = make()
+    splits, class_names, notes = Encoded(*make())
     temporary = entry.with_name(f".{entry.name}.{os.getpid()}{TEMPORARY}")
     total = sum(len(split.labels) for split in splits.values())
     skipped: dict[str, list[str]] = {}
-    done = {"class_names": list(class_names), "identity": identity, "splits": skipped}
+    source = identity.get("root", "")
+    done = {
+        # For people, and for `caches`.
+        "title": identity.get("set") or Path(source).name,
+        "source": source,
+        "side": identity["side"],
+        "class_names": list(class_names),
+        "notes": [image_files.printable(note) for note in notes],
+        "identity": identity,
+        "splits": skipped,
+    }
     try:
         temporary.mkdir(parents=True)
+        _check_room(entry, 3 * total * identity["side"] ** 2)
         with Progress("decoding images", total) as progress:
             for name, split in splits.items():
                 path, split = temporary / name, split.by_name()
                 skipped[name] = _write(path, split, identity, progress)
         files = sorted(path.name for path in temporary.iterdir())
         done["digests"] = {name: _digest(temporary / name) for name in files}
+        done["count"] = total - sum(map(len, skipped.values()))
+        done["bytes"] = sum((temporary / name).stat().st_size for name in files)
         (temporary / "done.json").write_text(json.dumps(done, indent=2))
         if entry.is_dir():  # it has no done.json, so it is incomplete
             shutil.rmtree(entry)
@@ -134,6 +159,32 @@ def _make(entry: Path, identity: dict[str, Any], make: Callable[[], Encoded]) ->
         raise UserError(f"data.data_dir: cannot write to {entry}: {reason}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    size, place = size_of(done["bytes"]), entry.parent.parent
+    print(
+        f"decoded {done['count']:,} images to {entry}: {size}; `python -m "
+        f"mi_classifier.data.caches --data_dir={place}` lists and removes what is kept"
+    )
+
+
+def size_of(count: int) -> str:
+    """Return a number of bytes for people.
+
+    Examples:
+      >>> size_of(1_100_000_000)
+      '1.1 GB'
+    """
+    unit = min(3, int(math.log10(max(count, 1))) // 3)
+    return f"{count / 1000**unit:.{min(unit, 1)}f} {('B', 'kB', 'MB', 'GB')[unit]}"
+
+
+def _check_room(entry: Path, needed: int) -> None:
+    free = shutil.disk_usage(entry.parent).free
+    if needed > free:
+        raise UserError(
+            f"data.data_dir: decoded images need {size_of(needed)}, and {entry.parent} "
+            f"has {size_of(free)} free; make room, take a smaller stored_side, or give "
+            "another data.data_dir"
+        )
 
 
 def _write(

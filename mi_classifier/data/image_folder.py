@@ -1,4 +1,4 @@
-"""A user's own images: `root/train/CLASS/*`, `root/val/CLASS/*`, and `boxes.csv`."""
+"""A user's own images: `root/CLASS/*` or `root/train/CLASS/*`, and `boxes.csv`."""
 
 import functools
 import hashlib
@@ -6,18 +6,26 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mi_classifier.data import archive, arrays, image_cache, splits, tfds_store
+from mi_classifier.data import (
+    archive,
+    box_conventions,
+    box_table,
+    folder_layout,
+    image_cache,
+    splits,
+    tfds_store,
+)
 from mi_classifier.data.dataset import Dataset
-from mi_classifier.data.image_cache import EncodedSplit
+from mi_classifier.data.folder_layout import Layout, Part
+from mi_classifier.data.image_cache import Encoded, EncodedSplit
+from mi_classifier.data.image_files import count_of, printable
 from mi_classifier.data.images import check_sides, image_dataset
-from mi_classifier.errors import UserError
-
-TABLE = "boxes.csv"
-_HEADER = "path,x0,y0,x1,y1"
-Boxes = Mapping[str, Sequence[tfds_store.Box]]
+from mi_classifier.errors import UserError, check_number
+from mi_classifier.storage.files import hash_file
 
 
 def load(
@@ -28,14 +36,18 @@ def load(
     data_dir: str = "",
     broken: str = "stop",
     seed: int = 0,
+    hold_out: float = 0.2,
+    boxes: str = "auto",
+    pad: int = 0,
 ) -> Dataset:
     """Load images from folders that have the names of their classes.
 
-    `root/val/` is the validation split and `root/test/` the test split. Without the
-    latter, the images of each class in `val` are split evenly into both. Images may be
-    in subfolders of a class's folder. `root/boxes.csv` is optional: the header
-    `path,x0,y0,x1,y1`, then a line per box, with paths from the root and half-open
-    pixels of the image after turning it as its EXIF orientation says.
+    `root/train/`, `root/val/` and `root/test/` are the splits; each holds a folder per
+    class. If `val` exists and `test` does not, the images of each class in `val` are
+    split evenly into both. If `val` does not exist, a part of `train` is held out for
+    it, and for the test split if there is none. Without `train`, the folders of the
+    root are the classes, and both parts are held out. Images may be in subfolders of a
+    class's folder. `root/boxes.csv` is optional: see `box_table.read`.
 
     Args:
       root_dir: the root.
@@ -44,135 +56,158 @@ def load(
       normalization: a name in `images.NORMALIZATIONS`.
       data_dir: folder below which decoded images are kept; "" for TFDS's default.
       broken: what to do with an image that cannot be decoded, "stop" or "skip".
-      seed: selects the even split.
+      seed: selects the images that are held out, and the even split.
+      hold_out: share of each class that is held out for splits that do not exist, in
+        [0, 1).
+      boxes: what the numbers in `boxes.csv` mean: "auto", or words with commas out of
+        corners, sizes, centers; pixels, fractions, percent; half_open, last_pixel.
+      pad: pixels by which training images grow before the crop; see
+        `images.random_crop_and_flip`.
 
     Returns:
       A data set, with boxes if there is a `boxes.csv`.
 
     Raises:
-      UserError: the folder has another layout, or a line of `boxes.csv` is wrong.
+      UserError: the folder has another layout, a line of `boxes.csv` is wrong, or its
+        numbers look like another convention.
     """
     check_sides(stored_side, side)
-    root = Path(root_dir)
-    class_names, files = _find(root_dir)
-    identity = {
-        "root": str(root.absolute()),
-        "classes": class_names,
-        "files": _digest([p for paths in files.values() for p in paths], root / TABLE),
-        "seed": seed,
-    }
+    box_conventions.parse(boxes)
+    root, layout = Path(root_dir), folder_layout.find(root_dir)
+    _check_share(hold_out, root, layout)
+    for note in layout.notes:
+        print(f"{printable(root)}: {note}")
+    options = {"seed": seed, "hold_out": hold_out, "boxes": boxes}
+    identity = identity_of(root, layout) | options
     folder = tfds_store.root(data_dir) / "decoded"
-    make = functools.partial(_encode_splits, root, class_names, files, seed)
+    make = functools.partial(_encode_splits, root, layout, options)
     images = image_cache.load(folder, identity, stored_side, broken, make)
     name = f"{root.name or root.absolute().name}, {side} px"
     return image_dataset(name, images, side, normalization)
 
 
-def _find(root_dir: str) -> tuple[list[str], dict[str, list[Path]]]:
-    """Return the class names, and the images of "train", "val" and "test", if any."""
-    root = Path(root_dir)
-    if not root_dir or not root.is_dir():
-        raise UserError(f"data.root_dir: no such folder: {root_dir or '(not set)'}")
-    class_names = _folders(root / "train")
-    if len(class_names) < 2:
+def _check_share(hold_out: float, root: Path, layout: Layout) -> None:
+    check_number(hold_out, "data.hold_out")
+    if not 0 <= hold_out < 1:
+        raise UserError(f"data.hold_out: must be in [0, 1), not {hold_out}")
+    if "val" not in layout.parts and not hold_out:
         raise UserError(
-            f"data.root_dir: {root / 'train'} must hold a folder per class, at least "
-            f"two, and holds {len(class_names)}"
+            f"data.root_dir: {root / 'val'} is missing; create it, or set "
+            "data.hold_out=0.1"
         )
-    files = {
-        name: _files(root, name, class_names)
-        for name in ("train", "val", "test")
-        if (root / name).is_dir()
+
+
+def identity_of(root: Path, layout: Layout) -> dict[str, Any]:
+    """Return what tells the content of a folder from that of any other."""
+    digest = hashlib.sha256()
+    for path in (path for part in layout.parts.values() for path in part.paths):
+        status = path.stat()
+        digest.update(os.fsencode(path.absolute()))
+        digest.update(f" {status.st_size} {status.st_mtime_ns}\n".encode())
+    if layout.table:
+        digest.update(layout.table.read_bytes())
+    return {
+        "root": str(root.absolute()),
+        "classes": layout.class_names,
+        "files": digest.hexdigest(),
     }
-    if "val" not in files:
-        raise UserError(f"data.root_dir: {root / 'val'} is missing; create it")
-    return class_names, files
 
 
-def _folders(path: Path) -> list[str]:
-    return sorted(p.name for p in path.glob("[!.]*") if p.is_dir())
-
-
-def _files(root: Path, split: str, class_names: Sequence[str]) -> list[Path]:
-    """Return the images of a split; files without an image's suffix are left out."""
-    if strange := [n for n in _folders(root / split) if n not in class_names]:
-        where = root / split / strange[0]
-        raise UserError(f"data.root_dir: {where} is a class that {root}/train lacks")
-    found = archive.walk_images(root / split)
-    files = [path for name, path in found if "/" in name]  # in a class's folder
-    if not files:
-        raise UserError(f"data.root_dir: {root / split} holds no image")
-    held = {path.relative_to(root).parts[1] for path in files}
-    if split == "train" and (empty := {*class_names} - held):
-        raise UserError(f"data.root_dir: {root / split / min(empty)} holds no image")
-    return files
-
-
-def _encode_splits(
-    root: Path, class_names: Sequence[str], files: Mapping[str, list[Path]], seed: int
-) -> image_cache.Encoded:
-    boxes = _read_boxes(root, files) if (root / TABLE).is_file() else None
+def _encode_splits(root: Path, layout: Layout, options: Mapping[str, Any]) -> Encoded:
+    parts, notes = _complete(layout, options["hold_out"], options["seed"])
+    files = {n: p for part in parts.values() for n, p in zip(*part[:2], strict=True)}
+    boxes = None
+    if layout.table:
+        boxes = box_table.read(
+            layout.table, root, files, layout.left_out, options["boxes"]
+        )
+        notes += boxes.notes
+    notes += _missing_classes(parts, layout.class_names) + _leaks(parts)
     encoded = {
-        name: _encode(root, paths, class_names, boxes) for name, paths in files.items()
+        name: _encode(part, boxes and boxes.boxes) for name, part in parts.items()
     }
-    validation, test = encoded["val"], encoded.get("test")
-    if test is None:
-        halves = splits.halve(validation.names, validation.labels, class_names, seed)
-        validation, test = map(validation.take, halves)
-    made = {"train": encoded["train"], "validation": validation, "test": test}
-    return made, class_names
+    return Encoded(encoded, layout.class_names, notes)
+
+
+def _complete(
+    layout: Layout, share: float, seed: int
+) -> tuple[dict[str, Part], list[str]]:
+    """Return all three splits, and a sentence about a split that was held out."""
+    train, val, test = (layout.parts.get(name) for name in ("train", "val", "test"))
+    if val and test:
+        return {"train": train, "validation": val, "test": test}, []
+    if val:
+        halves = splits.halve(val.names, val.labels, layout.class_names, seed)
+        val, test = (_take(val, half) for half in halves)
+        return {"train": train, "validation": val, "test": test}, []
+    missing = ["validation"] if test else ["validation", "test"]
+    rows = splits.hold_out(train.names, train.labels, share, len(missing), seed)
+    made = dict(zip(["train", *missing], (_take(train, r) for r in rows), strict=True))
+    if short := [name for name, part in made.items() if not part.names]:
+        raise UserError(
+            f"data.root_dir: too few images to hold out a {short[0]} split; give every "
+            "class at least three"
+        )
+    counts = ", ".join(f"{name} {len(part.names):,}" for name, part in made.items())
+    source = "train/" if layout.has_splits else "the folders of the classes"
+    note = f"held out of {source}, because no folder is given: {counts}"
+    return made | ({"test": test} if test else {}), [note]
+
+
+def _take(part: Part, rows: np.ndarray) -> Part:
+    names, paths = ([each[i] for i in rows] for each in part[:2])
+    return Part(names, paths, part.labels[rows])
+
+
+def _missing_classes(
+    parts: Mapping[str, Part], class_names: Sequence[str]
+) -> list[str]:
+    notes = []
+    for name, part in parts.items():
+        counts = np.bincount(part.labels, minlength=len(class_names))
+        if empty := [n for n, k in zip(class_names, counts, strict=True) if not k]:
+            notes.append(
+                f"{name}: no image of {count_of(len(empty), 'class')}, such as "
+                f"{printable(empty[0])}, so its results say nothing about them"
+            )
+    return notes
+
+
+def _leaks(parts: Mapping[str, Part]) -> list[str]:
+    """Return a sentence about images of which the training split has the same bytes."""
+    sizes = [{p: p.stat().st_size for p in part.paths} for part in parts.values()]
+    train, others = sizes[0], {p: s for each in sizes[1:] for p, s in each.items()}
+    common = {*train.values()} & {*others.values()}  # only these can be the same
+    known = defaultdict(list)
+    for path, size in train.items():
+        if size in common:
+            known[hash_file(path)].append(path)
+    same = {
+        path: known[digest][0]
+        for path, size in others.items()
+        if size in common and (digest := hash_file(path)) in known
+    }
+    if not same:
+        return []
+    path, copy = next(iter(same.items()))
+    count = count_of(len(same), "image")
+    pair = f"{printable(path)} = {printable(copy)}"
+    told = f"{count} of validation and test also in train, such as {pair}"
+    return [f"{told}, so their results are too good"]
 
 
 def _encode(
-    root: Path, files: Sequence[Path], class_names: Sequence[str], boxes: Boxes | None
+    part: Part, boxes: Mapping[str, Sequence[tfds_store.Box]] | None
 ) -> EncodedSplit:
-    number = {name: i for i, name in enumerate(class_names)}
-    names = [path.relative_to(root).as_posix() for path in files]
-    labels = [number[name.split("/")[1]] for name in names]
-
     def read(indices: Sequence[int]) -> list[bytes]:
-        return [archive.read_file(files[i]) for i in indices]
+        return [archive.read_file(part.paths[i]) for i in indices]
 
-    split = EncodedSplit(names, np.array(labels, np.int32), read, {})
+    split = EncodedSplit(part.names, part.labels, read, {})
     if boxes is None:
         return split
-    counts = np.array([len(boxes.get(name, ())) for name in names], np.int32)
-    array = np.zeros((len(names), max(counts.max(), 1), 4), np.float32)
-    for row, name, file in zip(array, names, files, strict=True):
-        own = boxes.get(name)
-        # A file that is no image has no size; decoding stops at it or skips it.
-        if own and (size := tfds_store.size_of(archive.read_file(file))):
-            row[: len(own)] = [tfds_store.fractions(b, size, name) for b in own]
+    counts = np.array([len(boxes.get(name, ())) for name in part.names], np.int32)
+    array = np.zeros((len(counts), max(counts.max(), 1), 4), np.float32)
+    for row, name in zip(array, part.names, strict=True):
+        own = boxes.get(name, ())
+        row[: len(own)] = np.reshape(own, (-1, 4))
     return split._replace(boxes={"boxes": array, "num_boxes": counts})
-
-
-def _read_boxes(root: Path, files: Mapping[str, list[Path]]) -> Boxes:
-    table = root / TABLE
-    known = {p.relative_to(root).as_posix() for paths in files.values() for p in paths}
-    boxes = defaultdict(list)
-    rows = arrays.read_csv(table) or [(1, [])]
-    if (header := rows.pop(0)[1]) != _HEADER.split(","):
-        raise UserError(f"{table}: the first line must be {_HEADER}, not {header}")
-    for line, row in rows:
-        where = f"{table}, line {line}"
-        try:
-            name, *numbers = row
-            x0, y0, x1, y1 = map(float, numbers)
-        except ValueError:
-            raise UserError(f"{where}: not {_HEADER}: {row}") from None
-        if name not in known:
-            raise UserError(f"{where}: {name} is not an image of a split")
-        boxes[name].append((x0, y0, x1, y1))
-    return boxes
-
-
-def _digest(files: Sequence[Path], table: Path) -> str:
-    """Hash names, sizes and times of change of files, and the table of boxes."""
-    digest = hashlib.sha256()
-    for path in files:
-        status = path.stat()
-        digest.update(os.fsencode(path))
-        digest.update(f" {status.st_size} {status.st_mtime_ns}\n".encode())
-    if table.is_file():
-        digest.update(table.read_bytes())
-    return digest.hexdigest()

@@ -17,6 +17,7 @@ from mi_classifier.storage.files import hash_text
 # ImageNet's own, and those of the Inception nets.
 NORMALIZATIONS = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "efficientnet": ((127 / 255,) * 3, (128 / 255,) * 3),
     "inception": ((0.5,) * 3, (0.5,) * 3),
 }
 
@@ -30,8 +31,16 @@ class Images(NamedTuple):
     digests: Mapping[str, str] | None = None  # a hash of each split
 
 
-def random_crop_and_flip(key: jax.Array, image: jax.Array, side: int) -> jax.Array:
-    """Return a random square of an image `[H, W, C]`, mirrored with probability 1/2."""
+def random_crop_and_flip(
+    key: jax.Array, image: jax.Array, side: int, pad: int = 0
+) -> jax.Array:
+    """Return a random square of an image `[H, W, C]`, mirrored with probability 1/2.
+
+    Before that, the image grows by `pad` pixels at each edge, which mirror those inside
+    of it. With `side` equal to H and W, the image moves by up to `pad` pixels.
+    """
+    if pad:
+        image = jnp.pad(image, [(pad, pad), (pad, pad), (0, 0)], "reflect")
     top_key, left_key, flip_key = jax.random.split(key, 3)
     top = jax.random.randint(top_key, (), 0, image.shape[0] - side + 1)
     left = jax.random.randint(left_key, (), 0, image.shape[1] - side + 1)
@@ -57,7 +66,9 @@ def check_sides(stored_side: int, side: int) -> None:
         raise UserError(f"data.side: must be in [16, {stored_side}], not {side}")
 
 
-def image_dataset(name: str, images: Images, side: int, normalization: str) -> Dataset:
+def image_dataset(
+    name: str, images: Images, side: int, normalization: str, pad: int = 0
+) -> Dataset:
     """Make a data set whose images are cropped and normalized.
 
     Training images are cropped at random in each step and mirrored with probability
@@ -69,24 +80,30 @@ def image_dataset(name: str, images: Images, side: int, normalization: str) -> D
       images: the splits.
       side: side of the crops in pixels.
       normalization: a name in `NORMALIZATIONS`.
+      pad: see `random_crop_and_flip`.
 
     Raises:
-      UserError: the normalization is unknown.
+      UserError: the normalization is unknown, or `pad` is negative.
     """
     choose(normalization, NORMALIZATIONS, "data.normalization")
+    if pad < 0:
+        raise UserError(f"data.pad: must be at least 0, not {pad}")
     mean, deviation = NORMALIZATIONS[normalization]
     stored_side = images.splits["test"]["image"].shape[1]
     first = (stored_side - side) // 2
     low, high = first / stored_side, (first + side) / stored_side
+    splits = {
+        split: dict(arrays) if split == "train" else _cropped(arrays, side)
+        for split, arrays in images.splits.items()
+    }
+    _tell_lost_boxes(images.splits, splits)
     return Dataset(
         name=name,
-        splits={
-            split: dict(arrays) if split == "train" else _cropped(arrays, side)
-            for split, arrays in images.splits.items()
-        },
+        splits=splits,
         class_names=tuple(images.class_names),
         preprocess=functools.partial(normalize, mean=mean, deviation=deviation),
-        augment=functools.partial(_augment, side),
+        augment=functools.partial(_augment, side, pad),
+        view=functools.partial(center_crop, side=side),
         image_names=images.names or {},
         read_image=lambda content: center_crop(decode(content, stored_side), side),
         visible=(low, low, high, high),
@@ -96,7 +113,11 @@ def image_dataset(name: str, images: Images, side: int, normalization: str) -> D
 
 
 def blank_dataset(
-    side: int, normalization: str, stored_side: int | None = None, num_classes: int = 2
+    side: int,
+    normalization: str,
+    stored_side: int | None = None,
+    num_classes: int = 2,
+    pad: int = 0,
 ) -> Dataset:
     """Make a data set of one black image per split, to find shapes without data."""
     stored_side = side if stored_side is None else stored_side
@@ -106,7 +127,7 @@ def blank_dataset(
         "label": np.zeros(1, np.int32),
     }
     images = Images({"train": one, "test": one}, [str(i) for i in range(num_classes)])
-    return image_dataset("", images, side, normalization)
+    return image_dataset("", images, side, normalization, pad)
 
 
 def _cropped(split: Split, side: int) -> Split:
@@ -122,8 +143,23 @@ def _cropped(split: Split, side: int) -> Split:
     return cropped
 
 
+def _tell_lost_boxes(before: Mapping[str, Split], after: Mapping[str, Split]) -> None:
+    """Print how many images have no box any more, because the crop leaves it out."""
+    lost = {
+        name: int(((split["num_boxes"] > 0) & (after[name]["num_boxes"] == 0)).sum())
+        for name, split in before.items()
+        if "num_boxes" in split
+    }
+    if any(lost.values()):
+        counts = ", ".join(f"{name} {count:,}" for name, count in lost.items() if count)
+        print(
+            "images whose boxes lie outside of the center crop, so that they have no "
+            f"box: {counts}; a data.side nearer to data.stored_side keeps more"
+        )
+
+
 def _augment(
-    side: int, key: jax.Array, split: Split, index: jax.Array
+    side: int, pad: int, key: jax.Array, split: Split, index: jax.Array
 ) -> dict[str, jax.Array]:
     example = stored_example(key, split, index)
-    return example | {"image": random_crop_and_flip(key, example["image"], side)}
+    return example | {"image": random_crop_and_flip(key, example["image"], side, pad)}

@@ -179,10 +179,14 @@ class BoxedImages(tfds.core.GeneratorBasedBuilder):
             yield name, example | {"bbox": tfds.features.BBox(y0, x0, y1, x1)}
 
 
-def size_of(content: bytes) -> tuple[int, int] | None:
-    """Return width and height of an image turned upright, or None if it is no image."""
+def size_of(content: bytes | Path) -> tuple[int, int] | None:
+    """Return width and height of an image turned upright, or None if it is no image.
+
+    `content` is that of a file, or the file's path.
+    """
+    file = content if isinstance(content, Path) else io.BytesIO(content)
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(file) as image:
             turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
             if image.format == "TIFF":  # Pillow swaps the size of TIFFs itself
                 turned = False

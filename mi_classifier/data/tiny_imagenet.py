@@ -1,12 +1,20 @@
 """Tiny-ImageNet from its official archive, in the paper's splits (Tables 4, 7, 8)."""
 
+import dataclasses
 import re
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from mi_classifier.data import boxed_sets
 from mi_classifier.data.dataset import Dataset
 from mi_classifier.data.tfds_store import BoxedImages, Contents
+from mi_classifier.errors import choose
+from mi_classifier.storage.files import hash_text
+
+BOXES = ("true", "published")
+_SIDE = 64  # of the images in pixels
 
 _VALIDATION = "val/val_annotations.txt"
 _TEXTS = rf"wnids\.txt|words\.txt|{_VALIDATION}|train/(\w+)/\1_boxes\.txt"
@@ -24,12 +32,15 @@ def load(
     lists_dir: str = "",
     broken: str = "stop",
     seed: int = 0,
+    boxes: str = "true",
+    pad: int = 0,
 ) -> Dataset:
     """Load Tiny-ImageNet.
 
     The training images are the official ones; they are mirrored with probability 1/2,
-    but not cropped. The official validation images, 50 per class, are split evenly into
-    validation and test. The official test images have no labels and are not read.
+    and with `pad` they are also moved. The official validation images, 50 per class,
+    are split evenly into validation and test. The official test images have no labels
+    and are not read.
 
     Args:
       side: side in pixels to which images are resized; they are stored with 64.
@@ -37,16 +48,58 @@ def load(
       archive_path: `tiny-imagenet-200.zip`; otherwise as in `cub200.load`, like all
         arguments that follow.
       data_dir: folder of TFDS's data sets.
-      lists_dir: folder of two lists of names, such as "val/images/val_0.JPEG".
+      lists_dir: folder of two lists of names, such as "val/images/val_0.JPEG", or the
+        authors' lists.
       broken: what to do with an image that cannot be decoded, "stop" or "skip".
       seed: selects the even split.
+      boxes: "true", or "published" for those that the paper's results are measured on
+        (see `misread`).
+      pad: pixels by which training images grow before the crop; see
+        `images.random_crop_and_flip`.
 
     Raises:
       UserError: as `cub200.load`.
     """
+    choose(boxes, BOXES, "data.boxes")
     paths = archive_path, data_dir, lists_dir
     options = boxed_sets.Options(side, side, normalization, True, *paths, broken, seed)
-    return boxed_sets.load(OFFICIAL, options)
+    dataset = boxed_sets.load(OFFICIAL, options._replace(pad=pad))
+    return dataset if boxes == "true" else _with_published_boxes(dataset, side)
+
+
+def misread(boxes: np.ndarray) -> np.ndarray:
+    """Return what the authors' program makes of true boxes of Tiny-ImageNet.
+
+    Their file of boxes holds the corners x0, y0, x1, y1 with the last pixel included.
+    Their program takes them for x, y, width and height, and moves an edge e of an image
+    of 64 pixels to 63 / 64 e + 1.
+
+    Args:
+      boxes: `[..., 4]`, half-open, in pixels of images with sides of 64.
+
+    Returns:
+      Boxes `[..., 4]`, of which two thirds leave the image.
+
+    Examples:
+      >>> misread(np.array([0, 0, 32, 64]))  # the file has 0, 0, 31, 63
+      array([ 1.      ,  1.      , 31.515625, 63.015625])
+    """
+    x, y, width, height = np.moveaxis(boxes - np.array([0, 0, 1, 1]), -1, 0)
+    edges = np.stack([x, y, x + width, y + height], -1)
+    return edges * (_SIDE - 1) / _SIDE + 1
+
+
+def _with_published_boxes(dataset: Dataset, side: int) -> Dataset:
+    """Replace the boxes of validation and test; those of training are not used."""
+    splits, digests = dict(dataset.splits), dict(dataset.digests)
+    for name in ("validation", "test"):
+        split = splits[name]
+        boxes = misread(split["boxes"] * (_SIDE / side)) * (side / _SIDE)
+        splits[name] = {**split, "boxes": boxes.astype(np.float32)}
+        digests[name] = hash_text(f"published boxes {digests[name]}")
+    title, sides = dataset.name.rsplit(", ", 1)
+    name = f"{title}, published boxes, {sides}"
+    return dataclasses.replace(dataset, name=name, splits=splits, digests=digests)
 
 
 def parse(texts: boxed_sets.Texts) -> Contents:

@@ -59,6 +59,10 @@ class Result:
         """Return the columns that the table by class shows."""
         return ()
 
+    def notes(self) -> Sequence[str]:
+        """Return lines for below the summary table, about the test split."""
+        return ()
+
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:

@@ -1,12 +1,14 @@
 """The targets of localization: labels of images, and the true boxes of each."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from mi_classifier import localization
 from mi_classifier.data import Split
+
+AT_ONCE = 512  # targets whose boxes at all thresholds are held, to bound memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,29 @@ class Targets:
         """Return `pointing_accuracy` of maps `[I, h, w]` in images of a size."""
         peaks = localization.peaks_from_maps(maps, size)
         return float(localization.pointing_accuracy(peaks, *self.boxes))
+
+    def curves(
+        self, boxes_of: Callable[[slice], np.ndarray], size: tuple[int, int]
+    ) -> dict[str, np.ndarray]:
+        """Return the `box_accuracy_curve` against each kind of true boxes.
+
+        Args:
+          boxes_of: maps a slice of the targets to their boxes at each threshold,
+            `[S, T, 4]`, as `localization.boxes_at_thresholds` gives them.
+          size: (height, width) of the images in pixels.
+        """
+        last = (
+            np.array([size[1], size[0]] * 2) - 1
+        )  # WSOL boxes include their last pixel
+        curves: dict[str, np.ndarray] = dict.fromkeys(self.truths, np.zeros(()))
+        for start in range(0, len(self.rows), AT_ONCE):
+            some = slice(start, start + AT_ONCE)
+            boxes = boxes_of(some)
+            for kind, truth in self.truths.items():
+                true, count = np.minimum(truth[some], last), self.num_boxes[some]
+                curve = localization.protocol_accuracy(boxes, true, count)
+                curves[kind] = curves[kind] + len(boxes) * curve
+        return {kind: curve / len(self.rows) for kind, curve in curves.items()}
 
 
 def find_targets(split: Split, all_images: bool = False) -> Targets:

@@ -1,16 +1,18 @@
 """A trained net, read from the workdir that holds it."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from mi_classifier import config as configs
 from mi_classifier import parallel
-from mi_classifier.data import Dataset, load_dataset
+from mi_classifier.data import Dataset, load_blank, load_dataset
 from mi_classifier.errors import UserError
 from mi_classifier.evaluation.evaluators import check_names
 from mi_classifier.losses import Loss, create_loss
@@ -57,6 +59,33 @@ def load_net(workdir: Path, dataset: Dataset | None = None) -> TrainedNet:
         with parallel.first_process_first():
             dataset = load_dataset(config.data)
     workdirs.check_data(workdir, dataset.fingerprints(), dataset.hash_arrays)
+    return _restore(workdir, config, dataset)
+
+
+def load_without_data(workdir: Path) -> TrainedNet:
+    """Restore a net as `load_net` does, without the examples of its data set.
+
+    The data set of the net then has one black image in each split. If the images have
+    one fixed size, or if version 0.1 trained the net, the data is loaded all the same.
+    """
+    config = load_config(workdir)
+    classes = workdirs.load_classes(workdir)
+    blank = classes and load_blank(config.data, len(classes[0]))
+    if not blank:
+        return load_net(workdir)
+    return _restore(workdir, config, with_classes(blank, *classes))
+
+
+def with_classes(
+    dataset: Dataset, names: Sequence[str], log_prior: np.ndarray
+) -> Dataset:
+    """Return a data set with other class names, and log P(y) `[M]` of training."""
+    return dataclasses.replace(
+        dataset, class_names=tuple(names), training_prior=log_prior
+    )
+
+
+def _restore(workdir: Path, config: ConfigDict, dataset: Dataset) -> TrainedNet:
     model = create_model(num_classes=dataset.num_classes, **config.model)
     shapes = jax.eval_shape(model.init, jax.random.key(0), dataset.example_input())
     best, rows = restore_best(workdir, {"batch_stats": {}} | shapes)

@@ -12,6 +12,7 @@ import flax.linen as nn
 
 from mi_classifier.errors import UserError, check_options, choose
 from mi_classifier.models.cnn import GapCNN, MnistCNN
+from mi_classifier.models.efficientnet import EfficientNetLite0
 from mi_classifier.models.inception import InceptionV3
 from mi_classifier.models.mlp import MLP
 from mi_classifier.models.output import ModelOutput, infer
@@ -21,6 +22,7 @@ from mi_classifier.models.vgg import VGG16GAP
 __all__ = ["MODELS", "ModelOutput", "create_model", "infer"]
 
 MODELS: dict[str, type[nn.Module]] = {
+    "efficientnet_lite0": EfficientNetLite0,
     "gap_cnn": GapCNN,
     "inception_v3": InceptionV3,
     "mlp": MLP,

@@ -25,6 +25,8 @@ class InceptionV3(nn.Module):
       dtype: of activations, "float32" or "bfloat16"; all else is float32.
       sync_batch_norm: whether training normalizes over the examples of all devices.
       frozen: whether to train the head alone, on the backbone's evaluation features.
+      moving_statistics: whether a frozen backbone normalizes training images by their
+        own batch and updates its running statistics, as the authors' program does.
     """
 
     num_classes: int
@@ -32,13 +34,14 @@ class InceptionV3(nn.Module):
     dtype: str = "float32"
     sync_batch_norm: bool = False
     frozen: bool = False
+    moving_statistics: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> ModelOutput:
         """Map images `[B, H, W, 3]`, sides 75 or more, to `ModelOutput`."""
         check_sides("inception_v3", images, 75)
         dtype = jnp.dtype(self.dtype)
-        moves = train and not self.frozen
+        moves = train and (not self.frozen or self.moving_statistics)
         norm = functools.partial(BatchNorm, moves, dtype, 1e-3, self.sync_batch_norm)
         bare = functools.partial(Conv, use_bias=False, dtype=dtype, kernel_init=_INIT)
 

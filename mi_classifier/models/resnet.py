@@ -7,11 +7,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mi_classifier.errors import UserError
 from mi_classifier.models.adl import AttentionDropout
 from mi_classifier.models.layers import BatchNorm, Conv, ConvNorm, GAPHead, check_sides
 from mi_classifier.models.output import ModelOutput
 
 _BLOCKS = (3, 4, 6, 3)
+# By `stem_stride`: the side and the stride of the first kernel, and whether a pool of
+# stride 2 follows it.
+_STEMS = {4: (7, 2, True), 2: (3, 2, False), 1: (3, 1, False)}
 _ADL_AFTER = {3: (1,), 4: (1, 3)}  # blocks of a layer, both counted from 1
 # torch.nn.Linear's initialization: uniform within one over the root of the fan-in.
 _LINEAR = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -24,6 +28,10 @@ class ResNet50(nn.Module):
 
     Attributes:
       width: channels of the stem; ResNet50 has 64.
+      stem_stride: pixels of the image for one of the stem's output, along each side. 4
+        is ImageNet's: 7 x 7 of stride 2, and a pool. 2 and 1 are 3 x 3 without a pool,
+        for small images: 64 px give maps of 8 x 8 and 16 x 16 instead of 4 x 4. Each
+        takes four times as long as the one before.
       last_stride: of layer4; 1 gives a 14 x 14 map at 224 px, 2 is the standard.
       dtype: of activations, "float32" or "bfloat16"; all else is float32.
       sync_batch_norm: whether training normalizes over the examples of all devices.
@@ -35,6 +43,7 @@ class ResNet50(nn.Module):
 
     num_classes: int
     width: int = 64
+    stem_stride: int = 4
     last_stride: int = 1
     dtype: str = "float32"
     sync_batch_norm: bool = False
@@ -47,14 +56,20 @@ class ResNet50(nn.Module):
     def __call__(self, images: jax.Array, train: bool = False) -> ModelOutput:
         """Map images `[B, H, W, 3]`, sides 32 or more, to `ModelOutput`."""
         check_sides("resnet50", images, 32)
+        if self.stem_stride not in _STEMS:
+            raise UserError(
+                f"model.stem_stride: must be 1, 2 or 4, not {self.stem_stride}"
+            )
+        side, stride, pools = _STEMS[self.stem_stride]
         dtype = jnp.dtype(self.dtype)
         conv = functools.partial(Conv, use_bias=False, dtype=dtype)
         norm = functools.partial(BatchNorm, train, dtype, 1e-5, self.sync_batch_norm)
         bottleneck = nn.remat(_Bottleneck) if self.remat and train else _Bottleneck
         drop = (self.adl_threshold, self.adl_drop_rate)
-        x = conv(self.width, (7, 7), 2, padding=3, name="conv1")(images.astype(dtype))
-        x = nn.relu(norm(name="bn1")(x))
-        x = nn.max_pool(x, (3, 3), (2, 2), [(1, 1)] * 2)
+        stem = conv(self.width, (side,) * 2, stride, padding=side // 2, name="conv1")
+        x = nn.relu(norm(name="bn1")(stem(images.astype(dtype))))
+        if pools:
+            x = nn.max_pool(x, (3, 3), (2, 2), [(1, 1)] * 2)
         for layer, blocks in enumerate(_BLOCKS, start=1):
             stride = {1: 1, 4: self.last_stride}.get(layer, 2)
             x = _Layer(

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mi_classifier.errors import UserError
 from mi_classifier.models.adl import AttentionDropout
 from mi_classifier.models.cpu_kernels import max_pool
 from mi_classifier.models.layers import Conv, GAPHead, check_sides
@@ -25,6 +26,8 @@ class VGG16GAP(nn.Module):
 
     Attributes:
       width: channels of the first stage; VGG16 has 64.
+      pools: how many of VGG16's first four pools are kept, 0 to 4. Each doubles the
+        pixels of a cell of the map: with 3, images of 64 px give 8 x 8 instead of 4 x 4.
       dtype: of activations, "float32" or "bfloat16"; parameters and head are float32.
       remat: whether training recomputes each stage for its gradient, to save memory.
       adl: whether training has attention-based dropout, after pool3, pool4 and conv5_3.
@@ -36,6 +39,7 @@ class VGG16GAP(nn.Module):
 
     num_classes: int
     width: int = 64
+    pools: int = 4
     dtype: str = "float32"
     remat: bool = False
     adl: bool = False
@@ -46,9 +50,12 @@ class VGG16GAP(nn.Module):
     def __call__(self, images: jax.Array, train: bool = False) -> ModelOutput:
         """Map images `[B, H, W, 3]`, sides 16 or more, to `ModelOutput`."""
         check_sides("vgg16_gap", images, 16)
+        if not 0 <= self.pools <= 4:
+            raise UserError(f"model.pools: must be in [0, 4], not {self.pools}")
         dtype = jnp.dtype(self.dtype)
         drop = (self.adl_threshold, self.adl_drop_rate) if self.adl else None
-        features = _Features(self.width, drop, self.remat and train, name="features")
+        remat = self.remat and train
+        features = _Features(self.width, self.pools, drop, remat, name="features")
         x = features(images.astype(dtype), train)
         x = nn.relu(_conv(16 * self.width, dtype=dtype, name="conv6")(x))
         logits = GAPHead(self.num_classes, nn.initializers.normal(0.01), name="head")(x)
@@ -57,6 +64,7 @@ class VGG16GAP(nn.Module):
 
 class _Features(nn.Module):
     width: int
+    pools: int
     drop: tuple[float, float] | None
     remat: bool
 
@@ -65,9 +73,9 @@ class _Features(nn.Module):
         stage = _Features._stage
         if self.remat:
             stage = nn.remat(stage, static_argnums=(2, 3))
-        for first, widths in _STAGES.items():
+        for number, (first, widths) in enumerate(_STAGES.items()):
             x = stage(self, x, first, widths)
-            if first != max(_STAGES):
+            if number < self.pools:
                 x = max_pool(x)
             if self.drop and first >= 10:
                 x = AttentionDropout(*self.drop)(x, train)

@@ -1,9 +1,8 @@
 """Classify a user's own images with a trained net, and show where it sees the class."""
 
 import itertools
-import os
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,8 +13,9 @@ from matplotlib.figure import Figure
 
 from mi_classifier import localization
 from mi_classifier.activation_maps import MAPS
-from mi_classifier.data import archive, tfds_store
-from mi_classifier.errors import UserError, choose_nearest
+from mi_classifier.components import components_from_maps
+from mi_classifier.data import tfds_store
+from mi_classifier.errors import UserError, choose, choose_nearest
 from mi_classifier.evaluation import Priors, TrainedNet
 from mi_classifier.evaluation.evaluators import Inference
 from mi_classifier.evaluation.evaluators.accuracy import decide
@@ -23,14 +23,16 @@ from mi_classifier.evaluation.evaluators.calibration import claimed_pmi
 from mi_classifier.evaluation.evaluators.localization import CORNERS, Setting, settings
 from mi_classifier.models import infer
 from mi_classifier.progress import tracked
-from mi_classifier.reporting import figures, pictures, predictions
+from mi_classifier.reporting import box_files, figures, pictures, predictions
+from mi_classifier.reporting.box_files import Box, BoxedImage
+from mi_classifier.reporting.image_paths import ImagePaths, new_folder, picture_names
+from mi_classifier.reporting.options import ExplainOptions
 from mi_classifier.reporting.table import Table, print_table
 from mi_classifier.storage.files import write_text
 
 _BATCH = 16  # images
 _TOP = 3  # likeliest classes of an image
 _MOST_PRINTED = 20  # images that are printed
-_LONGEST = 200  # bytes of a file's name that its picture's name starts with
 
 
 class Question(NamedTuple):
@@ -40,6 +42,8 @@ class Question(NamedTuple):
     label: int | None  # class whose maps are drawn; None for what the net decides for
     rival: int | None  # class that a further map compares `label` with, by infoCAM
     settings: Mapping[str, Setting]  # by the map's name; empty if the net has none
+    formats: Sequence[str]  # of the box files
+    options: ExplainOptions
 
 
 class Answer(NamedTuple):
@@ -59,66 +63,47 @@ class Answer(NamedTuple):
         return np.argsort(-self.probability, kind="stable")[:_TOP].tolist()
 
 
-def find_images(paths: Sequence[str]) -> dict[Path, bool]:
-    """Return the files that are named, True, and the images in folders, False."""
-    files: dict[Path, bool] = {}
-    for text in paths:
-        path = Path(text)
-        if not text or not path.exists():
-            raise UserError(f"--images: no such file or folder: {text!r}")
-        if not path.is_dir():
-            files[path] = True
-            continue
-        inside = [file for _, file in archive.walk_images(path)]
-        if not inside:
-            raise UserError(f"--images: {path} holds no image")
-        for file in inside:
-            files.setdefault(file, False)
-    return files
-
-
-def explain(
-    net: TrainedNet, files: Mapping[Path, bool], label: str = "", rival: str = ""
-) -> None:
+def explain(net: TrainedNet, images: ImagePaths, options: ExplainOptions) -> None:
     """Print the likeliest classes of images, and draw the maps of the likeliest one.
 
-    Write into `evaluation/images/` a picture of each image, and `predictions.csv` with
-    a row for each image and each class whose maps are drawn. Its boxes are in pixels of
-    the file.
+    Write into a new folder, `evaluation/images/1/` and so on, a picture of each image;
+    `predictions.csv` with a row for each image and each class whose maps are drawn; and
+    the boxes of one map as labeling tools read them. Boxes are in pixels of the file.
 
     Args:
       net: the net to ask.
-      files: the result of `find_images`.
-      label: the name of the class whose maps are drawn. "" for the likeliest class; if
-        an example may have several labels, for all classes that the net decides for.
-      rival: the name of a class for a further map, infoCAM of `label` against it; ""
-        for no such map.
+      images: the result of `image_paths.find_images`.
+      options: what to draw and to write.
 
     Raises:
-      UserError: an image cannot be read, a class does not exist, or the net is not one
-        of images.
+      UserError: an image cannot be read, a class, map or format does not exist, or the
+        net is not one of images.
     """
-    question = _ask(net, label, rival)
-    folder = net.workdir / "evaluation" / "images"
-    names = _picture_names(files)
-    printed, columns = [], defaultdict(list)
-    for answer in _answers(question, files):
+    question, names = _ask(net, options), picture_names(images.files)
+    printed, columns, boxed = [], defaultdict(list), []
+    folder: Path | None = None
+    for answer in _answers(question, images.files):
+        folder = folder or new_folder(net.workdir / "evaluation" / "images")
         printed.append(_printed_rows(question, answer))
+        boxed.append(_boxed(question, answer, images.name(answer.path)))
         for name, values in _columns(question, answer, names[answer.path]).items():
             columns[name] += list(values)
         if answer.maps:
             figure = _picture(question, answer)
             figures.save(figure, folder / names[answer.path])
-    if not printed:
+    if not folder:
         raise UserError("--images: no file can be decoded; give PNG or JPEG files")
     write_text(folder / "predictions.csv", predictions.to_csv(columns))
     _print(printed)
     what = "pictures and boxes" if question.settings else "predictions"
     print(f"{what}: {folder}")
+    for name in question.formats:
+        path = box_files.FORMATS[name](folder, boxed, net.dataset.class_names)
+        print(f"boxes of {MAPS[options.map].title} for labeling tools: {path}")
 
 
-def _ask(net: TrainedNet, label: str, rival: str) -> Question:
-    names = net.dataset.class_names
+def _ask(net: TrainedNet, options: ExplainOptions) -> Question:
+    names, (label, rival) = net.dataset.class_names, (options.label, options.rival)
     if net.dataset.read_image is None:
         raise UserError(f"--images: {net.dataset.name} is not a set of images")
     asked = choose_nearest(label, names, "--label") if label else None
@@ -130,11 +115,23 @@ def _ask(net: TrainedNet, label: str, rival: str) -> Question:
     config = net.config.get("localization")
     if rival and config is None:
         raise UserError(f"--rival: {net.config.model.name} has no maps to draw")
-    return Question(net, asked, against, settings(config) if config else {})
+    if options.boxes and config is None:
+        raise UserError(f"--boxes: {net.config.model.name} has no maps to take them of")
+    choose(options.map, MAPS, "--map")
+    formats = [choose(name, box_files.FORMATS, "--boxes") for name in options.boxes]
+    if options.components is not None and not 0 < options.components < 1:
+        raise UserError(
+            f"--components: {options.components:g} is not a share of the image's area; "
+            "give a number between 0 and 1, such as 0.01"
+        )
+    if config is None:
+        return Question(net, asked, against, {}, (), options)
+    formats = formats or ["coco"]
+    return Question(net, asked, against, settings(config), formats, options)
 
 
 def _answers(question: Question, files: Mapping[Path, bool]) -> Iterator[Answer]:
-    """Yield the net's answer for each image; `files` are those of `find_images`."""
+    """Yield the net's answer for each image; `files` are those of `ImagePaths`."""
     net = question.net
     preprocess = net.dataset.preprocess
     apply = jax.jit(lambda v, batch: infer(net.model, v, preprocess(batch)))
@@ -222,8 +219,7 @@ def _columns(
     question: Question, answer: Answer, picture: str
 ) -> dict[str, Sequence[Any]]:
     """Return a value of each drawn class, `[k]`, by the column of predictions.csv."""
-    dataset, labels = question.net.dataset, answer.labels
-    names = dataset.class_names
+    names, labels = question.net.dataset.class_names, answer.labels
     columns = {"image": str(answer.path), "likeliest": names[answer.likeliest[0]]}
     if answer.maps:
         columns["picture"] = picture
@@ -232,14 +228,38 @@ def _columns(
     columns["probability"] = answer.probability[labels]
     columns["pmi_nats"] = answer.pmi[labels]
     size = answer.image.shape[:2]
-    start, end = np.reshape(dataset.visible, (2, 2))  # shares of width and height
     for name, maps in answer.maps.items():
         threshold = question.net.config.localization.threshold
-        corners = localization.boxes_from_maps(maps, size, threshold).reshape(-1, 2, 2)
-        in_file = (start + corners * ((end - start) / size[::-1])) * answer.file_size
-        for corner, values in zip(CORNERS, in_file.reshape(-1, 4).T, strict=True):
+        boxes = localization.boxes_from_maps(maps, size, threshold)
+        in_file = _in_file(question, answer, boxes)
+        for corner, values in zip(CORNERS, in_file.T, strict=True):
             columns[f"{name}_{corner}"] = values.round(1)
     return columns
+
+
+def _in_file(question: Question, answer: Answer, boxes: np.ndarray) -> np.ndarray:
+    """Move boxes `[N, 4]` from pixels of the net's input to pixels of the file."""
+    start, end = np.reshape(question.net.dataset.visible, (2, 2))  # shares of its sides
+    scale = (end - start) / answer.image.shape[1::-1]
+    corners = (start + boxes.reshape(-1, 2, 2) * scale) * answer.file_size
+    return corners.reshape(-1, 4)
+
+
+def _boxed(question: Question, answer: Answer, name: str) -> BoxedImage:
+    """Return the boxes of the chosen map; each has the probability of its label."""
+    found, options = [], question.options
+    if question.formats:
+        maps, size = answer.maps[options.map], answer.image.shape[:2]
+        threshold = question.net.config.localization.threshold
+        if options.components is None:
+            boxes = localization.boxes_from_maps(maps, size, threshold)[:, None]
+        else:
+            boxes = components_from_maps(maps, size, threshold, options.components)
+        for label, of_label in zip(answer.labels.tolist(), boxes, strict=True):
+            real = of_label[:, 2] > of_label[:, 0]  # no box of maps that are not finite
+            for corners in _in_file(question, answer, of_label[real]):
+                found.append(Box(corners, label, float(answer.probability[label])))
+    return BoxedImage(name, answer.file_size, found)
 
 
 def _picture(question: Question, answer: Answer) -> Figure:
@@ -256,17 +276,6 @@ def _picture(question: Question, answer: Answer) -> Figure:
         question.net.config.localization.threshold,
         answer.path.name,
     )
-
-
-def _picture_names(files: Iterable[Path]) -> dict[Path, str]:
-    """Return a name for each file's picture, with a number if names are equal."""
-    names, counts = {}, Counter()
-    for path in files:
-        counts[path.name] += 1
-        number = f"_{counts[path.name]}" if counts[path.name] > 1 else ""
-        stem = os.fsdecode(os.fsencode(path.name)[:_LONGEST])
-        names[path] = f"{stem}{number}.png"
-    return names
 
 
 def _print(of_images: Sequence[Sequence[tuple[str, ...]]]) -> None:

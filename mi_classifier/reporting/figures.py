@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
@@ -16,6 +17,8 @@ from mi_classifier.storage.files import write_with
 # The colors of Okabe & Ito (2008), which differ in gray, too; and a marker for each.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
+_MOST_NAMED = 12  # classes that all get their name in a figure
+_LONGEST = 24  # letters of a name in a figure
 _ERROR_BARS = {"linestyle": "none", "capsize": 3, "linewidth": 1}
 
 
@@ -112,15 +115,22 @@ def reliability(bins: Sequence[Bin], title: str) -> Figure:
 
 
 def recall_by_frequency(
-    frequencies: Sequence[float], recall: Mapping[str, np.ndarray], title: str
+    frequencies: Sequence[float],
+    recall: Mapping[str, np.ndarray],
+    names: Sequence[str],
+    title: str,
 ) -> Figure:
-    """Draw recalls `[M]` by rule, NaN if unknown, against shares of training labels."""
+    """Draw recalls `[M]` by rule, NaN if unknown, against shares of training labels.
+
+    Of more than 12 classes, only the three highest and lowest recalls get their name.
+    """
     figure, (axis,) = _panels([title], 5.6, 4.2)
-    x = 100 * np.asarray(frequencies)
+    x, first = 100 * np.asarray(frequencies), np.asarray(next(iter(recall.values())))
     low, high = x.min(), x.max()
     axis.set(xlabel="share of the training labels, %")
+    order = np.argsort(-first, kind="stable")  # NaN comes last
     if high < 1.01 * low:  # equal frequencies: order the classes by recall instead
-        x = np.argsort(np.argsort(-next(iter(recall.values())), kind="stable"))
+        x = np.argsort(order)
         axis.set(xlabel=f"classes by recall, each {low:.3g}% of the training labels")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     elif low > 0 and high > 3 * low:
@@ -136,6 +146,10 @@ def recall_by_frequency(
         style = {"s": 22, "facecolors": face, "edgecolors": color, "marker": marker}
         label = f"{name}, mean {100 * np.nanmean(values):.2f}"
         axis.scatter(x, 100 * np.asarray(values, np.float64), label=label, **style)
+    order = order[np.isfinite(first[order])]
+    named = order if len(order) <= _MOST_NAMED else [*order[:3], *order[-3:]]
+    points = [(x[i], 100 * first[i]) for i in named]
+    _name_points(axis, [_short(names[i]) for i in named], points)
     axis.set_ylabel("recall on the test split, %")
     axis.legend(fontsize=8)
     return figure
@@ -158,21 +172,30 @@ def threshold_curves(
 
 
 def training_curves(rows: Sequence[Mapping[str, float]], epoch: int) -> Figure:
-    """Draw loss, bound and accuracy from metrics.jsonl, and mark the best epoch."""
+    """Draw losses, accuracies and bound from metrics.jsonl, and mark the best epoch.
+
+    The accuracy on training batches, "train_accuracy" in [0, 1], is drawn if known.
+    """
     panels = {
-        "training loss, nats": ("train_loss", 1),
-        "bound on the validation split, nats": ("validation_mutual_information", 1),
-        "accuracy on the validation split, %": ("validation_accuracy", 100),
+        "loss, nats": ("loss", 1),
+        "accuracy, %": ("accuracy", 100),
+        "bound on the mutual information, nats": ("mutual_information", 1),
     }
     figure, axes = _panels(panels, 4, 3.4)
     x = [row["epoch"] for row in rows]
     marker = "o" if len(x) < 30 else ""
-    for axis, color, (name, scale) in zip(axes, COLORS, panels.values(), strict=False):
-        values = scale * np.array([row.get(name) for row in rows], np.float64)
-        axis.plot(x, values, color=color, marker=marker, markersize=3)
+    for axis, (name, scale) in zip(axes, panels.values(), strict=True):
+        for index, split in enumerate(("train", "validation")):
+            values = np.array([row.get(f"{split}_{name}") for row in rows], np.float64)
+            if np.isfinite(values).any():
+                style = {"color": COLORS[index], "marker": marker, "markersize": 3}
+                label = {"train": "training"}.get(split, split)
+                axis.plot(x, scale * values, label=label, **style)
         axis.axvline(epoch, color="0.5", linestyle="dotted", linewidth=1)
         axis.set_xlabel(f"epoch; dotted: the best, {epoch}")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize=8)
     return figure
 
 
@@ -186,6 +209,33 @@ def _panels(
         axis.set_title(plain(title), fontsize=10)
         axis.grid(alpha=0.3)
     return figure, axes
+
+
+def _short(name: str) -> str:
+    return plain(name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}...")
+
+
+def _name_points(
+    axis: Axes, names: Sequence[str], points: Sequence[tuple[float, float]]
+) -> None:
+    """Write a name beside each point, moved up or down where it would hide another."""
+    axis.margins(0.08)
+    axis.figure.draw_without_rendering()  # fixes where everything is
+    middle = axis.bbox.x0 + axis.bbox.width / 2
+    taken = []
+    for name, point in zip(names, points, strict=True):
+        side = -1 if axis.transData.transform(point)[0] > middle else 1
+        style = {"ha": "left" if side > 0 else "right", "va": "center", "fontsize": 7}
+        note = axis.annotate(name, point, (0, 0), textcoords="offset points", **style)
+        for step in range(2 * _MOST_NAMED):
+            # Try the point's own height first, then below it, above it, and so on.
+            lines = (step + 1) // 2 * (-1 if step % 2 else 1)
+            note.set_position((6 * side, 9 * lines))
+            box = note.get_window_extent()
+            free = not any(box.overlaps(other) for other in taken)
+            if free and axis.bbox.y0 < box.y0 and box.y1 < axis.bbox.y1:
+                break
+        taken.append(box)
 
 
 def _style(index: int) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -16,6 +17,9 @@ from mi_classifier.reporting.figures import COLORS, plain
 _ROWS = 6  # test images in a picture
 _TRUE = {"edgecolor": COLORS[1], "linestyle": "dashed"}
 _FOUND = {"edgecolor": "white", "linestyle": "solid"}
+_UNDER = patheffects.withStroke(linewidth=3, foreground="black")  # of every line
+# Share of the longer side; half of the black line's width, as pictures are 2 inches.
+_INSET = 0.01
 
 
 def draw(
@@ -45,10 +49,11 @@ def draw(
             axis.imshow(shown, cmap="gray", vmin=0, vmax=255)
             axis.set_title(plain(name), fontsize=9)
             axis.set(xticks=[], yticks=[])
-            _draw_boxes(axis, true_boxes[i], "true box", **_TRUE)
         for axis, score, box in zip(line[1:], scores, boxes, strict=True):
             axis.imshow(score[i], cmap="viridis", vmin=0, vmax=1, alpha=0.55)
-            _draw_boxes(axis, box[i][None], "found box", **_FOUND)
+            _draw_boxes(axis, box[i][None], size, "found box", **_FOUND)
+        for axis in line:  # dashes over the found box show both where they are equal
+            _draw_boxes(axis, true_boxes[i], size, "true box", **_TRUE)
         line[0].set_ylabel(plain(labels[i]), fontsize=8)
     handles, names = axes[0, -1].get_legend_handles_labels()
     by_name = dict(zip(names, handles, strict=True))
@@ -82,9 +87,16 @@ def draw_test_images(
     )
 
 
-def _draw_boxes(axis: Axes, boxes: np.ndarray, label: str, **style: str) -> None:
-    for x0, y0, x1, y1 in boxes:
+def _draw_boxes(
+    axis: Axes, boxes: np.ndarray, size: tuple[int, int], label: str, **style: str
+) -> None:
+    """Draw boxes; lines at the image's border move inside, where they can be seen."""
+    inset = _INSET * max(size)
+    lowest, highest = np.full(2, inset), np.array(size[::-1]) - inset
+    for box in boxes:
+        x0, y0 = np.clip(box[:2], lowest, highest)
+        x1, y1 = np.clip(box[2:], lowest, highest)
         corner = (x0 - 0.5, y0 - 0.5)  # Matplotlib centers a pixel on its number
-        box = Rectangle(corner, x1 - x0, y1 - y0, fill=False, label=label, **style)
-        box.set(linewidth=1.5, clip_on=False)  # shows the box of a whole image, too
-        axis.add_patch(box)
+        drawn = Rectangle(corner, x1 - x0, y1 - y0, fill=False, label=label, **style)
+        drawn.set(linewidth=1.5, path_effects=[_UNDER])
+        axis.add_patch(drawn)

@@ -10,15 +10,22 @@ from matplotlib.figure import Figure
 from mi_classifier import localization
 from mi_classifier.activation_maps import MAPS
 from mi_classifier.evaluation import Evaluation, TrainedNet
-from mi_classifier.evaluation.evaluators import RULES
-from mi_classifier.reporting import figures, gallery, pictures
+from mi_classifier.evaluation.evaluators.base import rule_titles
+from mi_classifier.reporting import (
+    erased,
+    figures,
+    gallery,
+    learning_curves,
+    pictures,
+)
 from mi_classifier.reporting.table import Table
 from mi_classifier.storage.files import write_text
 
 # Captions of the figures that the report shows. Instead of the figure "localization" it
 # has the gallery.
 CAPTIONS = {
-    "training": "Training loss, and results on the validation split, by epoch.",
+    "training": "Loss, accuracy and bound by epoch. Training values are means over the "
+    "epoch's batches, with augmentation and dropout.",
     "calibration": "Is a pointwise mutual information of 2 nats worth 2 nats? Above "
     "the line a class is more frequent than the net claims, below it less frequent.",
     "recall": "Recall of each class by its share of the training labels. An ordinary "
@@ -26,6 +33,8 @@ CAPTIONS = {
     "threshold": "Localization at every threshold, by the public WSOL evaluation; the "
     "highest value is MaxBoxAcc. Its boxes differ a little from those of the gallery, "
     "which follow the paper.",
+    "erased": "What each map keeps of a label: all outside of its box is erased, as in "
+    "the paper's Figure 4.",
 }
 _BLOCKS = {"trim_blocks": True, "lstrip_blocks": True}  # statements leave no blanks
 
@@ -33,13 +42,15 @@ _BLOCKS = {"trim_blocks": True, "lstrip_blocks": True}  # statements leave no bl
 def write(net: TrainedNet, evaluation: Evaluation, tables: Sequence[Table]) -> Path:
     """Draw the figures of an evaluation, and write its report.html; return its path."""
     folder = net.workdir / "evaluation"
+    training = f"{CAPTIONS['training']} {learning_curves.judge(net.rows, net.epoch)}"
+    captions = CAPTIONS | {"training": training}
     shown = []
     for name, figure in draw(net, evaluation).items():
         path = folder / "figures" / f"{name}.png"
         figures.save(figure, path)
-        if name in CAPTIONS:
+        if name in captions:
             url = gallery.to_url(path.read_bytes(), "png")
-            shown.append((url, CAPTIONS[name]))
+            shown.append((url, captions[name]))
     loader = jinja2.PackageLoader("mi_classifier.reporting", "assets")
     undefined = jinja2.StrictUndefined
     environment = jinja2.Environment(
@@ -72,13 +83,13 @@ def draw(net: TrainedNet, evaluation: Evaluation) -> Mapping[str, Figure]:
         bins = test["calibration"].bins
         drawn["calibration"] = figures.reliability(bins, f"{title}: reliability")
     recall = {}
-    for rule in RULES:
+    for rule, rule_title in rule_titles(test["accuracy"].equal_rules).items():
         each = test["accuracy"].by_rule(rule)
         # With one label an example, `per_class` is the recall.
         shares = each.per_class if each.recall is None else each.recall
-        recall[f"{rule} rule"] = np.asarray(shares)
+        recall[rule_title] = np.asarray(shares)
     drawn["recall"] = figures.recall_by_frequency(
-        results.class_frequencies, recall, f"{title}: recall"
+        results.class_frequencies, recall, results.class_names, f"{title}: recall"
     )
     if "localization" not in test:
         return drawn
@@ -91,6 +102,12 @@ def draw(net: TrainedNet, evaluation: Evaluation) -> Mapping[str, Figure]:
         }
         drawn["threshold"] = figures.threshold_curves(
             curves, localization.THRESHOLDS, f"{title}: public WSOL evaluation"
+        )
+    if net.dataset.multi_label and found.maps:
+        drawn["erased"] = erased.draw_test_images(
+            net.dataset,
+            evaluation.measurements["localization"]["maps"],
+            net.config.localization,
         )
     drawn["localization"] = pictures.draw_test_images(
         net.dataset, evaluation.measurements["localization"]["maps"], found.threshold

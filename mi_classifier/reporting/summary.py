@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -9,15 +10,32 @@ from mi_classifier.activation_maps import MAPS
 from mi_classifier.evaluation.evaluators.ablation import AblationResult, SettingAccuracy
 from mi_classifier.evaluation.evaluators.localization import LocalizationResult
 from mi_classifier.evaluation.results import Results, Row
+from mi_classifier.evaluation.trivial import TrivialAccuracy
+from mi_classifier.reporting.confusion import confusion_tables
 from mi_classifier.reporting.table import Table, percent
 
 _MOST_CLASSES = 20  # classes that get a row
-# The rows of Table 8: the map, and whether it uses the region.
+
+
+class Parts(NamedTuple):
+    """A row of Table 8: a map, and which parts of infoCAM it has."""
+
+    map: str  # a key of `activation_maps.MAPS`
+    region: bool
+    subtraction: bool
+
+    @property
+    def title(self) -> str:
+        """The name of the map; infoCAM by itself has the region."""
+        alone = self.subtraction and not self.region
+        return f"{MAPS[self.map].title}{', R = 1' if alone else ''}"
+
+
 TABLE_8 = {
-    "neither": ("cam", False),
-    "subtraction": ("info_cam", False),
-    "region": ("cam", True),
-    "both": ("info_cam", True),
+    "neither": Parts("cam", region=False, subtraction=False),
+    "subtraction": Parts("info_cam", region=False, subtraction=True),
+    "region": Parts("cam_region", region=True, subtraction=False),
+    "both": Parts("info_cam", region=True, subtraction=True),
 }
 # Columns of the localization table: fields of a `MapAccuracy`, and their headings.
 _LOCALIZATION = {
@@ -58,11 +76,13 @@ def evaluation_tables(
       published: the paper's results, shown beside ours; None if there are none.
 
     Returns:
-      A table with a column for each split; a table of the test split by class; and, if
-      there are true boxes, a table of how well each map finds them.
+      A table with a column for each split; a table of the test split by class; if there
+      are errors, a table of the classes confused most; and, if there are true boxes, a
+      table of how well each map finds them.
     """
     located = [_localization(found, published) for found in _located(results)]
-    return [_summary(results), _classes(results), *located]
+    confused = confusion_tables(results)
+    return [_summary(results), _classes(results), *confused, *located]
 
 
 def ablation_tables(
@@ -75,25 +95,46 @@ def ablation_tables(
         best = max(row.gt_known)
         cells = [f"{100 * v:.1f}{'*' if v == best else ' '}" for v in row.gt_known]
         rows.append((name, *cells, f"{100 * row.pointing:.1f}"))
+    trivial = {  # without what has only a curve
+        name: each
+        for name, each in ablation.trivial.items()
+        if each.gt_known is not None or each.pointing is not None
+    }
+    for each in trivial.values():
+        values = each.gt_known, each.pointing
+        box, peak = ("" if v is None else f"{100 * v:.1f}" for v in values)
+        cells = [f"{box} " if box else ""] * len(ablation.thresholds)
+        rows.append((each.title, *cells, peak))
     table = Table(
         f"{results.dataset}: GT-known localization on validation, IoU 0.5, %",
         ("threshold", *(f"{t:g}" for t in ablation.thresholds), "peak"),
         rows,
-        ("* the best threshold of a row; peak: the map's peak is in a true box",),
+        [
+            "* the best threshold of a row; peak: the map's peak is in a true box",
+            *_trivial_note(trivial),
+            *ablation.warnings,
+        ],
     )
     return [table, _table_8(ablation, published.ablation if published else {})]
 
 
 def ablation_cells(ablation: AblationResult) -> dict[str, dict[str, float]]:
-    """Return GT-known and Top-1 localization in [0, 1] for each row of `TABLE_8`."""
+    """Return GT-known and Top-1 localization in [0, 1] for each row of `TABLE_8`.
+
+    Rows of the trivial boxes follow, by their name.
+    """
     column = list(ablation.thresholds).index(ablation.threshold)
-    rows: dict[tuple[str, int], SettingAccuracy] = {}
+    rows: dict[tuple[Any, int], SettingAccuracy] = {}
     for row in ablation.settings.values():  # the config's own setting comes first
-        rows.setdefault((row.setting.map, row.setting.options.get("region")), row)
+        function = MAPS[row.setting.map].function
+        rows.setdefault((function, row.setting.options.get("region")), row)
     cells = {}
-    for key, (map_name, has_region) in TABLE_8.items():
-        row = rows[map_name, ablation.region if has_region else 1]
+    for key, parts in TABLE_8.items():
+        row = rows[MAPS[parts.map].function, ablation.region if parts.region else 1]
         cells[key] = {"gt_known": row.gt_known[column], "top1": row.top1[column]}
+    for name, each in ablation.trivial.items():
+        if each.gt_known is not None:
+            cells[name] = {"gt_known": each.gt_known, "top1": each.top1}
     return cells
 
 
@@ -106,10 +147,11 @@ def compared_rows(results: Results) -> list[Row]:
         *test.rows(),
     ]
     for found in _located(results):
-        for name, accuracy in found.maps.items():
+        for each in (*found.maps.values(), *found.trivial.values()):
             for field in _COMPARED:
-                title = f"{MAPS[name].title}, {_LOCALIZATION[field]} %"
-                rows.append(Row(title, getattr(accuracy, field), unit="percent"))
+                if (value := getattr(each, field)) is not None:
+                    title = f"{each.title}, {_LOCALIZATION[field]} %"
+                    rows.append(Row(title, value, unit="percent"))
     return rows
 
 
@@ -142,6 +184,8 @@ def _summary(results: Results) -> Table:
             "pretrained weights."
         )
     splits = results.splits
+    for found in splits["test"].found.values():
+        notes += found.notes()
     heads = [f"{name}\n{split.num_examples:,}" for name, split in splits.items()]
     rows = [
         (f"{row[0].title}{' *' if row[0].starred else ''}", *map(show, row))
@@ -183,17 +227,32 @@ def _localization(found: LocalizationResult, published: Published | None) -> Tab
     rows = []
     for name, accuracy in found.maps.items():
         cells = (percent(getattr(accuracy, field)) for field in known)
-        rows.append((MAPS[name].title, *cells))
+        rows.append((accuracy.title, *cells))
         if published and name in published.maps:  # GT-known and Top-1
             theirs = [f"{value:.2f}" for value in published.maps[name]]
             blank = [""] * (len(known) - len(theirs))
             rows.append(("  paper's", *theirs, *blank))
+    for each in found.trivial.values():
+        rows.append((each.title, *(percent(getattr(each, field)) for field in known)))
     counted = "labels"
     if found.num_labels < found.num_images:  # some images have no true box
         counted = f"of {found.num_images:,} images"
     title = f"test localization of {found.num_labels:,} {counted}, %"
     heads = ("map", *(_LOCALIZATION[name] for name in known))
-    return Table(title, heads, rows, ("; ".join(notes),))
+    lines = ["; ".join(notes), *_trivial_note(found.trivial), *found.warnings]
+    return Table(title, heads, rows, lines)
+
+
+def _trivial_note(trivial: Mapping[str, TrivialAccuracy]) -> list[str]:
+    """Return a line about the last rows of a table, if it has them."""
+    if not trivial:
+        return []
+    titles = ", ".join(each.title for each in trivial.values())
+    text = f"{titles}: these are the same in every image"
+    if square := trivial.get("centered_square"):
+        x0, _, x1, _ = square.box
+        text += f"; the square of {x1 - x0:g} px is the best on validation"
+    return [text]
 
 
 def _table_8(
@@ -202,9 +261,12 @@ def _table_8(
     """Return what the region and the subtraction add, alone and together."""
     rows = []
     for key, cells in ablation_cells(ablation).items():
-        map_name, has_region = TABLE_8[key]
-        row = [str(ablation.region if has_region else 1)]
-        row += ["no" if map_name == "cam" else "yes", *map(percent, cells.values())]
+        if parts := TABLE_8.get(key):
+            row = [str(ablation.region if parts.region else 1)]
+            row.append("yes" if parts.subtraction else "no")
+        else:
+            row = [ablation.trivial[key].title, ""]
+        row += map(percent, cells.values())
         if theirs:  # Table 8 has no row for both
             row += [f"{value:.2f}" for value in theirs.get(key, ())] or ["", ""]
         rows.append(row)

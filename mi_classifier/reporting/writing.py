@@ -13,7 +13,7 @@ from mi_classifier.evaluation import (
     ablate_net,
     evaluate_net,
 )
-from mi_classifier.reporting import predictions, summary
+from mi_classifier.reporting import learning_curves, predictions, summary
 from mi_classifier.reporting.summary import Published
 from mi_classifier.reporting.table import Table, print_table
 from mi_classifier.storage import files
@@ -54,6 +54,10 @@ def evaluate_and_write(
             evaluation = evaluate_net(net)
             results = evaluation.results
             tables = summary.evaluation_tables(results, published)
+            if net.rows:
+                training = learning_curves.judge(net.rows, net.epoch)
+                notes = [*tables[0].notes, f"training: {training}"]
+                tables[0] = dataclasses.replace(tables[0], notes=notes)
             rows = map(dataclasses.asdict, summary.compared_rows(results))
             content = {"rows": list(rows)}
         if not quiet:

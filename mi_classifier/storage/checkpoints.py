@@ -103,7 +103,10 @@ class Checkpoints(contextlib.AbstractContextManager):
         # Orbax expects arrays of all processes, and the hashes need them on the host.
         items = jax.tree.map(np.asarray, items)
         arguments = {k: ocp.args.StandardSave(tree) for k, tree in items.items()}
-        log = {"hashes": {k: _hash(tree) for k, tree in items.items()}, "rows": rows}
+        log = {
+            "hashes": {k: hash_tree(tree) for k, tree in items.items()},
+            "rows": rows,
+        }
         arguments[_LOG] = ocp.args.JsonSave(log | {"own_hash": _hash_json(log)})
         self._manager.save(step, args=ocp.args.Composite(**arguments))
         self._saved_at = time.monotonic()
@@ -153,7 +156,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         if log.pop("own_hash") != _hash_json(log):
             raise ValueError("the log is not what was written")
         for name in templates:
-            if _hash(restored[name]) != log["hashes"][name]:
+            if hash_tree(restored[name]) != log["hashes"][name]:
                 raise ValueError(f"{name} is not what was written")
         return {name: restored[name] for name in templates} | {"rows": log["rows"]}
 
@@ -162,7 +165,7 @@ def _hash_json(value: Any) -> str:
     return hash_text(json.dumps(value, sort_keys=True))
 
 
-def _hash(tree: Any) -> str:
+def hash_tree(tree: Any) -> str:
     """Return a hash of the names and the arrays of a tree."""
     whole = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):

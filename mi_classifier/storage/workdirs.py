@@ -1,9 +1,10 @@
 """The folder of a run: config.json, data.json, checkpoints/, evaluation/, and logs."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from mi_classifier import config as configs
@@ -13,6 +14,7 @@ from mi_classifier.storage import checkpoints, files
 
 CONFIG = "config.json"
 DATA = "data.json"
+CLASSES = "classes.json"
 VERSION = "0.2.0"  # the version of mi_classifier that gave data.json its present form
 
 
@@ -85,6 +87,29 @@ def check_data(
             f"{workdir}: written by version 0.1 or with other data ({names}); train "
             "again in another --workdir, or evaluate this one with version 0.1"
         )
+
+
+def note_classes(workdir: Path, names: Sequence[str], log_prior: np.ndarray) -> None:
+    """Keep the class names of a run and log P(y) of its training labels, `[M]`."""
+    path = workdir / CLASSES
+    if not path.exists():
+        # JSON has no -inf, so a class that training never saw is written as null.
+        content = {"names": list(names), "log_prior": np.asarray(log_prior)}
+        files.write_hashed(path, files.to_json(content, indent=2))
+
+
+def load_classes(workdir: Path) -> tuple[tuple[str, ...], np.ndarray] | None:
+    """Return what `note_classes` kept; None for a run of version 0.1, which did not."""
+    path, remedy = workdir / CLASSES, "restore it from a backup"
+    if not path.exists():
+        return None
+    content = files.read_json(path, remedy)
+    try:
+        values = [-np.inf if v is None else v for v in content["log_prior"]]
+        names, log_prior = tuple(content["names"]), np.array(values, np.float32)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read: {error}; {remedy}") from error
+    return names, log_prior
 
 
 def load_config(workdir: Path) -> ConfigDict:

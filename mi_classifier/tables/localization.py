@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
-from mi_classifier.activation_maps import MAPS
 from mi_classifier.evaluation import load_net
+from mi_classifier.evaluation.trivial import TITLES, measures, unbeaten
 from mi_classifier.reporting import summary
 from mi_classifier.reporting.table import Table, mean_deviation, p_value, seeds_note
 from mi_classifier.reporting.writing import evaluate_and_write
@@ -29,7 +30,9 @@ _RESULTS = ("localization", "information", "accuracy")
 _HEADS = ("net", "map", "GT-known", "Top-1", "paper's", "p", "pointing", "MaxBoxAcc")
 _NOTE = (
     "p of the two-sided Mann-Whitney U test of GT-known against CAM's, * below 0.05. "
-    "The paper's: GT-known/Top-1 of localization, top-1/top-5 of classification."
+    "The paper's: GT-known/Top-1 of localization, top-1/top-5 of classification. "
+    "The whole image, the centered square (the best on validation), the centered "
+    "Gaussian and the middle see no image; every map is held against them."
 )
 
 
@@ -45,20 +48,33 @@ def table_4(options: Options) -> tuple[list[Table], dict[str, Any]]:
 def table_8(options: Options) -> tuple[list[Table], dict[str, Any]]:
     """Return what the region and the subtraction add, with and without ADL."""
     cells = _gather(options, _ABLATED)
-    rows, found = [], {}
+    rows, found, sentences = [], {}, []
     for name, runs in cells.items():
         net = ", ".join(_titles(name))
         found[name] = [a for run in runs if (a := _ablation(run, options.collect))]
         theirs = _published(runs).ablation
-        for kind, (map_name, has_region) in summary.TABLE_8.items():
-            row = [net, "yes" if has_region else "no"]
-            row.append("no" if map_name == "cam" else "yes")
+        for kind, parts in summary.TABLE_8.items():
+            row = [net, *("yes" if part else "no" for part in parts[1:])]
             row += percent(found[name], f"{kind}.gt_known", f"{kind}.top1")
             rows.append([*row, published.pair(theirs.get(kind))])
+        for kind, title in TITLES.items():
+            if any(kind in each for each in found[name]):  # older runs lack them
+                both = percent(found[name], f"{kind}.gt_known", f"{kind}.top1")
+                rows.append([net, title, "", *both, ""])
+        means = {
+            kind: numbers(found[name], f"{kind}.gt_known").mean()
+            for kind in (*summary.TABLE_8, *TITLES)
+            if found[name]
+        }
+        ours = {p.title: means[k] for k, p in summary.TABLE_8.items() if k in means}
+        trivial = {title: means[k] for k, title in TITLES.items() if k in means}
+        texts = unbeaten("GT-known", ours, trivial, np.nan)
+        sentences += [f"{net}: {text}" for text in texts]
     heads = ("", "R", "subtraction", "GT-known", "Top-1", "paper's")
     notes = [
         f"{seeds_note(found)}. Ours are of the validation split, the paper's of test.",
         "The paper captions its second half, on Tiny-ImageNet, as CUB-200-2011.",
+        *sentences,
     ]
     return [Table("Table 8: ablation, in percent", heads, rows, notes)], found
 
@@ -88,27 +104,46 @@ def _localization_table(
     number: str, cells: Cells, data: str, heads: Sequence[str]
 ) -> Table:
     """Return the rows of each net and map, cut to the columns of `heads`."""
-    rows = []
+    rows, sentences = [], []
     for cell, runs in cells.items():
         data_title, net = _titles(cell)
         if data_title != _DATA[data]:
             continue
         tests, theirs = [run.test for run in runs], _published(runs).maps
         cam = numbers(tests, "localization.maps.cam.gt_known")
-        for name, entry in MAPS.items():
-            path = f"localization.maps.{name}"
+        for path, map_title in reruns.localized(runs).items():
+            _, kind, name = path.split(".")
+            is_map = kind == "maps"
             gt_known = numbers(tests, f"{path}.gt_known")
-            row = [
-                net,
-                entry.title,
-                *percent(tests, f"{path}.gt_known", f"{path}.top1"),
-            ]
-            row.append(published.pair(theirs.get(name)))
-            row.append("" if name == "cam" else p_value(gt_known, cam))
+            row = [net, map_title, *percent(tests, f"{path}.gt_known", f"{path}.top1")]
+            row.append(published.pair(theirs.get(name) if is_map else None))
+            tested = is_map and name != "cam"
+            row.append(p_value(gt_known, cam) if tested else "")
             row += percent(tests, f"{path}.pointing", f"{path}.max_box_accuracy")
-            rows.append(row[: len(heads)])
+            if any(row[2 : len(heads)]):  # Table 4 has no measure of the middle
+                rows.append(row[: len(heads)])
+        sentences += [f"{net}: {text}" for text in _unbeaten(runs)]
     title = f"Table {number}: localization on {_DATA[data]} in percent"
-    return Table(title, heads, rows, [f"{seeds_note(cells)}; {_NOTE}"])
+    return Table(title, heads, rows, [f"{seeds_note(cells)}; {_NOTE}", *sentences])
+
+
+def _unbeaten(runs: Sequence[reruns.FinishedRun]) -> list[str]:
+    """Return sentences about the maps that beat no trivial box, by means over seeds."""
+    tests, paths = [run.test for run in runs], reruns.localized(runs)
+    count = numbers(tests, "localization.num_labels").mean()
+    sentences = []
+    threshold = runs[0].config.localization.threshold
+    for field, heading in measures(threshold).items():
+        maps, trivial = (
+            {
+                title: numbers(tests, f"{path}.{field}").mean()
+                for path, title in paths.items()
+                if path.startswith(f"localization.{kind}.")
+            }
+            for kind in ("maps", "trivial")
+        )
+        sentences += unbeaten(heading, maps, trivial, count)
+    return sentences
 
 
 def _gather(options: Options, nets: Iterable[tuple[str, str]]) -> Cells:

@@ -20,8 +20,9 @@ from ml_collections import ConfigDict
 
 from mi_classifier import config as configs
 from mi_classifier import training
+from mi_classifier.activation_maps import MAPS
 from mi_classifier.errors import UserError
-from mi_classifier.evaluation import load_net
+from mi_classifier.evaluation import load_net, trivial
 from mi_classifier.overrides import override
 from mi_classifier.reporting.table import mean_deviation
 from mi_classifier.reporting.writing import evaluate_and_write
@@ -127,6 +128,25 @@ def percent(
 ) -> list[str]:
     """Return the mean and deviation of shares over runs, in percent, by `numbers`."""
     return [mean_deviation(100 * numbers(runs, path), spec) for path in paths]
+
+
+def localized(runs: Sequence[FinishedRun]) -> dict[str, str]:
+    """Return the titles of the maps and trivial boxes that a cell's runs have.
+
+    They are by their path in the results of the test split, "localization.maps.cam". An
+    older run may lack some.
+    """
+    config = runs[0].config.localization
+    titles = {
+        "maps": {name: entry.title_with(config) for name, entry in MAPS.items()},
+        "trivial": trivial.TITLES,
+    }
+    return {
+        f"localization.{kind}.{name}": title
+        for kind, of_kind in titles.items()
+        for name, title in of_kind.items()
+        if any(name in run.test["localization"].get(kind, ()) for run in runs)
+    }
 
 
 def gather(

@@ -2,17 +2,24 @@
 
 from typing import Any
 
+import flax.linen as nn
+import jax
 from ml_collections import ConfigDict
 
 from mi_classifier import config as configs
-from mi_classifier.activation_maps import MAPS
+from mi_classifier.activation_maps import MAPS, region_warning
 from mi_classifier.data import DATASETS, Dataset
 from mi_classifier.data.pipeline import PIPELINES
 from mi_classifier.errors import UserError, choose, options_of
 from mi_classifier.evaluation.evaluators import check_names
 from mi_classifier.losses import LOSSES, create_loss
-from mi_classifier.models import MODELS
-from mi_classifier.training.optimizer import BACKBONE_OPTIONS, OPTIMIZERS, SCHEDULES
+from mi_classifier.models import MODELS, infer
+from mi_classifier.training.optimizer import (
+    BACKBONE_OPTIONS,
+    OPTIMIZERS,
+    SCHEDULES,
+    trained_modules,
+)
 
 
 def check_config(config: ConfigDict) -> None:
@@ -22,6 +29,13 @@ def check_config(config: ConfigDict) -> None:
     choose(config.get("pipeline", "auto"), PIPELINES, "pipeline")
     choose(config.best_by, ("mutual_information", "accuracy"), "best_by")
     check_names(config.get("evaluators", ()))
+    trained = trained_modules(config.optimizer)
+    if config.get("cache_features") and tuple(trained) != ("head",):
+        raise UserError(
+            "cache_features: features are kept only for a frozen backbone; set "
+            "--config.optimizer.backbone_rate=0.0 and "
+            "--config.optimizer.full_rate=\"('head',)\""
+        )
     if "num_classes" in config.model:
         raise UserError("model.num_classes: the data set decides it; remove the field")
 
@@ -36,6 +50,19 @@ def check_loss(loss: str, dataset: Dataset) -> None:
         f"loss: an example of {dataset.name or 'this data set'} has {labels}; "
         f"use {' or '.join(fitting)}, not {loss}"
     )
+
+
+def warning_of_region(config: ConfigDict, model: nn.Module, dataset: Dataset) -> str:
+    """Return a warning if the config's region is large for the net's map, else ""."""
+    options = config.get("localization") or {}
+    images = dataset.example_input()
+    if images.ndim != 4:  # rows have no maps
+        return ""
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    output = jax.eval_shape(lambda v, x: infer(model, v, x), variables, images)
+    if output.features.ndim != 4:
+        return ""
+    return region_warning(options.get("region", 1), output.features.shape[1:3])
 
 
 def known_options(config: ConfigDict) -> dict[str, dict[str, Any]]:

@@ -5,10 +5,9 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mi_classifier import parallel
-from mi_classifier.data import Dataset
-from mi_classifier.data.images import blank_dataset
+from mi_classifier.data import DATASETS, Dataset, load_blank
 from mi_classifier.data.pipeline import Batches
-from mi_classifier.errors import UserError, reason_of
+from mi_classifier.errors import UserError, choose, reason_of
 from mi_classifier.models.pretrained import load_pretrained
 from mi_classifier.training.optimizer import Span, create_optimizer
 from mi_classifier.training.state import TrainState, create_state
@@ -20,11 +19,10 @@ def check_step(config: ConfigDict, starts: bool) -> None:
 
     If a run starts, it reads its pretrained weights, so this function tries them, too.
     """
-    if "normalization" not in config.data:  # a small data set, which loads quickly
+    choose(config.data.name, DATASETS, "data.name")
+    dataset = load_blank(config.data)
+    if dataset is None:  # a small data set, which loads quickly
         return
-    fields = ("side", "stored_side", "normalization")
-    options = {name: config.data[name] for name in fields if name in config.data}
-    dataset = blank_dataset(**options)
     try:
         steps, state, batches = abstract_step(config, dataset)
         jax.eval_shape(steps, state, batches)
@@ -42,7 +40,8 @@ def abstract_step(
 ) -> tuple[TrainSteps, TrainState, Batches]:
     """Return a config's training step, and the shapes of its arguments."""
     task, key = create_task(config, dataset), jax.random.key(0)
-    optimizer = create_optimizer(config.optimizer, Span(1)).transformation
+    span = Span(config.num_epochs)
+    optimizer = create_optimizer(config.optimizer, span).transformation
     devices, size = parallel.num_local_devices(), config.batch_size
 
     def create(key: jax.Array) -> TrainState:

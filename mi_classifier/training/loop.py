@@ -21,8 +21,9 @@ from mi_classifier.progress import Progress
 from mi_classifier.storage import workdirs
 from mi_classifier.storage.checkpoints import Checkpoints, best_item, has_checkpoint
 from mi_classifier.training import divergence
-from mi_classifier.training.checks import check_config
+from mi_classifier.training.checks import check_config, warning_of_region
 from mi_classifier.training.dry_run import check_step
+from mi_classifier.training.features import on_features
 from mi_classifier.training.logging import MetricsLog, write_rows
 from mi_classifier.training.optimizer import Optimizer, Span, create_optimizer
 from mi_classifier.training.state import TrainState, copy, create_state
@@ -106,6 +107,8 @@ def _set_up(
     optimizer = create_optimizer(config.optimizer, span)
     init_key, key = jax.random.split(jax.random.key(config.seed))
     example, prior = dataset.example_input(), dataset.log_prior()
+    if warning := warning_of_region(config, task.model, dataset):
+        print(warning)
     state = create_state(task.model, optimizer.transformation, example, prior, init_key)
     if starts and (pretrained := config.get("pretrained")):
         variables = load_pretrained(config.model.name, pretrained, state.variables)
@@ -117,6 +120,7 @@ def _train(run: _Run, state: TrainState) -> TrainState:
     config, workdir, dataset = run.config, run.workdir, run.task.dataset
     workdirs.open_for(config, workdir)
     workdirs.check_data(workdir, dataset.fingerprints(), dataset.hash_arrays)
+    workdirs.note_classes(workdir, dataset.class_names, dataset.log_prior())
     parallel.wait_for_all()  # the workdir is there, and nobody has written to it since
     with termination.postponed(), Checkpoints(workdir) as checkpoints:
         best, rows = best_item(state.variables), []
@@ -136,6 +140,8 @@ def _train(run: _Run, state: TrainState) -> TrainState:
         if first_epoch:
             print(f"{workdir} resumes after epoch {first_epoch} of {config.num_epochs}")
 
+        if config.get("cache_features"):
+            run = run._replace(task=on_features(run.task, state.variables, config))
         validate, warned = _make_validation(run), False
         progress = Progress("training", run.span.num_steps, step, True)
         train_epoch = _make_training(run, progress.advance)

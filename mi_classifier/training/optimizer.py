@@ -72,10 +72,23 @@ def step(
     return optax.exponential_decay(rate, interval, decay_rate, staircase=True)
 
 
+def warmup_cosine(rate: float, span: Span, warmup_epochs: int) -> optax.Schedule:
+    """Raise the learning rate from 0 in equal steps, then lower it to 0 as a cosine."""
+    num_epochs = span.num_steps // span.steps_per_epoch
+    if not 0 <= warmup_epochs < num_epochs:
+        raise UserError(
+            f"optimizer.warmup_epochs: must be at least 0 and less than num_epochs, "
+            f"{num_epochs}, not {warmup_epochs}"
+        )
+    warmup_steps = warmup_epochs * span.steps_per_epoch
+    return optax.warmup_cosine_decay_schedule(0, rate, warmup_steps, span.num_steps)
+
+
 SCHEDULES: dict[str, Callable[..., optax.Schedule]] = {
     "constant": lambda rate, span: optax.constant_schedule(rate),
     "cosine": lambda rate, span: optax.cosine_decay_schedule(rate, span.num_steps),
     "step": step,
+    "warmup_cosine": warmup_cosine,
 }
 # The options that train some modules slower, and their defaults.
 BACKBONE_OPTIONS = {"full_rate": (), "backbone_rate": 1.0}
@@ -135,7 +148,29 @@ def create_optimizer(config: Mapping[str, Any], span: Span) -> Optimizer:
     if groups:
         check_options(_scale_backbone, groups, "optimizer")
         transformation = optax.chain(transformation, _scale_backbone(**groups))
+    if names := trained_modules(config):  # frozen modules need no state
+        start, update = transformation.init, transformation.update
+        transformation = optax.GradientTransformationExtraArgs(
+            lambda params: start(select(params, names)), update
+        )
     return Optimizer(transformation, schedule)
+
+
+def trained_modules(config: Mapping[str, Any]) -> Sequence[str]:
+    """Return the modules that an optimizer's config trains; () for all of them."""
+    return (
+        () if config.get("backbone_rate", 1.0) else tuple(config.get("full_rate", ()))
+    )
+
+
+def select(params: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return the parameters of the named modules; of all modules for no names."""
+    if missing := [name for name in names if name not in params]:
+        raise UserError(
+            f"optimizer.full_rate: no module is called {missing[0]!r}; there are "
+            f"{', '.join(params)}; set --config.optimizer.full_rate=\"('head',)\""
+        )
+    return {name: params[name] for name in names or params}
 
 
 def _scale_backbone(
@@ -154,11 +189,7 @@ def _scale_backbone(
 
     def scale(updates: optax.Updates, params: optax.Params | None) -> optax.Updates:
         del params
-        if missing := [name for name in full_rate if name not in updates]:
-            raise UserError(
-                f"optimizer.full_rate: no module is called {missing[0]!r}; there are "
-                f"{', '.join(updates)}; set --config.optimizer.full_rate=\"('head',)\""
-            )
+        select(updates, full_rate)
         return {
             name: update
             if name in full_rate

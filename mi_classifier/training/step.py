@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -16,6 +16,7 @@ from mi_classifier.data.pipeline import Batches
 from mi_classifier.losses import Loss, create_loss
 from mi_classifier.models import ModelOutput, create_model
 from mi_classifier.training.checks import check_loss
+from mi_classifier.training.optimizer import select, trained_modules
 from mi_classifier.training.state import TrainState
 
 Stepped = tuple[TrainState, jax.Array]  # with the mean loss
@@ -30,6 +31,7 @@ class Task:
     model: nn.Module
     dataset: Dataset  # augments training examples and makes them the model's input
     loss: Loss
+    trained: Sequence[str] = ()  # the modules that are trained; () for all of them
 
     def inputs(
         self, split: Split, examples: Examples, step_key: jax.Array
@@ -54,7 +56,8 @@ def create_task(config: ConfigDict, dataset: Dataset) -> Task:
     """Create a config's model and loss, if the loss fits the data."""
     check_loss(config.loss, dataset)
     model = create_model(num_classes=dataset.num_classes, **config.model)
-    return Task(model, dataset, create_loss(config.loss, config.get("loss_options")))
+    loss = create_loss(config.loss, config.get("loss_options"))
+    return Task(model, dataset, loss, trained_modules(config.optimizer))
 
 
 def make_train_steps(
@@ -101,21 +104,23 @@ def _make_step(
 
         def mean_loss(params: Any, part: Examples) -> tuple[jax.Array, Any]:
             images, labels = task.inputs(split, part, step_key)
-            variables = state.variables | {"params": params}
+            variables = state.variables | {"params": {**state.params, **params}}
             output, batch_stats = task.forward(variables, images, step_key)
             losses = task.loss.function(output.logits, labels, state.log_prior)
             return losses.mean(), batch_stats
 
         count = parallel.parts_per_device(microbatches)
         gradient = jax.value_and_grad(mean_loss, has_aux=True)
-        params, results = state.params, []
+        trained = select(state.params, task.trained)
+        params, results = trained, []
         for part in zip(*(x.reshape(count, -1) for x in examples), strict=True):
             results.append(gradient(params, part))
             # One part after the other, so that memory holds the activations of one.
             params, results[-1] = jax.lax.optimization_barrier((params, results[-1]))
         (value, batch_stats), gradients = parallel.mean(results)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        done, params = state.step + 1, optax.apply_updates(state.params, updates)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, trained)
+        params = {**state.params, **optax.apply_updates(trained, updates)}
+        done = state.step + 1
         return TrainState(done, params, batch_stats, opt_state, state.log_prior), value
 
     return step

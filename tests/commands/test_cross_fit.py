@@ -10,6 +10,7 @@ import mi_classifier as mi
 from mi_classifier import commands
 from mi_classifier.errors import UserError
 from mi_classifier.overrides import override
+from mi_classifier.reporting.options import ExplainOptions
 from mi_classifier.storage import workdirs
 
 
@@ -63,7 +64,7 @@ def test_the_shell_does_what_the_call_does(arrays, run_script, tmp_path, capsys)
     with pytest.raises(UserError, match=r"predictions\.csv is missing; remove"):
         mi.evaluate(workdir)
     with pytest.raises(UserError, match=r"--images: .* holds a cross-fit of rows"):
-        commands.explain(workdir, ["a.png"], "", "")
+        commands.explain(workdir, ["a.png"], ExplainOptions())
     with pytest.raises(UserError, match=r"--ablation: .* has no boxes"):
         mi.evaluate(workdir, ablation=True)
 

@@ -145,6 +145,49 @@ def test_half_of_the_classes_lose_half_of_their_images(loaded):
     assert "unbalanced" in dataset.name
 
 
+def test_classes_are_thinned_as_by_the_authors(loaded):
+    """The classes have 10 images in each of the official splits."""
+    dataset = loaded("cub200", balanced=False, dropped="authors")
+    assert list(np.bincount(dataset.splits["train"]["label"])) == [10] * 4
+    parts = [dataset.splits[name]["label"] for name in ("validation", "test")]
+    assert list(np.bincount(np.concatenate(parts))) == [5, 10, 5, 10]
+    assert "unbalanced as the authors'" in dataset.name
+    whole = loaded("cub200", dropped="authors")  # says nothing of a balanced set
+    assert whole.fingerprints() == loaded("cub200").fingerprints()
+
+
+def test_published_boxes_are_corners_read_as_sizes(loaded):
+    """Compare with the authors' arithmetic on the lines of the archive."""
+    true, published = (
+        loaded("tiny_imagenet", boxes=boxes) for boxes in ("true", "published")
+    )
+    for name in ("validation", "test"):
+        x0, y0, x1, y1 = true.splits[name]["boxes"][:, 0].T - [[0], [0], [1], [1]]
+        shift = (64 - 1 - 64) // 2
+        corners = np.stack([x0, y0, x0 + x1, y0 + y1], -1) / 64 * (64 - 1) - shift
+        found = published.splits[name]["boxes"][:, 0]
+        np.testing.assert_allclose(found, corners, atol=1e-4)
+        assert (found[:, 2:] > 64).any()  # not clipped to the image
+        assert found.dtype == np.float32
+    np.testing.assert_array_equal(
+        published.splits["train"]["boxes"], true.splits["train"]["boxes"]
+    )
+    ours, theirs = true.fingerprints(), published.fingerprints()
+    assert [name for name in ours if ours[name] == theirs[name]] == ["train"]
+    assert published.name.endswith(", published boxes, 64 px")
+    with pytest.raises(UserError, match="data.boxes: .*'publishd'"):
+        loaded("tiny_imagenet", boxes="publishd")
+
+
+def test_published_boxes_follow_the_side(loaded):
+    small, large = (
+        loaded("tiny_imagenet", boxes="published", side=side) for side in (64, 128)
+    )
+    np.testing.assert_allclose(
+        large.splits["test"]["boxes"], 2 * small.splits["test"]["boxes"], atol=1e-3
+    )
+
+
 def test_another_seed_changes_the_test_split_only(loaded):
     first, other = loaded("cub200"), loaded("cub200", seed=1)
     assert first.fingerprints()["train"] == other.fingerprints()["train"]

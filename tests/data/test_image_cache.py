@@ -42,6 +42,26 @@ def test_a_full_or_protected_disk_is_named(loaded, tmp_path, monkeypatch, number
         loaded("cub200", stored_side=66 + number)
 
 
+def test_size_and_place_are_told_once(rehearsal_sets, tmp_path, capsys):
+    for expected in ("decoded 80 images to", ""):
+        load("image_folder", rehearsal_sets["image_folder"], tmp_path)
+        printed = capsys.readouterr().out
+        assert expected in printed and bool(expected) == ("decoded" in printed)
+        # 80 images of 72 x 72 pixels, and their names and boxes
+        assert not expected or f"{tmp_path}/decoded/" in printed
+        assert not expected or "1.3 MB; `python -m mi_classifier.data.caches" in printed
+
+
+def test_too_little_room_is_told_before_anything_is_decoded(
+    rehearsal_sets, tmp_path, monkeypatch
+):
+    usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(image_cache, "decode", None)
+    with pytest.raises(UserError, match=r"need 1.2 MB, and .* has 1.0 MB free; make"):
+        load("image_folder", rehearsal_sets["image_folder"], tmp_path)
+
+
 def test_a_damaged_cache_is_refused(rehearsal_sets, tmp_path):
     load("tiny_imagenet", rehearsal_sets["tiny_imagenet"], tmp_path)
     (path,) = (tmp_path / "decoded").glob("*/train.npy")

@@ -7,6 +7,7 @@ import pytest
 
 from mi_classifier.data.images import (
     Images,
+    blank_dataset,
     center_crop,
     center_crop_boxes,
     image_dataset,
@@ -29,6 +30,40 @@ def test_every_crop_and_both_directions_occur():
     seen = [windows[np.asarray(crop).tobytes()] for crop in crops]
     assert len(set(seen)) == 24
     assert abs(np.mean([flipped for *_, flipped in seen]) - 0.5) < 0.1
+
+
+def test_padding_moves_an_image_and_mirrors_it_at_its_edges():
+    image = np.arange(6 * 6, dtype=np.uint8).reshape(6, 6, 1)
+    padded = np.pad(image, [(2, 2), (2, 2), (0, 0)], "reflect")
+    windows = set()
+    for i in range(5):
+        for j in range(5):
+            window = padded[i : i + 6, j : j + 6]
+            windows |= {window.tobytes(), window[:, ::-1].tobytes()}
+    keys = jax.random.split(jax.random.key(0), 600)
+    crops = jax.vmap(lambda key: random_crop_and_flip(key, image, 6, pad=2))(keys)
+    chex.assert_shape(crops, (600, 6, 6, 1))
+    assert {np.asarray(crop).tobytes() for crop in crops} == windows
+
+
+def test_a_negative_pad_is_refused_before_data_is_read():
+    with pytest.raises(UserError, match="data.pad: must be at least 0, not -1"):
+        blank_dataset(16, "imagenet", pad=-1)
+
+
+def test_only_training_images_are_padded():
+    image = np.arange(16 * 16, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, -1)
+    split = {"image": image, "label": np.zeros(1, np.int32)}
+    images = Images({"train": split, "test": split}, ["a"])
+    padded = image_dataset("set", images, 16, "imagenet", pad=3)
+    np.testing.assert_array_equal(padded.splits["test"]["image"], image)
+    augmented = [
+        padded.augment(key, padded.splits["train"], 0)["image"]
+        for key in jax.random.split(jax.random.key(0), 4)
+    ]
+    chex.assert_shape(augmented, (16, 16, 3))
+    stored = {image[0].tobytes(), image[0, :, ::-1].tobytes()}
+    assert {np.asarray(each).tobytes() for each in augmented} - stored
 
 
 @pytest.mark.parametrize("size", [(10, 10), (11, 14)])
@@ -106,3 +141,18 @@ def test_boxes_outside_of_the_crop_do_not_count():
     ]
     np.testing.assert_array_equal(cropped["num_boxes"], [1])
     np.testing.assert_array_equal(cropped["boxes"][0, 0], [2, 2, 16, 16])
+
+
+def test_images_that_lose_their_box_to_the_crop_are_counted(capsys):
+    corner, middle = [0, 0, 2, 9], [4, 4, 20, 20]
+    split = {
+        "image": np.zeros((3, 20, 20, 3), np.uint8),
+        "label": np.zeros(3, np.int32),
+        "boxes": np.array([[corner, middle], [corner, [0] * 4], [[0] * 4] * 2], "f4"),
+        "num_boxes": np.array([2, 1, 0], np.int32),
+    }
+    splits = {"train": split, "test": split}
+    image_dataset("", Images(splits, ["a"]), 16, "imagenet")
+    assert "so that they have no box: test 1;" in capsys.readouterr().out
+    image_dataset("", Images(splits, ["a"]), 20, "imagenet")
+    assert not capsys.readouterr().out

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from mi_classifier.errors import UserError
 from mi_classifier.models import create_model
 from mi_classifier.models.pretrained import load_pretrained
 
@@ -217,6 +218,31 @@ def test_a_frozen_backbone_runs_as_in_evaluation_and_gets_no_gradient():
     assert gradient.count(convolution) > training.count(convolution)
 
 
+@pytest.mark.slow
+def test_statistics_of_a_frozen_backbone_may_move():
+    """The head alone gets a gradient, but training normalizes by its own batch."""
+    image = jax.ShapeDtypeStruct((2, 75, 75, 3), jnp.float32)
+    options = {"frozen": True, "moving_statistics": True, "dropout": 0.0}
+    model = create_model("inception_v3", 3, **options)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), image)
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    ones = jax.tree.map(jnp.ones_like, zeros["batch_stats"])
+
+    def loss(params, images):
+        variables = {"params": params, "batch_stats": ones}
+        output, new = model.apply(variables, images, True, mutable="batch_stats")
+        return output.logits.sum(), new["batch_stats"]
+
+    images = jax.random.normal(jax.random.key(1), image.shape)
+    gradient, moved = jax.jit(jax.grad(loss, has_aux=True))(zeros["params"], images)
+    # All kernels are 0, so each batch has mean and variance 0.
+    expected = jax.tree.map(lambda s: 0.9 * s, ones)
+    chex.assert_trees_all_close(moved, expected)
+    np.testing.assert_array_equal(gradient["head"]["bias"], [2.0, 2.0, 2.0])
+    del gradient["head"]
+    assert not any(map(jnp.any, jax.tree.leaves(gradient)))
+
+
 @pytest.mark.parametrize("name", ["vgg16_gap", "resnet50"])
 def test_the_size_of_an_image_decides_the_size_of_its_map(name):
     for side in (97, 448):
@@ -228,6 +254,35 @@ def test_the_size_of_an_image_decides_the_size_of_its_map(name):
             cells = side // 16 if name == "vgg16_gap" else cells
             assert output.features.shape[:3] == (2, cells, cells)
             chex.assert_shape(output.logits, (2, 5))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "cells"),
+    [
+        ("resnet50", {}, 4),
+        ("resnet50", {"stem_stride": 2}, 8),
+        ("resnet50", {"stem_stride": 1}, 16),
+        ("resnet50", {"stem_stride": 1, "last_stride": 2}, 8),
+        ("vgg16_gap", {}, 4),
+        ("vgg16_gap", {"pools": 3}, 8),
+        ("vgg16_gap", {"pools": 0}, 64),
+    ],
+)
+def test_small_images_have_fine_maps_by_option(name, options, cells):
+    model = create_model(name, 5, width=4, **options)
+    image = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
+    output, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), image)
+    assert output.features.shape[:3] == (1, cells, cells)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("resnet50", {"stem_stride": 3}), ("vgg16_gap", {"pools": 5})],
+)
+def test_a_stem_that_does_not_exist_is_refused(name, options):
+    model, (option,) = create_model(name, 5, **options), options
+    with pytest.raises(UserError, match=f"model.{option}: must be"):
+        jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -1,12 +1,20 @@
 """Convolutions and pooling on CPUs: they and their gradients equal XLA's and Flax's."""
 
+import functools
+
 import chex
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import pytest
 
 from mi_classifier.models import create_model
-from mi_classifier.models.cpu_kernels import convolve, convolve_in_scan, max_pool
+from mi_classifier.models.cpu_kernels import (
+    convolve,
+    convolve_depthwise,
+    convolve_in_scan,
+    max_pool,
+)
 
 NAMES = ("NHWC", "HWIO", "NHWC")
 
@@ -46,6 +54,49 @@ def test_convolutions_and_their_gradients_equal_those_of_xla(strides, size, padd
         return (result, *ours(gradient)), (expected, *theirs(gradient))
 
     chex.assert_trees_all_close(*results(x, kernel), atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 7, 7, 4), (2, 8, 11, 3), (1, 5, 1, 2)])
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2), (1, 3)])
+@pytest.mark.parametrize("size", [(3, 3), (5, 5), (2, 3)])
+def test_depthwise_convolutions_and_their_gradients_equal_those_of_xla(
+    shape, strides, size
+):
+    x = jax.random.normal(jax.random.key(0), shape)
+    kernel = jax.random.normal(jax.random.key(1), (*size, 1, shape[-1]))
+    options = {"dimension_numbers": NAMES, "feature_group_count": shape[-1]}
+
+    def xla_depthwise(x, kernel):
+        return jax.lax.conv_general_dilated(x, kernel, strides, "SAME", **options)
+
+    @jax.jit
+    def results(x, kernel):
+        expected, theirs = jax.vjp(xla_depthwise, x, kernel)
+        gradient = jax.random.normal(jax.random.key(2), expected.shape)
+        depthwise = functools.partial(
+            convolve_depthwise, strides=strides, padding="SAME"
+        )
+        result, ours = jax.vjp(depthwise, x, kernel)
+        return (result, *ours(gradient)), (expected, *theirs(gradient))
+
+    chex.assert_trees_all_close(*results(x, kernel), rtol=1e-5, atol=1e-5)
+
+
+def test_depthwise_sums_of_bfloat16_are_rounded_once():
+    x = jax.random.normal(jax.random.key(0), (2, 9, 8, 4)).astype(jnp.bfloat16)
+    kernel = jax.random.normal(jax.random.key(1), (5, 5, 1, 4)).astype(jnp.bfloat16)
+
+    def results(*arguments):
+        result, vjp = jax.vjp(
+            lambda *a: convolve_depthwise(*a, (2, 2), "SAME"), *arguments
+        )
+        return result, *vjp(jnp.ones_like(result))
+
+    rounded = results(x, kernel)
+    exact = results(x.astype(jnp.float32), kernel.astype(jnp.float32))
+    chex.assert_type(rounded, jnp.bfloat16)
+    for a, b in zip(rounded, exact, strict=True):
+        chex.assert_trees_all_equal(a, b.astype(jnp.bfloat16))
 
 
 @pytest.mark.parametrize("shape", [(2, 6, 8, 3), (1, 7, 5, 2)])

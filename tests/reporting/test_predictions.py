@@ -6,9 +6,8 @@ import json
 import numpy as np
 import pytest
 
+from mi_classifier.activation_maps import MAPS
 from mi_classifier.reporting import predictions
-
-MAPS = ("cam", "info_cam", "info_cam_plus")
 
 
 def read(workdir):

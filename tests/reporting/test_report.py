@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from mi_classifier import commands
+from mi_classifier.activation_maps import MAPS
 from tests.conftest import MARKUP
 from tests.reporting.galleries import numbers_of, read_gallery
 
@@ -62,7 +63,8 @@ def test_maps_thresholds_filters_orders_and_details(open_report, trained_images)
     page, wrong = open_report(trained_images)
     metrics = json.loads((trained_images / "evaluation/metrics.json").read_text())
     maps = metrics["splits"]["test"]["localization"]["maps"]
-    titles = {"CAM": "cam", "infoCAM": "info_cam", "infoCAM+": "info_cam_plus"}
+    titles = {MAPS[name].title: name for name in maps}
+    assert list(titles)[-1] == "infoCAM+"
     # At the config's threshold the gallery and the table agree.
     for title, name in titles.items():
         page.select_option("#map", label=title)
@@ -81,7 +83,7 @@ def test_maps_thresholds_filters_orders_and_details(open_report, trained_images)
     assert found.bounding_box() != before
     items = read_gallery(trained_images)["items"]
     index = read_gallery(trained_images)["thresholds"].index(0.8)
-    hits = [numbers_of(item["found"][2]["iou"])[index] >= 32_767 for item in items]
+    hits = [numbers_of(item["found"][-1]["iou"])[index] >= 32_767 for item in items]
     assert f"GT-known {100 * np.mean(hits):.2f}%" in status(page)
 
     # Each filter and order shows the cards that it names.
@@ -111,7 +113,7 @@ def test_maps_thresholds_filters_orders_and_details(open_report, trained_images)
     page.locator(".card").first.focus()
     page.keyboard.press("Enter")
     assert page.locator("#detail").is_visible()
-    assert page.locator("#detail canvas").count() == 3
+    assert page.locator("#detail canvas").count() == len(maps)
     assert page.locator("#detail tbody tr").count() == 3
     page.keyboard.press("Escape")
     assert not page.locator("#detail").is_visible()
@@ -177,9 +179,14 @@ def test_the_tables_are_those_of_the_terminal(open_report, trained_images, capsy
     printed = " ".join(capsys.readouterr().out.split())
     page, _ = open_report(trained_images)
     tables = page.locator("#tables table")
-    assert tables.count() == 3
+    metrics = json.loads((trained_images / "evaluation/metrics.json").read_text())
+    confused = metrics["splits"]["test"]["accuracy"]["confused"]
+    assert tables.count() == 4 if confused else 3
     for cell in page.locator("#tables td, #tables tbody th").all_inner_texts():
         assert " ".join(cell.split()) in printed
+    caption = page.locator("#figures figcaption").first.inner_text()
+    sentence = caption.partition("dropout. ")[2]
+    assert sentence and f"training: {sentence}" in printed
     images = page.locator("#figures img")
     assert images.count() == 3
     for i in range(3):

@@ -14,6 +14,7 @@ from mi_classifier.evaluation.evaluators.localization import (
     Setting,
 )
 from mi_classifier.evaluation.results import Estimate, Row, SplitResults
+from mi_classifier.evaluation.trivial import TrivialAccuracy
 from mi_classifier.reporting import summary
 from mi_classifier.reporting.summary import Published
 
@@ -42,9 +43,23 @@ def cells(table):
     return {row[0]: tuple(row[1:]) for row in table.rows}
 
 
-def map_accuracy(gt_known):
+def map_accuracy(gt_known, title="CAM"):
     curve = np.zeros((3, 5))
-    return MapAccuracy(gt_known, 0.25, 0.5, 0.4, 0.6, 0.5, curve, top5=0.5)
+    return MapAccuracy(title, gt_known, 0.25, 0.5, 0.4, 0.6, 0.5, curve, top5=0.5)
+
+
+TRIVIAL = {
+    "whole_image": TrivialAccuracy(
+        "whole image", [0, 0, 9, 9], 0.5, 0.25, 0.375, None, 0.4, 0.5, 0.625
+    ),
+    "centered_square": TrivialAccuracy(
+        "centered square", [2, 2, 7, 7], 0.75, 0.5, 0.625, None, 0.5, 0.75, 0.5
+    ),
+    "centered_gaussian": TrivialAccuracy(
+        "centered Gaussian", max_box_accuracy=0.8125, max_box_accuracy_v2=0.75
+    ),
+    "middle": TrivialAccuracy("middle", pointing=0.9375),
+}
 
 
 def test_the_summary_has_a_column_for_each_split():
@@ -76,7 +91,7 @@ def test_a_table_of_many_classes_shows_the_lowest():
 
 def test_a_new_map_is_shown_beside_the_results_of_the_paper(monkeypatch):
     monkeypatch.setitem(MAPS, "fourth", Map(class_activation_map, "fourth map"))
-    accuracies = {"cam": map_accuracy(0.75), "fourth": map_accuracy(0.5)}
+    accuracies = {"cam": map_accuracy(0.75), "fourth": map_accuracy(0.5, "fourth map")}
     found = LocalizationResult(
         8, 8, 0.2, {"top1": 0.375, "top5": 1.0}, dict(accuracies)
     )
@@ -104,6 +119,39 @@ def test_the_title_says_if_some_images_have_no_true_box():
         assert summary.evaluation_tables(results)[2].title == title
 
 
+def test_trivial_boxes_stand_below_the_maps_with_sentences_about_them():
+    maps = {"cam": map_accuracy(0.5), "info_cam_plus": map_accuracy(0.6, "plus, rival")}
+    shares = {"top1": 0.5, "top5": 0.75}
+    found = LocalizationResult(
+        8, 8, 0.2, shares, maps, TRIVIAL, ["This region.", "CAM."]
+    )
+    table = summary.evaluation_tables(results_of([1.0], localization=found), PUBLISHED)[
+        2
+    ]
+    rows = [row[0] for row in table.rows]
+    assert rows[:3] == ["CAM", "  paper's", "plus, rival"]
+    assert rows[3:] == ["whole image", "centered square", "centered Gaussian", "middle"]
+    shown = cells(table)
+    assert shown["centered square"] == ("75.00", "50.00", "62.50", "", "75.00", "50.00")
+    assert shown["centered Gaussian"] == ("", "", "", "", "81.25", "75.00")
+    assert shown["middle"] == ("", "", "", "93.75", "", "")
+    assert "the square of 5 px is the best on validation" in table.notes[1]
+    assert table.notes[2:] == ["This region.", "CAM."]
+
+
+def test_a_comparison_has_rows_of_trivial_boxes():
+    maps = {"cam": map_accuracy(0.5)}
+    found = LocalizationResult(8, 8, 0.2, {"top1": 0.5}, maps, TRIVIAL)
+    rows = summary.compared_rows(results_of([1.0], localization=found))
+    by_title = {row.title: row.value for row in rows}
+    assert by_title["CAM, GT-known %"] == 0.5
+    assert by_title["centered square, GT-known %"] == 0.75
+    assert by_title["centered Gaussian, MaxBox %"] == 0.8125
+    titles = [row.title for row in rows]
+    assert "middle, GT-known %" not in titles
+    assert "centered Gaussian, GT-known %" not in titles
+
+
 def ablation():
     def accuracy(name, region, gt_known):
         setting = Setting(name, {"region": region, "padding": "full"})
@@ -116,7 +164,7 @@ def ablation():
         accuracy("info_cam", 4, [0.75, 0.75]),
     ]
     by_title = {str(each.setting): each for each in settings}
-    return AblationResult([0.1, 0.2], 0.2, 4, by_title)
+    return AblationResult([0.1, 0.2], 0.2, 4, by_title, TRIVIAL, ["It loses."])
 
 
 def test_an_ablation_stars_the_best_threshold_of_each_setting():
@@ -128,11 +176,18 @@ def test_an_ablation_stars_the_best_threshold_of_each_setting():
         "CAM, R=4 full": ("50.0*", "37.5 ", "50.0"),
         "infoCAM": ("50.0 ", "75.0*", "50.0"),
         "infoCAM, R=4 full": ("75.0*", "75.0*", "50.0"),
+        "whole image": ("50.0 ", "50.0 ", ""),
+        "centered square": ("75.0 ", "75.0 ", ""),
+        "middle": ("", "", "93.8"),
     }
+    assert table.notes[-1] == "It loses."
 
 
 def test_table_8_takes_the_threshold_and_the_region_of_the_config():
     found = summary.ablation_cells(ablation())
+    theirs = found.pop("centered_square")
+    assert theirs == {"gt_known": 0.75, "top1": 0.5}
+    assert found.pop("whole_image")
     assert {name: cell["gt_known"] for name, cell in found.items()} == {
         "neither": 0.25,
         "subtraction": 0.75,
@@ -144,6 +199,7 @@ def test_table_8_takes_the_threshold_and_the_region_of_the_config():
     _, table = summary.ablation_tables(results, PUBLISHED)
     assert table.rows[1] == ["1", "yes", "75.00", "12.50", "47.59", "35.01"]
     assert table.rows[3] == ["4", "yes", "75.00", "12.50", "", ""]
+    assert table.rows[5] == ["centered square", "", "75.00", "50.00", "", ""]
     _, table = summary.ablation_tables(results)
     assert table.columns == ("R", "subtraction", "GT-known", "Top-1")
     assert table.rows[1] == ["1", "yes", "75.00", "12.50"]

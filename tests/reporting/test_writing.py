@@ -15,6 +15,7 @@ from mi_classifier.activation_maps import MAPS, Map, info_cam
 from mi_classifier.evaluation import Evaluator, load_net
 from mi_classifier.evaluation.evaluators import ALWAYS, EVALUATORS
 from mi_classifier.evaluation.results import Result, Row
+from mi_classifier.evaluation.trivial import TITLES
 from mi_classifier.reporting.summary import Published
 from mi_classifier.reporting.writing import evaluate_and_write
 from mi_classifier.storage import files
@@ -55,7 +56,8 @@ def test_a_workdir_alone_is_enough(tiny_config, tmp_path, capsys):
     assert written["splits"].keys() == {"validation", "test", "authors_test"}
     test = written["splits"]["test"]
     assert test["num_examples"] == 100
-    assert set(test["accuracy"]) == {"prior", "balanced", "paper_rule"}
+    names = {"prior", "balanced", "paper_rule", "equal_rules", "confused"}
+    assert set(test["accuracy"]) == names
     assert len(test["accuracy"]["prior"]["per_class"]) == 10
     bound = results.splits["test"]["information"].mutual_information
     assert test["information"]["mutual_information"]["nats"] == pytest.approx(
@@ -63,7 +65,9 @@ def test_a_workdir_alone_is_enough(tiny_config, tmp_path, capsys):
     )
     printed = words(capsys)
     assert "mutual information" in printed and "balanced rule *" in printed
-    assert "test accuracy by class" in printed
+    assert "test accuracy by class" in printed and "confused most" in printed
+    assert "training: too few epochs" in printed
+    assert "calibration error: the test split has 100 labels" in printed
 
 
 @pytest.mark.slow
@@ -93,8 +97,9 @@ def test_metrics_json_keeps_its_names(trained_images, trained_digits):
     assert test["information"].keys() == names | {"paper_softmax_plus_log_m"}
     assert test["accuracy"]["prior"].keys() == {"micro", "macro", "per_class"}
     names = {"num_labels", "num_images", "threshold", "classification", "maps"}
-    assert test["localization"].keys() == names
-    names = {"gt_known", "top1", "pointing", "mean_iou", "max_box_accuracy"}
+    assert test["localization"].keys() == names | {"trivial", "warnings"}
+    assert list(test["localization"]["trivial"]) == list(TITLES)
+    names = {"title", "gt_known", "top1", "pointing", "mean_iou", "max_box_accuracy"}
     names |= {"max_box_accuracy_v2", "box_accuracy_curve"}
     assert test["localization"]["maps"]["cam"].keys() == names | {"top5"}
     test = read_json(trained_digits, "metrics.json")["splits"]["test"]
@@ -140,7 +145,7 @@ def test_the_ablation_of_double_digits_agrees_with_their_evaluation(
 ):
     result = evaluate_and_write(load_net(trained_digits), None, ablation=True)
     printed = words(capsys)
-    assert "vs image" in printed and "R=3 same" in printed
+    assert "rival of the image" in printed and "R=3 same" in printed
     ablation = read_json(trained_digits, "ablation.json")["splits"]["validation"]
     rows = ablation["ablation"]["settings"]
     assert rows.keys() == result.splits["validation"]["ablation"].settings.keys()
@@ -165,7 +170,7 @@ def test_a_fourth_map_shows_everywhere(copied_images, monkeypatch, capsys):
     printed = words(capsys)
     assert "squared infoCAM" in printed and "59.43" in printed  # beside the paper's
     maps = read_json(copied_images, "metrics.json")["splits"]["test"]["localization"]
-    assert list(maps["maps"]) == ["cam", "info_cam", "info_cam_plus", "squared"]
+    assert list(maps["maps"]) == list(MAPS) and list(MAPS)[-1] == "squared"
     path = copied_images / "evaluation" / "predictions.csv"
     with path.open(encoding="utf-8") as file:
         columns = next(csv.reader(file))
@@ -174,7 +179,7 @@ def test_a_fourth_map_shows_everywhere(copied_images, monkeypatch, capsys):
     assert '<th scope="row">squared infoCAM</th>' in html
     gallery = json.loads(re.search(r'id="data">(.*?)</script>', html, re.DOTALL)[1])
     assert gallery["maps"][-1] == "squared infoCAM"
-    assert {len(item["found"]) for item in gallery["items"]} == {4}
+    assert {len(item["found"]) for item in gallery["items"]} == {len(MAPS)}
     evaluate_and_write(net, PUBLISHED, ablation=True)
     assert "squared infoCAM, R=3 full" in words(capsys)
     ablation = read_json(copied_images, "ablation.json")["splits"]["validation"]

@@ -35,6 +35,19 @@ def test_table_3_compares_the_losses_over_seeds(rerun, tmp_path):
     assert "3 seeds a cell" in table.text and "| balanced |" not in table.text
 
 
+def test_table_3_on_cub_tells_the_protocols_apart(rerun, tmp_path):
+    for words, share in (("authors,", 0.8), ("", 0.7)):
+        accuracy = {"paper_rule": "prior", "prior": {"micro": share, "macro": share}}
+        accuracy["balanced"] = accuracy["prior"]
+        reference = f"cub_inception:{words}unbalanced,softmax"
+        write_run(tmp_path / f"runs{share}", reference, {"accuracy": accuracy})
+    table = rerun("3-cub", collect=True)
+    row = table.row("authors, unbalanced", "half of the protocol's", "macro")
+    assert row[3] == "80.00" and row[-1] == "84.63/87.69"
+    row = table.row("text, unbalanced", "half of the protocol's", "macro")
+    assert row[3] == "70.00" and "84.63" not in row[-1]
+
+
 @pytest.mark.slow
 def test_table_3_trains_both_losses(rerun):
     changes = ("num_epochs=1", "batch_size=20")

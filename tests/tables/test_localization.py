@@ -15,7 +15,9 @@ MAPS = ("cam", "info_cam", "info_cam_plus")
 RULES = ("gt_known", "top1", "pointing", "max_box_accuracy")
 
 
-def write_localization_run(workdir, reference, seed, maps=(0.0, 0.0, 0.0), **changes):
+def write_localization_run(
+    workdir, reference, seed, maps=(0.0, 0.0, 0.0), beside=None, **changes
+):
     found = {
         name: dict.fromkeys(RULES, value)
         for name, value in zip(MAPS, maps, strict=True)
@@ -26,6 +28,7 @@ def write_localization_run(workdir, reference, seed, maps=(0.0, 0.0, 0.0), **cha
         "localization": {
             "classification": {"top1": 0.5, "top5": 0.9},
             "maps": found,
+            **(beside or {}),
         },
     }
     write_run(workdir, reference, test, seed=seed, **changes)
@@ -62,7 +65,9 @@ def test_finished_runs_are_collected(collected, rerun):
     assert row[2] == "53.00 ± 3.00" and row[4] == "52.96/39.79"
     p = stats.mannwhitneyu((50, 56, 53), (40, 42, 44)).pvalue
     assert row[5].startswith(f"{p:.4f}")
-    assert table.text.count("| VGG16") == 3
+    assert table.text.count("| VGG16") == 3  # these runs lack a map and trivial boxes
+    assert table.row("VGG16-GAP", "infoCAM+, rival by region")[2].startswith("60.67")
+    assert "do not beat" not in table.text
     assert table.row("ResNet50, ADL", "CAM")[2] == "30.00"
     assert "1 to 3 seeds a cell" in table.text and "Tiny" not in table.text
     printed = table.printed
@@ -85,6 +90,7 @@ def test_classification_is_shown_with_localization(collected, rerun):
 
 def test_table_8_is_made_of_ablations(collected, rerun):
     values = {"neither": 0.1, "subtraction": 0.2, "region": 0.3, "both": 0.4}
+    values |= {"centered_square": 0.5}
     cells = {k: {"gt_known": v, "top1": v / 2} for k, v in values.items()}
     for name in ("mine/vgg", "theirs"):
         path = collected / name / "evaluation" / "ablation.json"
@@ -99,7 +105,48 @@ def test_table_8_is_made_of_ablations(collected, rerun):
     assert table.row(net, "no", "yes")[3] == "20.00 ± 0.00"
     assert table.row(net, "yes", "no")[3] == "30.00 ± 0.00"
     assert table.row(net, "yes", "yes")[3:5] == ["40.00 ± 0.00", "20.00 ± 0.00"]
+    square = ["50.00 ± 0.00", "25.00 ± 0.00"]
+    assert table.row(net, "centered square")[3:] == square
+    assert "infoCAM, R = 1 (20.00), CAM, region (30.00) and infoCAM (40" in table.text
+    assert "| whole image |" not in table.text
     assert "vgg_again: left out; run evaluate.py --ablation" in table.printed
+
+
+def test_trivial_boxes_stand_below_the_maps(tmp_path, rerun):
+    """Each of the two runs has them; a third, older one is shown without."""
+    trivial = {
+        "whole_image": {"gt_known": 0.3, "top1": 0.2, "max_box_accuracy": 0.3},
+        "centered_square": {"gt_known": 0.5, "top1": 0.3, "max_box_accuracy": 0.55},
+        "centered_gaussian": {"max_box_accuracy": 0.7},
+        "middle": {"pointing": 0.9},
+    }
+    for seed, maps in enumerate([(0.4, 0.5, 0.6), (0.4, 0.52, 0.7)]):
+        found = {"trivial": trivial, "num_labels": 10_000}
+        write_localization_run(tmp_path / f"{seed}", "cub_vgg", seed, maps, found)
+    write_localization_run(tmp_path / "old", "cub_resnet", 0, (0.1, 0.1, 0.1))
+    table = rerun("6", collect=True)
+    square = table.row("VGG16-GAP", "centered square")
+    assert square[2:] == ["50.00 ± 0.00", "30.00 ± 0.00", "", "", "", "55.00 ± 0.00"]
+    assert table.row("VGG16-GAP", "middle")[6] == "90.00 ± 0.00"
+    titles = [line.split(" | ")[1] for line in table.text.splitlines() if " | " in line]
+    assert titles.index("centered square") > titles.index("infoCAM+, rival by region")
+    lines = [line for line in table.text.splitlines() if "not beat" in line]
+    (by_known, by_curve) = lines[0].split("\n") if len(lines) == 1 else lines
+    assert (
+        "VGG16-GAP: By GT-known at threshold 0.2, CAM (40.00) does not beat" in by_known
+    )
+    assert "infoCAM+, rival by region (65.00) do not beat" in by_curve
+    assert "centered Gaussian (70.00)" in by_curve and "ResNet" not in by_curve
+    rows = rerun("4", collect=True).text
+    assert "| centered square |" in rows and "| middle |" not in rows
+
+
+def test_both_rivals_are_named_by_the_setting(tmp_path, rerun):
+    write_localization_run(
+        tmp_path / "x", "cub_vgg", 0, **{"localization.rival": "image"}
+    )
+    table = rerun("6", collect=True, changes=("localization.rival=image",))
+    assert table.row("VGG16-GAP", "infoCAM+, rival of the image")
 
 
 @pytest.mark.slow
@@ -130,7 +177,9 @@ def test_missing_runs_of_a_cell_are_trained(rehearsal_sets, tmp_path, rerun):
     # Table 4 is of the same runs, and trains nothing.
     table = rerun("4", **options)
     assert "1/1" not in table.printed
-    assert table.row("VGG16-GAP, ADL", "infoCAM+")
+    assert table.row("VGG16-GAP, ADL", "infoCAM+, rival by region")
+    assert table.row("VGG16-GAP, ADL", "CAM, region")
+    assert table.row("VGG16-GAP, ADL", "centered square")
 
 
 def test_a_new_root_keeps_the_shared_folder(tmp_path, collected):

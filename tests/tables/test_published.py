@@ -17,3 +17,11 @@ def test_other_runs_have_none():
     config.model.width = 16
     assert published.localization(config, 200) is None
     assert published.localization(configs.get_config("gmm"), 200) is None
+
+
+def test_the_protocol_of_tiny_imagenet_is_told():
+    config = configs.get_config("tiny_imagenet_vgg")
+    assert "x, y, width and height" in published.protocol(config)
+    config.data.boxes = "published"
+    assert published.protocol(config).endswith("on such boxes, too.")
+    assert published.protocol(configs.get_config("cub_vgg")) == ""

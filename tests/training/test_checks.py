@@ -5,10 +5,17 @@ import pytest
 
 from mi_classifier import get_config, overrides
 from mi_classifier.activation_maps import MAPS, Map, info_cam
-from mi_classifier.data import Dataset
+from mi_classifier.data import Dataset, load_dataset
+from mi_classifier.data.images import blank_dataset
 from mi_classifier.errors import UserError
 from mi_classifier.losses import LOSSES, Loss
-from mi_classifier.training.checks import check_config, check_loss, known_options
+from mi_classifier.models import create_model
+from mi_classifier.training.checks import (
+    check_config,
+    check_loss,
+    known_options,
+    warning_of_region,
+)
 
 
 @pytest.mark.parametrize(
@@ -106,3 +113,22 @@ def test_a_loss_must_fit_the_labels(loss, labels, message):
     with pytest.raises(UserError, match=f"loss: .*{message}"):
         check_loss(loss, dataset)
     check_loss(f"pc_{'sigmoid' if labels == 'many' else 'softmax'}", dataset)
+
+
+@pytest.mark.parametrize(("region", "told"), [(1, False), (3, True)])
+def test_a_region_that_is_large_for_the_net_is_told_before_training(region, told):
+    """A net without parameters at hand: shapes are enough. 32 px give 1 x 1 cells."""
+    config = get_config("cub_resnet")
+    config.localization.region = region
+    model = create_model("resnet50", num_classes=3, width=4)
+    data = blank_dataset(side=32, stored_side=32, normalization="imagenet")
+    warning = warning_of_region(config, model, data)
+    assert bool(warning) == told
+    assert not told or warning.startswith("localization.region: R = 3 covers")
+
+
+def test_rows_have_no_region_to_tell_of():
+    config = get_config("gmm")
+    data = load_dataset(config.data)
+    model = create_model(num_classes=data.num_classes, **config.model)
+    assert warning_of_region(config, model, data) == ""

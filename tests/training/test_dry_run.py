@@ -38,7 +38,13 @@ def test_mistakes_are_found_before_the_data_is_read(changes, message, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "reference",
-    ["cub_vgg:adl", "cub_resnet:adl", "tiny_imagenet_vgg", "cub_inception"],
+    [
+        "cub_vgg:adl",
+        "cub_resnet:adl",
+        "tiny_imagenet_vgg",
+        "cub_inception",
+        "cub_inception:authors,unbalanced",
+    ],
 )
 def test_configs_of_the_paper_pass(reference):
     check_step(image_config(reference), starts=True)

@@ -56,6 +56,14 @@ def test_schedules_equal_their_formulas():
             {"schedule": "step", "decay_epochs": 5, "decay_rate": 0.5},
             [0.2, 0.2, 0.1, 0.1, 0.05],
         ),
+        (  # 5 epochs are 50 steps: up for these, then down as half a cosine
+            {"schedule": "warmup_cosine", "warmup_epochs": 5},
+            [0, 0.1, 0.2, 0.1 * (1 + np.cos(np.pi * 49 / 50)), 0],
+        ),
+        (
+            {"schedule": "warmup_cosine", "warmup_epochs": 0},
+            0.1 * (1 + np.cos(np.pi * steps / 100)),
+        ),
     ):
         schedule = create_optimizer(common | options, Span(100, 10)).schedule
         np.testing.assert_allclose([schedule(s) for s in steps], expected, atol=1e-7)
@@ -144,6 +152,11 @@ def test_an_option_that_schedule_and_optimizer_share_goes_to_the_schedule():
         ({"name": "adamm"}, "optimizer.name: .*'adam'"),
         ({"name": "lbfgs"}, "optimizer.name: unknown value 'lbfgs'"),
         ({"schedule": "cosin"}, "optimizer.schedule: .*'cosine'"),
+        (
+            {"schedule": "warmup_cosine", "warmup_epochs": 10},
+            "optimizer.warmup_epochs: must be at least 0 and less than num_epochs, 10,",
+        ),
+        ({"schedule": "warmup_cosine", "warmup_epochs": -1}, "optimizer.warmup_epochs"),
         ({"learning_rate": 0.0}, "optimizer.learning_rate: must be positive"),
         ({"learning_rate": float("nan")}, "optimizer.learning_rate"),
         ({"momentum": -0.1}, "optimizer.momentum: must not be negative"),

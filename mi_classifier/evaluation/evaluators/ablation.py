@@ -12,6 +12,11 @@ from mi_classifier.evaluation.evaluators import base
 from mi_classifier.evaluation.evaluators.localization import Setting, measure_maps
 from mi_classifier.evaluation.results import Result
 from mi_classifier.evaluation.targets import find_targets
+from mi_classifier.evaluation.trivial import (
+    TrivialAccuracy,
+    trivial_accuracies,
+    unbeaten,
+)
 from mi_classifier.progress import tracked
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
@@ -35,6 +40,9 @@ class AblationResult(Result):
     threshold: float  # of the config, one of `thresholds`
     region: int  # R of the config
     settings: Mapping[str, SettingAccuracy]  # by the setting's title
+    # By the names of `trivial.TITLES`; the square is the best of this split.
+    trivial: Mapping[str, TrivialAccuracy] = dataclasses.field(default_factory=dict)
+    warnings: Sequence[str] = ()  # sentences; none if nothing is odd
 
 
 def ablation_settings(config: Mapping[str, Any]) -> dict[str, Setting]:
@@ -47,12 +55,17 @@ def ablation_settings(config: Mapping[str, Any]) -> dict[str, Setting]:
     changes += [{"padding": p} for p in PADDINGS if p != config["padding"]]
     changes += [{"rival": r} for r in RIVALS if r != config["rival"]]
     changes.append({})  # the only row of a map without these options
-    rows = []
+    rows: dict[tuple[Any, ...], Setting] = {}
     for name, entry in MAPS.items():
         free = dataclasses.replace(entry, fixed={})  # CAM with a region, too
         own = free.options(config)
-        rows += [Setting(name, own | c) for c in changes if c.keys() <= own.keys()]
-    return {str(row): row for row in rows}
+        for change in changes:
+            if change.keys() <= own.keys():
+                row = Setting(name, own | change)
+                # Two maps of one function, such as CAM with and without the region,
+                # have the same settings here.
+                rows.setdefault((entry.function, *row.details), row)
+    return {str(row): row for row in rows.values()}
 
 
 def create(subject: base.Subject) -> base.Evaluator | None:
@@ -61,12 +74,15 @@ def create(subject: base.Subject) -> base.Evaluator | None:
     if config is None:
         return None
     threshold, region = config["threshold"], config["region"]
+    validation = subject.validation
     settings = ablation_settings(config)
     thresholds = sorted({*THRESHOLDS, threshold})
 
     def summarize(measured: base.Measured, split: Split, priors: base.Priors) -> Result:
         targets, size = find_targets(split), split["image"].shape[1:3]
         correct = targets.of(measured["top1"])
+        if not len(targets.rows):
+            return AblationResult(thresholds, threshold, region, {})
         found = {}
         for title, setting in tracked(settings.items(), "ablation"):
             maps = targets.of(measured["maps"][title])
@@ -77,7 +93,16 @@ def create(subject: base.Subject) -> base.Evaluator | None:
                 top1=[targets.accuracy(each, correct) for each in boxes],
                 pointing=targets.pointing(maps, size),
             )
-        return AblationResult(thresholds, threshold, region, found)
+        of_split = split if validation is None else validation
+        trivial = trivial_accuracies(targets, size, {"top1": correct}, of_split)
+        warnings = unbeaten(
+            "GT-known at its best threshold",
+            {title: max(row.gt_known) for title, row in found.items()},
+            {t.title: t.gt_known for t in trivial.values() if t.gt_known is not None},
+            len(targets.rows),
+        )
+        fields = thresholds, threshold, region, found, trivial, warnings
+        return AblationResult(*fields)
 
     measure = functools.partial(measure_maps, loss=subject.loss, chosen=settings)
     return base.Evaluator(measure, summarize)

@@ -10,9 +10,11 @@ import numpy as np
 from mi_classifier import information
 from mi_classifier.data import Split
 from mi_classifier.evaluation.evaluators import base
-from mi_classifier.evaluation.evaluators.base import RULES
+from mi_classifier.evaluation.evaluators.base import RULES, rule_titles
 from mi_classifier.evaluation.results import ClassColumn, Result, Row
 from mi_classifier.losses import Loss
+
+_MOST_CONFUSED = 10  # pairs of classes that a result holds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,23 +40,37 @@ class Accuracy:
 
 
 @dataclasses.dataclass(frozen=True)
+class Confusion:
+    """A pair of classes of which a net takes the first for the second."""
+
+    label: int  # index of the true class
+    decided: int  # index of the class that the net decides for
+    count: int  # examples
+    share: float  # of the examples of the true class, in (0, 1]
+
+
+@dataclasses.dataclass(frozen=True)
 class AccuracyResult(Result):
     """Accuracies by decision rule."""
 
     prior: Accuracy  # of the rule that makes the fewest errors, argmax n + log P
     balanced: Accuracy  # of the rule with the highest mean recall, argmax n
     paper_rule: str  # the rule that the paper's argmax of the net's logits amounts to
+    # Whether both rules are one, because all classes are equally frequent in training.
+    equal_rules: bool = False
+    # By the paper's rule, most examples first; None with several labels an example.
+    confused: Sequence[Confusion] | None = None
 
     def by_rule(self, rule: str) -> Accuracy:
         """Return the accuracy of "prior", "balanced" or "paper"."""
         return getattr(self, self.paper_rule if rule == "paper" else rule)
 
     def rows(self) -> list[Row]:
-        """Return the accuracies of each rule."""
+        """Return the accuracies of each rule; of one, if both are equal."""
         rows = [Row("accuracy, micro/macro %", None)]
-        for rule in RULES:
-            found, starred = self.by_rule(rule), self.paper_rule == rule
-            title = f"  {rule} rule"
+        for rule, title in rule_titles(self.equal_rules).items():
+            found, title = self.by_rule(rule), f"  {title}"
+            starred = self.equal_rules or self.paper_rule == rule
             rows.append(Row(title, found.shares, unit="percent", starred=starred))
             if found.exact is not None:
                 rows.append(Row("    all labels right", found.exact, unit="percent"))
@@ -63,8 +79,8 @@ class AccuracyResult(Result):
     def by_class(self) -> list[ClassColumn]:
         """Return the accuracy of each class, one column for each rule."""
         return [
-            ClassColumn(f"{rule} rule", self.by_rule(rule).per_class, unit="percent")
-            for rule in RULES
+            ClassColumn(title, self.by_rule(rule).per_class, unit="percent")
+            for rule, title in rule_titles(self.equal_rules).items()
         ]
 
 
@@ -87,6 +103,35 @@ def multi_label_accuracy(decisions: np.ndarray, present: np.ndarray) -> Accuracy
     micro, exact = float(right.mean()), float(right.all(1).mean())
     macro = float(np.nanmean([recall, specificity]))
     return Accuracy(micro, macro, right.mean(0), exact, recall, specificity)
+
+
+def most_confused(predictions: np.ndarray, labels: np.ndarray) -> list[Confusion]:
+    """Return the pairs of a label and a wrong prediction `[N]` that are most frequent.
+
+    Among pairs of as many examples, those with the larger share of the true class come
+    first.
+
+    Examples:
+      >>> most_confused(np.array([1, 1, 0, 0]), np.array([0, 0, 0, 1]))[0]
+      Confusion(label=0, decided=1, count=2, share=0.6666666666666666)
+    """
+    sizes = dict(zip(*np.unique(labels, return_counts=True), strict=True))
+    wrong = np.stack([labels, predictions], 1)[predictions != labels]
+    pairs, counts = np.unique(wrong, axis=0, return_counts=True)
+    found = [
+        Confusion(int(label), int(decided), int(count), float(count / sizes[label]))
+        for (label, decided), count in zip(pairs, counts, strict=True)
+    ]
+    found.sort(key=lambda pair: (-pair.count, -pair.share))
+    return found[:_MOST_CONFUSED]
+
+
+def equal_rules(loss: Loss, log_prior: jax.typing.ArrayLike) -> bool:
+    """Return whether both rules decide alike, by the training's log P(y) `[M]`."""
+    log_prior = np.asarray(log_prior)
+    if loss.multi_label:
+        return np.allclose(information.log_odds(np.exp(log_prior)), 0, atol=1e-6)
+    return bool(np.isfinite(log_prior).all() and np.ptp(log_prior) < 1e-6)
 
 
 def decide(logits: jax.Array, loss: Loss, log_prior: jax.Array) -> base.Measured:
@@ -118,12 +163,14 @@ def create(subject: base.Subject) -> base.Evaluator:
         return decide(inference.output.logits, loss, inference.priors.training)
 
     def summarize(measured: base.Measured, split: Split, priors: base.Priors) -> Result:
-        labels = split["label"]
+        labels, confused = split["label"], None
         if loss.multi_label:
             found = [multi_label_accuracy(measured[r], labels > 0) for r in RULES]
         else:
             found = [accuracy(measured[r], labels, len(priors.training)) for r in RULES]
-        return AccuracyResult(*found, loss.rule)
+            confused = most_confused(measured[loss.rule], labels)
+        equal = equal_rules(loss, priors.training)
+        return AccuracyResult(*found, loss.rule, equal, confused)
 
     def columns(
         measured: base.Measured, split: Split, class_names: Sequence[str]

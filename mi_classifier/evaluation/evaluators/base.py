@@ -12,6 +12,7 @@ from mi_classifier.losses import Loss
 from mi_classifier.models import ModelOutput
 
 RULES = ("prior", "balanced")
+_BOTH = {"prior": "both rules"}  # either rule's results, as both are the same
 Measured = dict[str, Any]  # arrays by name
 Columns = dict[str, Sequence[Any]]  # of predictions.csv, N values each, by name
 
@@ -22,6 +23,11 @@ class Subject(NamedTuple):
     dataset: Dataset  # with all of its splits
     loss: Loss  # that the net was trained with
     localization: ConfigDict | None = None  # the config's group of that name
+
+    @property
+    def validation(self) -> Split | None:
+        """The validation split, if there is one."""
+        return self.dataset.splits.get("validation") if self.dataset else None
 
 
 class Priors(NamedTuple):
@@ -38,6 +44,11 @@ class Inference(NamedTuple):
     batch: dict[str, jax.Array]  # arrays of the split, as stored
     priors: Priors
     params: Mapping[str, Any]  # of the model
+
+
+def rule_titles(equal: bool) -> Mapping[str, str]:
+    """Return the title of each rule that a table shows; one, if both are equal."""
+    return _BOTH if equal else {rule: f"{rule} rule" for rule in RULES}
 
 
 def no_columns(measured: Measured, split: Split, names: Sequence[str]) -> Columns:

@@ -24,6 +24,7 @@ NUM_CLASSES = 10  # likeliest classes of an example that are checked
 _WIDTH = 0.5  # of a bin, nats
 _FEWEST = 10  # labels that a bin claims or has
 _CONFIDENCE_BINS = 15  # as Guo et al. (2017)
+_FEW = _FEWEST * _CONFIDENCE_BINS  # labels; below, most bins have fewer than `_FEWEST`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +54,14 @@ class CalibrationResult(Result):
             Row("calibration error, nats", self.nats),
             Row("  of probabilities, %", share, unit="percent"),
         ]
+
+    def notes(self) -> list[str]:
+        """Return a note if the labels are too few."""
+        labels = sum(row.labels for row in self.bins)
+        if labels >= _FEW:
+            return []
+        note = f"calibration error: the test split has {labels} labels to count"
+        return [f"{note}; below {_FEW} the error says little, even if it is 0"]
 
 
 def create(subject: base.Subject) -> base.Evaluator:

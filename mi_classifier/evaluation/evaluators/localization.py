@@ -10,17 +10,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from mi_classifier import localization
-from mi_classifier.activation_maps import MAPS
+from mi_classifier.activation_maps import MAPS, region_warning
 from mi_classifier.data import Split
 from mi_classifier.evaluation.evaluators import base
 from mi_classifier.evaluation.evaluators.accuracy import decide
 from mi_classifier.evaluation.results import Result, mean
 from mi_classifier.evaluation.targets import Targets, find_targets, target_names
+from mi_classifier.evaluation.trivial import (
+    TrivialAccuracy,
+    best_of_curves,
+    measures,
+    trivial_accuracies,
+    unbeaten,
+)
 from mi_classifier.losses import Loss
 from mi_classifier.progress import tracked
 
 CORNERS = ("x0", "y0", "x1", "y1")
-MAPS_AT_ONCE = 512  # that are resized to the image, to bound memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,14 +37,29 @@ class Setting:
     options: Mapping[str, Any]  # of that map's function, by name
 
     def __str__(self) -> str:
-        options = dict(self.options)
-        text, region = MAPS[self.map].title, options.pop("region", 1)
-        padding = options.pop("padding", "")
-        if region > 1:
-            text += f", R={region} {padding}".rstrip()
-        if "rival" in options:
-            text += f", vs {options.pop('rival')}"
-        return text + "".join(f", {name}={value}" for name, value in options.items())
+        return ", ".join([MAPS[self.map].title, *self.details])
+
+    @property
+    def title(self) -> str:
+        """The map's name in tables of one setting of each map."""
+        return MAPS[self.map].title_with(self.options)
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        """The text of each option; without a region, its padding does not matter."""
+        options, words = dict(self.options), MAPS[self.map].words
+        padding, texts = options.pop("padding", ""), []
+        if (region := options.pop("region", 1)) > 1:
+            texts.append(f"R={region} {padding}".rstrip())
+        for name, value in options.items():
+            texts.append(words[name][value] if name in words else f"{name}={value}")
+        return tuple(texts)
+
+    def region_warning(self, shape: tuple[int, ...]) -> str:
+        """Return `activation_maps.region_warning`, given the shape of the map."""
+        region = self.options.get("region", 1)
+        more = region - 1 if self.options.get("padding", "full") == "full" else 0
+        return region_warning(region, (shape[-2] - more, shape[-1] - more))
 
     def maps(
         self, inference: base.Inference, labels: jax.typing.ArrayLike
@@ -60,6 +81,7 @@ def settings(config: Mapping[str, Any]) -> dict[str, Setting]:
 class MapAccuracy:
     """How well one map finds the labels, as shares of the labels in [0, 1]."""
 
+    title: str  # the map's name in tables
     gt_known: float  # the map's box meets a true box at IoU 0.5
     top1: float  # and the net decides for the label
     pointing: float  # the map's peak is inside a true box
@@ -73,14 +95,20 @@ class MapAccuracy:
 
 @dataclasses.dataclass(frozen=True)
 class LocalizationResult(Result):
-    """How well each map finds the labels."""
+    """How well each map finds the labels, and how well trivial boxes do.
+
+    `maps` and `trivial` are empty if there is no true box.
+    """
 
     num_labels: int  # labels with a true box, over all images
     num_images: int  # with or without a true box
     threshold: float  # of `localization.boxes_from_maps`
     # Accuracy "top1", of all images or labels, and, with one label an image, "top5".
     classification: Mapping[str, float]
-    maps: Mapping[str, MapAccuracy]  # by the map's name; empty if there is no true box
+    maps: Mapping[str, MapAccuracy]  # by the map's name
+    # By the names of `trivial.TITLES`; the square is the best of the validation split.
+    trivial: Mapping[str, TrivialAccuracy] = dataclasses.field(default_factory=dict)
+    warnings: Sequence[str] = ()  # sentences; none if nothing is odd
 
 
 def create(
@@ -93,7 +121,7 @@ def create(
     config = subject.localization
     if config is None:
         return None
-    threshold = config["threshold"]
+    threshold, validation = config["threshold"], subject.validation
     chosen = settings(config) if chosen is None else chosen
 
     def summarize(measured: base.Measured, split: Split, priors: base.Priors) -> Result:
@@ -102,13 +130,22 @@ def create(
         correct = {name: targets.of(values) for name, values in decided.items()}
         # With several labels, the padding of an image does not count.
         counted = correct if "box_label" in split else decided
-        maps = {}
-        for name in tracked(chosen if len(targets.rows) else (), "localizing"):
-            own = targets.of(measured["maps"][name])
-            maps[name] = _map_accuracy(own, size, targets, correct, threshold)
+        maps, trivial = {}, {}
+        if len(targets.rows):
+            for name, setting in tracked(chosen.items(), "localizing"):
+                own = targets.of(measured["maps"][name])
+                found = _map_accuracy(own, size, targets, correct, threshold)
+                maps[name] = MapAccuracy(setting.title, **found)
+            trivial = trivial_accuracies(targets, size, correct, validation)
         shares = {name: mean(values) for name, values in counted.items() if len(values)}
         counts = len(targets.rows), len(split["image"])
-        return LocalizationResult(*counts, threshold, shares, maps)
+        warnings = [
+            each.region_warning(measured["maps"][name].shape)
+            for name, each in chosen.items()
+        ]
+        warnings = [*filter(None, dict.fromkeys(warnings))]
+        warnings += _unbeaten(maps, trivial, counts[0], threshold)
+        return LocalizationResult(*counts, threshold, shares, maps, trivial, warnings)
 
     measure = functools.partial(measure_maps, loss=subject.loss, chosen=chosen)
     columns = functools.partial(_box_columns, threshold, list(chosen))
@@ -148,31 +185,44 @@ def _map_accuracy(
     targets: Targets,
     correct: Mapping[str, np.ndarray],
     threshold: float,
-) -> MapAccuracy:
-    """Score the maps `[I, h, w]` of at least one target, in images of `size`."""
-    last = np.array([size[1], size[0]] * 2) - 1  # WSOL boxes include their last pixel
-    curves = dict.fromkeys(targets.truths, 0.0)
-    for start in range(0, len(maps), MAPS_AT_ONCE):
-        some = slice(start, start + MAPS_AT_ONCE)
-        scores = localization.score_maps(maps[some], size)
-        boxes = localization.boxes_at_thresholds(scores)
-        for kind, truth in targets.truths.items():
-            true, count = np.minimum(truth[some], last), targets.num_boxes[some]
-            curve = localization.protocol_accuracy(boxes, true, count)
-            curves[kind] += len(boxes) * curve
-    curves = {kind: curve / len(maps) for kind, curve in curves.items()}
-    half = localization.IOUS.index(0.5)
+) -> dict[str, Any]:
+    """Score the maps `[I, h, w]` of at least one target; return a `MapAccuracy`'s fields.
+
+    The images have the size `size`.
+    """
+
+    def boxes_at_thresholds(some: slice) -> np.ndarray:
+        return localization.boxes_at_thresholds(
+            localization.score_maps(maps[some], size)
+        )
+
+    curves = targets.curves(boxes_at_thresholds, size)
     boxes = localization.boxes_from_maps(maps, size, threshold)
-    return MapAccuracy(
-        gt_known=targets.accuracy(boxes),
+    return {
+        "gt_known": targets.accuracy(boxes),
         **{name: targets.accuracy(boxes, counted) for name, counted in correct.items()},
-        pointing=targets.pointing(maps, size),
-        mean_iou=float(localization.best_iou(boxes, *targets.boxes).mean()),
-        max_box_accuracy=float(curves["boxes"][half].max()),
-        max_box_accuracy_v2=float(curves["boxes"].max(1).mean()),
-        box_accuracy_curve=curves["boxes"],
-        cell=float(curves["cells"][half].max()) if "cells" in curves else None,
-    )
+        "pointing": targets.pointing(maps, size),
+        "mean_iou": float(localization.best_iou(boxes, *targets.boxes).mean()),
+        "box_accuracy_curve": curves["boxes"],
+        **best_of_curves(curves),
+    }
+
+
+def _unbeaten(
+    maps: Mapping[str, MapAccuracy],
+    trivial: Mapping[str, TrivialAccuracy],
+    count: int,
+    threshold: float,
+) -> list[str]:
+    sentences = []
+    for field, heading in measures(threshold).items():
+        ours, theirs = (
+            {each.title: getattr(each, field) for each in some.values()}
+            for some in (maps, trivial)
+        )
+        theirs = {title: value for title, value in theirs.items() if value is not None}
+        sentences += unbeaten(heading, ours, theirs, count)
+    return sentences
 
 
 def _box_columns(

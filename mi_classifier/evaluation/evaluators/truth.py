@@ -5,7 +5,7 @@ import dataclasses
 from mi_classifier import information
 from mi_classifier.data import Split
 from mi_classifier.evaluation.evaluators import base
-from mi_classifier.evaluation.evaluators.accuracy import Accuracy, accuracy
+from mi_classifier.evaluation.evaluators.accuracy import Accuracy, accuracy, equal_rules
 from mi_classifier.evaluation.results import Estimate, Result, Row
 
 
@@ -22,6 +22,7 @@ class TruthResult(Result):
     prior: Accuracy  # of the true densities by the prior rule
     balanced: Accuracy  # of the true densities by the balanced rule
     closed_form: float | None = None  # I(X; Y) in nats, if it has one
+    equal_rules: bool = False  # as in an `AccuracyResult`
 
     def rows(self) -> list[Row]:
         """Return rows to show below those of the net."""
@@ -31,9 +32,9 @@ class TruthResult(Result):
             self.mutual_information.row("  Monte-Carlo truth", below),
             self.error.row("  ours above the truth", below),
         ]
-        for rule in base.RULES:
+        for rule, above in base.rule_titles(self.equal_rules).items():
             title, shares = "    true densities", getattr(self, rule).shares
-            rows.append(Row(title, shares, unit="percent", below=f"  {rule} rule"))
+            rows.append(Row(title, shares, unit="percent", below=f"  {above}"))
         return [row for row in rows if row.value is not None]
 
 
@@ -61,6 +62,7 @@ def create(subject: base.Subject) -> base.Evaluator | None:
             Estimate.of(measured["error"], split),
             *(accuracy(measured[rule], labels, num_classes) for rule in base.RULES),
             dataset.mutual_information,
+            equal_rules(loss, priors.training),
         )
 
     return base.Evaluator(measure, summarize)

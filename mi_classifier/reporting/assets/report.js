@@ -58,12 +58,13 @@
 
   function drawBoxes(svg, item, map, threshold) {
     svg.replaceChildren();
-    for (const box of item.truth) {
-      for (const className of ["under", "true"]) rectangle(svg, box, className);
+    if (map >= 0) {
+      const box = item.found[map].boxes.slice(4 * threshold, 4 * threshold + 4);
+      for (const className of ["under", "found"]) rectangle(svg, box, className);
     }
-    if (map < 0) return;
-    const box = item.found[map].boxes.slice(4 * threshold, 4 * threshold + 4);
-    for (const className of ["under", "found"]) rectangle(svg, box, className);
+    for (const box of item.truth) { // dashes over the found box show both where they are equal
+      rectangle(svg, box, "true");
+    }
   }
 
   function picture(item, map, threshold) {

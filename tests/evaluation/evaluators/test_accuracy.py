@@ -5,9 +5,12 @@ import pytest
 
 from mi_classifier.evaluation.evaluators import RULES
 from mi_classifier.evaluation.evaluators.accuracy import (
+    Confusion,
     accuracy,
     create,
     decide,
+    equal_rules,
+    most_confused,
     multi_label_accuracy,
 )
 from mi_classifier.losses import LOSSES
@@ -156,3 +159,55 @@ def test_predictions_show_names_by_the_rule_of_the_paper_and_by_each(many_labels
     names = evaluator.columns(measured, {"label": labels}, ("a", "b", "c"))
     for text, row in zip(names["prediction"], logits > 0, strict=True):
         assert text.split() == [n for n, d in zip("abc", row, strict=True) if d]
+
+
+def test_classes_that_are_equally_frequent_have_one_rule(one_label, many_labels):
+    logits, labels = one_label
+    for loss in ("softmax", "pc_softmax"):
+        result = of_loss(loss, logits, labels, np.full(3, 1 / 3))
+        assert result.equal_rules and result.prior.shares == result.balanced.shares
+        heading, row = result.rows()
+        assert heading.value is None and row.value == result.prior.shares
+        assert row.title == "  both rules" and row.starred
+        (column,) = result.by_class()
+        assert column.title == "both rules"
+    result = of_loss("sigmoid", many_labels[0], many_labels[1], np.full(3, 0.5))
+    assert [row.title for row in result.rows()][1:] == [
+        "  both rules",
+        "    all labels right",
+    ]
+    log = np.log(np.float32([50, 50, 49]) / 149)
+    assert not equal_rules(LOSSES["softmax"], log)  # not quite equally frequent
+    assert not equal_rules(LOSSES["sigmoid"], np.log([0.5, 0.4]))
+    with np.errstate(divide="ignore"):  # a missing class is another matter
+        assert not equal_rules(LOSSES["softmax"], np.log([0.5, 0.5, 0.0]))
+
+
+def test_the_most_confused_pairs_are_those_of_a_loop():
+    generator = np.random.default_rng(0)
+    labels, predictions = generator.integers(0, 6, (2, 300))
+    found = most_confused(predictions, labels)
+    counts = {}
+    for label, decided in zip(labels.tolist(), predictions.tolist(), strict=True):
+        if label != decided:
+            counts[label, decided] = counts.get((label, decided), 0) + 1
+    assert len(found) == 10 and len(counts) > 10
+    assert [pair.count for pair in found] == sorted(counts.values())[:-11:-1]
+    for pair in found:
+        assert counts[pair.label, pair.decided] == pair.count
+        assert pair.share == pair.count / np.sum(labels == pair.label)
+    # Of as many examples, the larger share comes first.
+    labels, predictions = np.array([0, 0, 1]), np.array([1, 0, 0])
+    assert most_confused(predictions, labels) == [
+        Confusion(1, 0, 1, 1.0),
+        Confusion(0, 1, 1, 0.5),
+    ]
+    assert most_confused(labels, labels) == []
+
+
+def test_confusions_are_of_the_rule_of_the_paper(one_label, many_labels):
+    logits, labels = one_label
+    for loss in ("softmax", "pc_softmax"):
+        result = of_loss(loss, logits, labels, PRIOR)
+        assert result.confused == most_confused(logits.argmax(-1), labels)
+    assert of_loss("sigmoid", *many_labels).confused is None

@@ -166,3 +166,15 @@ def test_expected_calibration_error_is_that_of_a_loop():
             total += inside.mean() * gap
     ours = expected_calibration_error(probability, hits)
     assert ours == pytest.approx(total, abs=1e-9)
+
+
+def test_a_note_tells_that_few_labels_say_little():
+    for count, notes in ((40, 1), (400, 0)):
+        posterior, labels = posteriors_and_labels(count)
+        logits = np.log(np.maximum(posterior, 1e-30)).astype(np.float32)
+        _, result = run(logits, labels, "softmax")
+        assert len(result.notes()) == notes
+        for note in result.notes():
+            assert f"the test split has {count} labels" in note and "150" in note
+    _, result = run(np.full((5, 4), np.nan), np.zeros(5, np.int32), "softmax")
+    assert "has 0 labels" in result.notes()[0]

@@ -1,19 +1,22 @@
 """The localization of maps whose boxes are known."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from mi_classifier import localization
 from mi_classifier.activation_maps import MAPS, Map, info_cam
 from mi_classifier.evaluation import Priors
+from mi_classifier.evaluation import targets as targets_of_maps
 from mi_classifier.evaluation.evaluators import Inference, accuracy
-from mi_classifier.evaluation.evaluators import localization as evaluator_of_maps
 from mi_classifier.evaluation.evaluators.localization import (
     Setting,
     create,
     settings,
 )
 from mi_classifier.evaluation.targets import find_targets
+from mi_classifier.evaluation.trivial import TITLES
 from mi_classifier.models import ModelOutput
 from tests.evaluation.evaluators.digits import (
     CONFIG,
@@ -86,7 +89,7 @@ def test_one_label_an_image_has_top1_and_top5():
 
 
 def test_the_curve_of_chunks_is_the_curve_of_the_whole_split(monkeypatch):
-    monkeypatch.setattr(evaluator_of_maps, "MAPS_AT_ONCE", 3)
+    monkeypatch.setattr(targets_of_maps, "AT_ONCE", 3)
     split, wrong = split_of_three(), {(2, 2)}
     setting = Setting("info_cam", {"region": 3, "padding": "full"})
     logits = sure_logits(split)
@@ -107,7 +110,12 @@ def test_only_cam_has_no_region():
     assert chosen["cam"].options["region"] == 1
     assert str(chosen["cam"]) == "CAM"
     assert str(chosen["info_cam"]) == "infoCAM, R=2 full"
-    assert str(chosen["info_cam_plus"]) == "infoCAM+, R=2 full, vs region"
+    assert str(chosen["cam_region"]) == "CAM, region, R=2 full"
+    assert str(chosen["info_cam_plus"]) == "infoCAM+, R=2 full, rival by region"
+    titles = [each.title for each in chosen.values()]
+    assert titles == ["CAM", "CAM, region", "infoCAM", "infoCAM+, rival by region"]
+    image = settings(CONFIG | {"rival": "image"})["info_cam_plus"]
+    assert image.title == "infoCAM+, rival of the image"
 
 
 def test_the_rival_of_the_image_is_the_class_of_its_lowest_logit():
@@ -193,3 +201,47 @@ def test_predictions_have_columns_for_each_label_of_an_image():
     assert columns["label1_true_boxes"][1] == "1 2 5 6; 10 2 14 6"
     assert columns["label1_cam_x0"][0] == 1 and columns["label2_cam_x0"][0] == 10
     assert columns["label1_cam_iou"][0] == 1 and columns["label2_cam_iou"][1] is None
+
+
+def test_trivial_boxes_stand_beside_the_maps():
+    """Several labels an image share them; the square is chosen on validation."""
+    split = split_of_three()
+    validation = {name: array[2:] for name, array in split.items()}
+    validation["boxes"] = np.array([[[6, 2, 10, 6]]], np.float32)  # in the middle
+    validation["box_label"] = np.array([[2]], np.int32)
+    dataset = SimpleNamespace(splits={"validation": validation})
+    subject = subject_of("pc_sigmoid", dataset, **CONFIG)
+    arrays = split, sure_logits(split), PRIORS, features_of(split), KERNEL
+    result = run(create(subject), *arrays)
+    assert list(result.trivial) == list(TITLES)
+    assert result.trivial["centered_square"].box == [6, 2, 10, 6]
+    assert result.trivial["centered_square"].gt_known == 0
+    assert result.trivial["whole_image"].top1 == 0
+    assert result.maps["cam"].title == "CAM"
+    assert result.warnings == []  # the maps are right, and R = 2 of 8 cells is small
+    wrong = features_of(split, wrong={(0, 0), (0, 1), (1, 2), (2, 2)})
+    losing = run(create(subject), *arrays[:3], wrong, KERNEL).warnings
+    start = "By GT-known at threshold 0.3, CAM (0.00), CAM, region (0.00), infoCAM"
+    assert losing[0].startswith(start)
+    assert len(losing) == 2 and losing[1].startswith("By MaxBoxAcc, CAM (0.00)")
+
+
+def test_without_true_boxes_there_are_no_trivial_rows():
+    split = {"image": np.zeros((2, 4, 4, 1), np.uint8), "label": np.array([0, 1])}
+    logits, features = np.eye(2, 3, dtype=np.float32), np.ones((2, 4, 4, 3), np.float32)
+    result = run(
+        create(subject_of("softmax", **CONFIG)), split, logits, PRIORS, features, KERNEL
+    )
+    assert result.maps == result.trivial == {}
+
+
+@pytest.mark.parametrize("padding", ["full", "same"])
+def test_a_large_region_is_told_once(padding):
+    """Three maps have it; the shape of the map is known from the maps themselves."""
+    split = split_of_three()
+    subject = subject_of("pc_sigmoid", **CONFIG | {"region": 3, "padding": padding})
+    result = run(
+        create(subject), split, sure_logits(split), PRIORS, features_of(split), KERNEL
+    )
+    told = [text for text in result.warnings if "localization.region" in text]
+    assert len(told) == 1 and "R = 3 covers 3 of the map's 8 cells" in told[0]

@@ -62,3 +62,11 @@ def test_rows_stand_below_those_of_the_net(split):
         assert shown == ([] if closed_form is None else [0.7])
         below = [row.below for row in rows if row.title == "    true densities"]
         assert below == ["  prior rule", "  balanced rule"]
+
+
+def test_one_row_stands_below_two_rules_that_are_equal(split):
+    given = np.float32(log_density(split))
+    truth, uniform = truth_of("softmax", None), np.full(3, 1 / 3)
+    rows = run(truth, split, given, priors_of(uniform)).rows()
+    below = [row.below for row in rows if row.title == "    true densities"]
+    assert below == ["  both rules"]
