@@ -41,6 +41,7 @@ NESTEROV = SGD | {
     "weight_decay": 1e-4,
 }
 IMAGE, LARGE = (224, 224, 3), (299, 299, 3)
+LITE = "efficientnet_lite0"
 
 
 class Case(NamedTuple):
@@ -64,8 +65,8 @@ class Case(NamedTuple):
 
     @property
     def large(self) -> bool:
-        """Whether it is a net of the paper for large images."""
-        return self.model in ("vgg16_gap", "resnet50", "inception_v3")
+        """Whether it is a net for large images."""
+        return self.input_shape in (IMAGE, LARGE)
 
 
 # The first and the fourth are those of configs/mnist.py and configs/gmm.py.
@@ -80,6 +81,8 @@ CASES = {
     "ResNet50, inference": Case("resnet50", IMAGE, 200, None, 4, 1, 8, 1, 512),
     "Inception-V3": Case("inception_v3", LARGE, 200, NESTEROV, 4, 1, 4, 1, 256),
     "Inception-V3, inference": Case("inception_v3", LARGE, 200, None, 4, 1, 8, 1, 256),
+    "EfficientNet-Lite0": Case(LITE, IMAGE, 200, NESTEROV, 4, 1, 4, 1, 512),
+    "EfficientNet-Lite0, inference": Case(LITE, IMAGE, 200, None, 4, 1, 8, 1, 512),
 }
 
 

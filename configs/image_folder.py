@@ -1,4 +1,4 @@
-"""A user's own images in root/train/CLASS/ and root/val/CLASS/, with or without boxes.
+"""A user's own images in root/CLASS/ or root/train/CLASS/, with or without boxes.
 
 configs/image_folder.py --config.data.root_dir=FOLDER
 configs/image_folder.py:scratch,small --config.data.root_dir=FOLDER
@@ -68,7 +68,7 @@ def get_config(argument: str = "") -> ConfigDict:
     recipe = {
         "frozen": common.FROZEN,
         "finetune": common.FINE_TUNED if installed else _PAPERS,
-        "scratch": getattr(common, "SCRATCH", {}),
+        "scratch": common.SCRATCH,
     }[training]
     if training == "finetune":
         optimizer = {**recipe["optimizer"], "full_rate": full_rate}
@@ -84,18 +84,20 @@ def get_config(argument: str = "") -> ConfigDict:
             "data": {
                 "name": "image_folder",
                 "root_dir": "",
-                "stored_side": 256,  # pixels, before the crop
-                "side": 224,
+                "stored_side": 144 if scratch else 256,  # pixels, before the crop
+                "side": 128 if scratch else 224,
                 "normalization": "efficientnet" if installed else "imagenet",
                 "data_dir": "",  # keeps decoded images and features; "": TFDS's default
                 "broken": "stop",  # at an image that cannot be decoded; or "skip"
-                "seed": 0,  # of the split of val, if there is no test
+                "seed": 0,  # of what is held out, and of the split of val
+                "hold_out": 0.2,  # share of each class for splits without a folder
+                "boxes": "auto",  # what boxes.csv means; or as "corners,last_pixel"
             },
             "model": model,
             "loss": words["loss"] or "softmax",
             "localization": {
                 **common.LOCALIZATION,
-                "region": region,  # R of infoCAM and infoCAM+
+                "region": 2 if scratch else region,  # R of infoCAM and infoCAM+
             },
         }
     )

@@ -23,7 +23,12 @@ _PAPERS = {
     "batch_size": 640,
     "num_epochs": 200,
 }
-_SCRATCH = {**common.SCRATCH, "num_epochs": 30}
+_SCRATCH = {
+    **common.SCRATCH,
+    "optimizer": {**common.SCRATCH["optimizer"], "learning_rate": 0.2},
+    "batch_size": 256,
+    "num_epochs": 30,
+}
 
 
 def get_config(argument: str = "") -> ConfigDict:
@@ -45,9 +50,7 @@ def get_config(argument: str = "") -> ConfigDict:
             "model": {
                 **common.BACKBONE,
                 "name": "resnet50",
-                "stem_stride": 2
-                if scratch
-                else 4,  # 4 is ImageNet's; 2 halves the cells
+                "stem_stride": 2 if scratch else 4,  # 2: a map of 8 x 8; 4: 4 x 4
                 "adl": words["dropout"] == "adl",
             },
             "localization": {

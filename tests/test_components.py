@@ -47,3 +47,9 @@ def test_boxes_are_those_of_scipy_by_size(maps):
             if smallest == 0.9:
                 assert len(boxes) == 1  # the largest is kept, however small
     assert several > 4
+
+
+def test_parts_that_touch_at_a_corner_are_one():
+    maps = np.array([[[9, 0, 0, 0], [0, 9, 0, 0], [0, 0, 0, 8]]])
+    (boxes,) = components_from_maps(maps, (3, 4), 0.5, 0.0)
+    assert boxes.tolist() == [[0, 0, 2, 2], [3, 2, 4, 3]]

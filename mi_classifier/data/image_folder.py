@@ -83,7 +83,7 @@ def load(
     make = functools.partial(_encode_splits, root, layout, options)
     images = image_cache.load(folder, identity, stored_side, broken, make)
     name = f"{root.name or root.absolute().name}, {side} px"
-    return image_dataset(name, images, side, normalization)
+    return image_dataset(name, images, side, normalization, pad)
 
 
 def _check_share(hold_out: float, root: Path, layout: Layout) -> None:

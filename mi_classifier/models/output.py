@@ -30,7 +30,9 @@ def infer(model: nn.Module, variables: Any, images: jax.Array) -> ModelOutput:
     batch = len(images)
     if images.ndim != 4 or jax.default_backend() != "cpu":
         return apply(images)
-    most = max(_PIXELS // (images.shape[1] * images.shape[2]), 1)
+    side = getattr(model, "input_side", 0)  # to which a net resizes its images
+    pixels = side * side or images.shape[1] * images.shape[2]
+    most = max(_PIXELS // pixels, 1)
     if batch <= most:
         return apply(images)
     count = -(-batch // most)

@@ -80,7 +80,7 @@ def _localization_table(cells: Cells) -> Table:
         "0.5; 'and label': the net also finds the label; 'pointing': the map's peak "
         "lies in that tight box; 'MaxBoxAcc': 'ink' by the public WSOL evaluation, at "
         "each map's best threshold; 'cell': the same for the digit's half of the "
-        "image. The paper does not state its rule."
+        "image, which the whole image passes, too. The paper does not state its rule."
     )
     maps = (
         "Section 6.3 takes each label as a binary classification. Its infoCAM is that "

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,8 @@ def _load(
         for path in paths:
             if hash_file(path) != digests[path.name]:
                 raise ValueError(f"{path.name} is not what was written")
+        with contextlib.suppress(OSError):  # the folder may be another user's
+            os.utime(note)  # `data.caches` tells by it when the features were used
         return np.concatenate([np.load(path) for path in paths])
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise UserError(

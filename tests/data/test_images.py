@@ -14,6 +14,7 @@ from mi_classifier.data.images import (
     random_crop_and_flip,
 )
 from mi_classifier.errors import UserError
+from tests.data.generated import CONFIGS
 
 
 def test_every_crop_and_both_directions_occur():
@@ -49,6 +50,12 @@ def test_padding_moves_an_image_and_mirrors_it_at_its_edges():
 def test_a_negative_pad_is_refused_before_data_is_read():
     with pytest.raises(UserError, match="data.pad: must be at least 0, not -1"):
         blank_dataset(16, "imagenet", pad=-1)
+
+
+@pytest.mark.parametrize("layout", CONFIGS)
+def test_every_set_of_large_images_takes_a_pad(loaded, layout):
+    with pytest.raises(UserError, match="data.pad: must be at least 0, not -1"):
+        loaded(layout, pad=-1)
 
 
 def test_only_training_images_are_padded():

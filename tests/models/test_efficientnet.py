@@ -2,6 +2,7 @@
 
 import functools
 from pathlib import Path
+from unittest import mock
 
 import chex
 import jax
@@ -94,7 +95,9 @@ def trained(train=True, **options):
         return (output.logits**2).sum(), updated["batch_stats"]
 
     step = jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=HASTE)
-    return variables, *step(variables["params"])
+    # XLA's own convolutions compile faster; test_cpu_kernels.py compares ours.
+    with mock.patch.object(jax, "default_backend", lambda: "gpu"):
+        return variables, *step(variables["params"])
 
 
 @pytest.mark.slow
@@ -106,7 +109,10 @@ def test_gradients_reach_every_parameter_and_remat_changes_nothing():
     moved = jax.tree.map(lambda a, b: np.any(a != b), updated, statistics)
     assert all(jax.tree.leaves(moved))
     _, (again, _), others = trained(remat=True)
-    chex.assert_trees_all_close((loss, gradients), (again, others), rtol=1e-4)
+    # Some gradients are sums that cancel out.
+    largest = max(np.abs(x).max() for x in jax.tree.leaves(gradients))
+    chex.assert_trees_all_close(loss, again, rtol=1e-5)
+    chex.assert_trees_all_close(gradients, others, atol=1e-5 * largest)
 
 
 @pytest.mark.slow

@@ -40,6 +40,14 @@ def test_a_block_holds_several_small_images(batch, blocks):
     chex.assert_trees_all_close(output, whole, rtol=1e-5, atol=1e-6)
 
 
+def test_a_block_is_as_large_as_the_images_that_the_net_sees():
+    model = create_model("efficientnet_lite0", 3, width=4, input_side=224)
+    images = jax.ShapeDtypeStruct((3, 64, 64, 3), np.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    blocks = jax.make_jaxpr(lambda v, x: infer(model, v, x))(variables, images)
+    assert "length=3" in str(blocks)
+
+
 def test_rows_are_evaluated_at_once():
     model = create_model("mlp", 5)
     rows = np.ones((1_000, 10), np.float32)

@@ -58,13 +58,13 @@
 
   function drawBoxes(svg, item, map, threshold) {
     svg.replaceChildren();
+    for (const box of item.truth) rectangle(svg, box, "under");
     if (map >= 0) {
       const box = item.found[map].boxes.slice(4 * threshold, 4 * threshold + 4);
       for (const className of ["under", "found"]) rectangle(svg, box, className);
     }
-    for (const box of item.truth) { // dashes over the found box show both where they are equal
-      rectangle(svg, box, "true");
-    }
+    // Dashes over the found box show both where they are equal.
+    for (const box of item.truth) rectangle(svg, box, "true");
   }
 
   function picture(item, map, threshold) {
