@@ -80,6 +80,7 @@ EFFICIENTNET = {
     "width": 32,  # channels of the stem; another width has no pretrained weights
     "input_side": 224,  # pixels; smaller images are enlarged inside the net
     "dropout": 0.0,  # share of pooled features
+    "moving_statistics": False,  # normalize by the pretrained ones, in training too
     "dtype": "float32",  # or "bfloat16"
 }
 
@@ -123,7 +124,7 @@ SCRATCH = {
     "num_epochs": 60,
 }
 
-# All modules are trained, from pretrained weights.
+# All modules of EfficientNet-Lite0 are trained, from pretrained weights.
 FINE_TUNED = {
     "pretrained": "imagenet",
     "cache_features": False,

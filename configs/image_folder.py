@@ -75,7 +75,9 @@ def get_config(argument: str = "") -> ConfigDict:
         recipe = {**recipe, "optimizer": optimizer}
     if words["size"]:
         model = {**model, "width": _SMALL}
-    if not installed:
+    if installed:
+        model = {**model, "moving_statistics": scratch}
+    else:
         model = {**model, "adl": words["dropout"] == "adl"}
     return ConfigDict(
         {
@@ -88,6 +90,7 @@ def get_config(argument: str = "") -> ConfigDict:
                 "side": 128 if scratch else 224,
                 "normalization": "efficientnet" if installed else "imagenet",
                 "data_dir": "",  # keeps decoded images and features; "": TFDS's default
+                "pad": 8 if scratch else 0,  # pixels at each edge, before the crop
                 "broken": "stop",  # at an image that cannot be decoded; or "skip"
                 "seed": 0,  # of what is held out, and of the split of val
                 "hold_out": 0.2,  # share of each class for splits without a folder

@@ -132,8 +132,8 @@ def unbeaten(
         margin = f" by more than one standard error ({100 * error:.2f})"
     sentence = (
         f"By {measure}, {text} {verb} not beat the {best} ({100 * share:.2f}){margin}: "
-        f"{whose} boxes say no more about where the objects are than one box for all "
-        "images."
+        f"as far as this data can tell, {whose} boxes are no better than one box for "
+        "all images."
     )
     return [sentence]
 

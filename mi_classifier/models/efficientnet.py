@@ -46,7 +46,9 @@ class EfficientNetLite0(nn.Module):
       dtype: of activations, "float32" or "bfloat16"; all else is float32.
       sync_batch_norm: whether training normalizes over the examples of all devices.
       remat: whether training recomputes each block for its gradient, to save memory.
-      frozen: whether to train the head alone, on the backbone's evaluation features.
+      moving_statistics: whether training normalizes by the batch and moves the running
+        statistics. If not, it keeps those of the pretrained weights, which serves sets
+        of few images better.
     """
 
     # Functions that return the file of weights of an installed package, by name.
@@ -60,7 +62,7 @@ class EfficientNetLite0(nn.Module):
     dtype: str = "float32"
     sync_batch_norm: bool = False
     remat: bool = False
-    frozen: bool = False
+    moving_statistics: bool = True
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> ModelOutput:
@@ -71,7 +73,7 @@ class EfficientNetLite0(nn.Module):
                 images = jax.image.resize(images, shape, "cubic", antialias=True)
         check_sides("efficientnet_lite0", images, 32)
         dtype = jnp.dtype(self.dtype)
-        moves = train and not self.frozen
+        moves = train and self.moving_statistics
         conv = functools.partial(Conv, use_bias=False, dtype=dtype)
         norm = functools.partial(BatchNorm, moves, dtype, 1e-3, self.sync_batch_norm)
         x = conv(self.width, (3, 3), 2, name="_conv_stem")(images.astype(dtype))
@@ -80,8 +82,6 @@ class EfficientNetLite0(nn.Module):
         x = _Blocks(conv, norm, self.width, remat, name="_blocks")(x)
         x = conv(40 * self.width, (1, 1), name="_conv_head")(x)
         x = nn.relu6(norm(name="_bn1")(x))
-        if self.frozen:
-            x = jax.lax.stop_gradient(x)
         head = GAPHead(self.num_classes, dropout=self.dropout, name="head")
         return ModelOutput(head(x, train), x)
 

@@ -28,7 +28,7 @@ _HEADS = {"fc", "_fc", "classifier", "head", "pre_logits", "AuxLogits"}  # never
 
 
 def load_pretrained(
-    name: str, source: str, variables: Mapping[str, Any], quiet: bool = False
+    name: str, path_or_repo: str, variables: Mapping[str, Any], quiet: bool = False
 ) -> dict[str, Any]:
     """Replace a net's backbone by pretrained weights, and print what was replaced.
 
@@ -36,9 +36,9 @@ def load_pretrained(
 
     Args:
       name: of the model, a key of `MODELS`.
-      source: a `.safetensors` file; a `.pth` or `.pt` file of PyTorch's, which need not
-        be installed, and none of whose code is run; a name in the model's `INSTALLED`,
-        such as "imagenet"; or a Hugging Face repository such as
+      path_or_repo: a `.safetensors` file; a `.pth` or `.pt` file of PyTorch's, which
+        need not be installed, and none of whose code is run; a name in the model's
+        `INSTALLED`, such as "imagenet"; or a Hugging Face repository such as
         "timm/resnet50.tv_in1k", which is downloaded once. HF_HUB_OFFLINE=1 allows
         earlier downloads only.
       variables: of the model, "params" and "batch_stats".
@@ -55,14 +55,14 @@ def load_pretrained(
     new_layers = {"head", *getattr(MODELS[name], "NEW_LAYERS", ())}
     flat = traverse_util.flatten_dict(dict(variables))
     kept = Counter(path[1] for path in flat if path[1] in new_layers)
-    tensors = _read(name, source, {path[1] for path in flat})
+    tensors = _read(name, path_or_repo, {path[1] for path in flat})
     places = {path: x.shape for path, x in flat.items() if path[1] not in new_layers}
-    loaded = _place(name, source, tensors, places)
+    loaded = _place(name, path_or_repo, tensors, places)
     unused = Counter(theirs.split(".")[0] for theirs in tensors)
     if not quiet:
         count = sum(value.size for value in loaded.values())
         print(
-            f"{name}: weights of {source}",
+            f"{name}: weights of {path_or_repo}",
             f"loaded: {len(loaded)} tensors, {count:,} numbers of the backbone",
             *(f"{part}: {n} new tensors, not loaded" for part, n in kept.items()),
             *(f"{part}: not used, {n} tensors" for part, n in sorted(unused.items())),
@@ -78,7 +78,7 @@ def load_whole(name: str, source: str) -> dict[str, Any]:
 
     Args:
       name: of the model, a key of `MODELS`.
-      source: as in `load_pretrained`.
+      source: as `path_or_repo` of `load_pretrained`.
 
     Returns:
       The variables, "params" and "batch_stats", float32.

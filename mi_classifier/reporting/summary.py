@@ -64,6 +64,7 @@ class Published:
     classification: tuple[float, float]
     maps: Mapping[str, tuple[float, float]]
     ablation: Mapping[str, tuple[float, float]]
+    protocol: str = ""  # how the paper's results were measured differently
 
 
 def evaluation_tables(
@@ -240,6 +241,8 @@ def _localization(found: LocalizationResult, published: Published | None) -> Tab
     title = f"test localization of {found.num_labels:,} {counted}, %"
     heads = ("map", *(_LOCALIZATION[name] for name in known))
     lines = ["; ".join(notes), *_trivial_note(found.trivial), *found.warnings]
+    if published and published.protocol:
+        lines.append(published.protocol)
     return Table(title, heads, rows, lines)
 
 

@@ -123,8 +123,11 @@ def _localization_table(
             if any(row[2 : len(heads)]):  # Table 4 has no measure of the middle
                 rows.append(row[: len(heads)])
         sentences += [f"{net}: {text}" for text in _unbeaten(runs)]
+        sentences += filter(None, [_published(runs).protocol])
     title = f"Table {number}: localization on {_DATA[data]} in percent"
-    return Table(title, heads, rows, [f"{seeds_note(cells)}; {_NOTE}", *sentences])
+    return Table(
+        title, heads, rows, [f"{seeds_note(cells)}; {_NOTE}", *dict.fromkeys(sentences)]
+    )
 
 
 def _unbeaten(runs: Sequence[reruns.FinishedRun]) -> list[str]:

@@ -103,4 +103,5 @@ def localization(config: ConfigDict, num_classes: int) -> Published | None:
         classification,
         dict(zip(("cam", "info_cam", "info_cam_plus"), maps, strict=True)),
         dict(zip(("neither", "subtraction", "region"), ablation, strict=False)),
+        protocol(config),
     )

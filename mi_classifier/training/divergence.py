@@ -33,7 +33,7 @@ def explain(
     for batch in order:
         (batches,) = pipeline.batches(batch[None], 1)
         after, values = train_steps(copy(state), batches)
-        loss = float(values[0])
+        loss = float(values[0, 0])
         if np.isfinite(loss) and all_finite(after.params):
             state = after
             continue

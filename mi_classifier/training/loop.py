@@ -148,10 +148,10 @@ def _train(run: _Run, state: TrainState) -> TrainState:
         with MetricsLog(workdir, rows) as log, progress:
             for epoch in range(first_epoch, config.num_epochs):
                 started = time.monotonic()
-                state, loss = train_epoch(state, epoch)
+                state, trained = train_epoch(state, epoch)
                 found, dead = validate(state.variables)
-                row = {"epoch": epoch + 1, "step": int(state.step), "train_loss": loss}
-                row |= {**found, "seconds": time.monotonic() - started}
+                row = {"epoch": epoch + 1, "step": int(state.step), **trained, **found}
+                row["seconds"] = time.monotonic() - started
                 log.write(row)
                 progress.describe(
                     f"epoch {epoch + 1}/{config.num_epochs}: validation "
@@ -172,8 +172,8 @@ def _train(run: _Run, state: TrainState) -> TrainState:
 
 def _make_training(
     run: _Run, advance: Callable[[int], object]
-) -> Callable[[TrainState, int], tuple[TrainState, float]]:
-    """Return a function that trains one epoch: the new state and the mean loss."""
+) -> Callable[[TrainState, int], tuple[TrainState, dict[str, float]]]:
+    """Return a function that trains one epoch: the new state, and its log's part."""
     config, split = run.config, run.task.dataset.splits["train"]
     transformation, schedule = run.optimizer
     pipeline = make_pipeline(config.get("pipeline", "auto"), split)
@@ -182,15 +182,17 @@ def _make_training(
     )
     layer = functools.partial(divergence.first_broken_layer, run.task, run.key)
 
-    def train_epoch(before: TrainState, epoch: int) -> tuple[TrainState, float]:
+    def train_epoch(
+        before: TrainState, epoch: int
+    ) -> tuple[TrainState, dict[str, float]]:
         shape = run.span.steps_per_epoch, config.batch_size
         order = epoch_order(config.seed, epoch, len(split["label"]), shape)
         batches = pipeline.batches(order, config.steps_per_call)
         # A copy, because the steps donate their state: the one before stays usable.
-        state, losses = run_epoch(steps, copy(before), batches, advance)
-        train_loss = float(losses.mean(dtype=np.float64))
-        if np.isfinite(train_loss) and divergence.all_finite(state.params):
-            return state, train_loss
+        state, values = run_epoch(steps, copy(before), batches, advance)
+        loss, accuracy = map(float, values.mean(0, dtype=np.float64))
+        if np.isfinite(loss) and divergence.all_finite(state.params):
+            return state, {"train_loss": loss, "train_accuracy": accuracy}
         where = divergence.explain(before, order, steps, pipeline, schedule, layer)
         kept = f" (epoch {epoch} is kept)" if epoch else ""
         raise UserError(
@@ -240,17 +242,18 @@ def run_epoch(
     """Take the steps of an epoch, until soon after a loss that is not finite.
 
     The devices never wait for the host: it looks at the losses of a call after it has
-    started four more calls. Return the state and the mean loss of each batch.
+    started four more calls. Return the state, and the mean loss and accuracy of each
+    batch, `[steps, 2]`.
     """
-    losses: list[jax.Array] = []
+    found: list[jax.Array] = []
     for some in batches:
         state, values = train_steps(state, some)
-        losses.append(values)
+        found.append(values)
         # The arguments of each call ahead take device memory, so limit their number.
-        if len(losses) > _CALLS_AHEAD:
-            done = jax.device_get(losses[-_CALLS_AHEAD - 1])
+        if len(found) > _CALLS_AHEAD:
+            done = jax.device_get(found[-_CALLS_AHEAD - 1])
             if not np.isfinite(done).all():
                 break
         advance(len(values))
         termination.check()
-    return state, np.concatenate(jax.device_get(losses))
+    return state, np.concatenate(jax.device_get(found))

@@ -148,11 +148,8 @@ def create_optimizer(config: Mapping[str, Any], span: Span) -> Optimizer:
     if groups:
         check_options(_scale_backbone, groups, "optimizer")
         transformation = optax.chain(transformation, _scale_backbone(**groups))
-    if names := trained_modules(config):  # frozen modules need no state
-        start, update = transformation.init, transformation.update
-        transformation = optax.GradientTransformationExtraArgs(
-            lambda params: start(select(params, names)), update
-        )
+    if names := trained_modules(config):
+        transformation = _only(names, transformation)
     return Optimizer(transformation, schedule)
 
 
@@ -161,6 +158,20 @@ def trained_modules(config: Mapping[str, Any]) -> Sequence[str]:
     return (
         () if config.get("backbone_rate", 1.0) else tuple(config.get("full_rate", ()))
     )
+
+
+def _only(
+    names: Sequence[str], inner: optax.GradientTransformation
+) -> optax.GradientTransformation:
+    """Return updates of the named modules alone; the others need no state either."""
+
+    def update(
+        updates: optax.Updates, state: optax.OptState, params: optax.Params | None
+    ) -> tuple[optax.Updates, optax.OptState]:
+        params = None if params is None else select(params, names)
+        return inner.update(select(updates, names), state, params)
+
+    return optax.GradientTransformation(lambda p: inner.init(select(p, names)), update)
 
 
 def select(params: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
@@ -19,7 +20,7 @@ from mi_classifier.training.checks import check_loss
 from mi_classifier.training.optimizer import select, trained_modules
 from mi_classifier.training.state import TrainState
 
-Stepped = tuple[TrainState, jax.Array]  # with the mean loss
+Stepped = tuple[TrainState, jax.Array]  # with the mean loss and accuracy, [2]
 TrainSteps = Callable[[TrainState, Batches], Stepped]
 Examples = tuple[jax.Array, jax.Array]  # `rows` and `indices` of `Batches`
 
@@ -70,7 +71,8 @@ def make_train_steps(
     """Compile the training of several batches in one call.
 
     The function takes the state (donated) and the batches of S steps, and returns the
-    state after them and the mean loss of each batch, `[S]`. The gradients of the
+    state after them and the mean loss and accuracy of each batch, `[S, 2]`. The
+    accuracy is that of the augmented examples before the step. The gradients of the
     microbatches are computed one after the other and added in a fixed order, on any
     number of devices. `split_axis` is that of the pipeline.
     """
@@ -102,12 +104,13 @@ def _make_step(
         # The same key on every device and for every part of the batch.
         step_key = jax.random.fold_in(key, state.step)
 
-        def mean_loss(params: Any, part: Examples) -> tuple[jax.Array, Any]:
+        def mean_loss(params: Any, part: Examples) -> tuple[jax.Array, tuple]:
             images, labels = task.inputs(split, part, step_key)
             variables = state.variables | {"params": {**state.params, **params}}
             output, batch_stats = task.forward(variables, images, step_key)
             losses = task.loss.function(output.logits, labels, state.log_prior)
-            return losses.mean(), batch_stats
+            correct = _correct(task.loss, output.logits, labels).mean()
+            return losses.mean(), (correct, batch_stats)
 
         count = parallel.parts_per_device(microbatches)
         gradient = jax.value_and_grad(mean_loss, has_aux=True)
@@ -117,10 +120,18 @@ def _make_step(
             results.append(gradient(params, part))
             # One part after the other, so that memory holds the activations of one.
             params, results[-1] = jax.lax.optimization_barrier((params, results[-1]))
-        (value, batch_stats), gradients = parallel.mean(results)
+        (value, (correct, batch_stats)), gradients = parallel.mean(results)
         updates, opt_state = optimizer.update(gradients, state.opt_state, trained)
         params = {**state.params, **optax.apply_updates(trained, updates)}
         done = state.step + 1
-        return TrainState(done, params, batch_stats, opt_state, state.log_prior), value
+        state = TrainState(done, params, batch_stats, opt_state, state.log_prior)
+        return state, jnp.stack([value, correct])
 
     return step
+
+
+def _correct(loss: Loss, logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Return which decisions by the paper's rule are right, float32 `[B]` or `[B, M]`."""
+    if loss.multi_label:
+        return ((logits > 0) == (labels > 0)).astype(jnp.float32)
+    return (logits.argmax(-1) == labels).astype(jnp.float32)

@@ -79,6 +79,7 @@ def test_a_run_writes_rows_events_and_its_config(tiny_config, tmp_path):
         "epoch",
         "step",
         "train_loss",
+        "train_accuracy",
         "validation_loss",
         "validation_mutual_information",
         "validation_accuracy",

@@ -90,7 +90,7 @@ def test_steps_equal_a_plain_loop(loss):
     state, values = given.steps()(given.state, batches_of(given.split, order))
     assert int(state.step) == 5
     chex.assert_trees_all_close(state.params, params, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(values, losses, rtol=1e-5)
+    np.testing.assert_allclose(values[:, 0], losses, rtol=1e-5)
 
 
 def test_the_options_of_a_loss_reach_the_gradient(monkeypatch):
@@ -123,12 +123,12 @@ def test_two_calls_equal_one():
 def test_microbatches_do_not_change_the_mean_gradient():
     given = problem()
     order = np.random.default_rng(3).integers(0, 60, (4, 8))
-    whole, losses = given.steps()(copy(given.state), batches_of(given.split, order))
+    whole, expected = given.steps()(copy(given.state), batches_of(given.split, order))
     for parts in (2, 8):
         steps = given.steps(parts)
         result, values = steps(copy(given.state), batches_of(given.split, order))
         chex.assert_trees_all_close(result, whole, rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(values, losses, rtol=1e-5)
+        np.testing.assert_allclose(values, expected, rtol=1e-5)
 
 
 def test_state_and_losses_have_no_device_axis():
@@ -137,7 +137,7 @@ def test_state_and_losses_have_no_device_axis():
     order = np.zeros((2, 4), int)
     state, values = given.steps()(given.state, batches_of(given.split, order))
     assert jax.tree.map(jnp.shape, state) == shapes
-    chex.assert_shape(values, (2,))
+    chex.assert_shape(values, (2, 2))
 
 
 def test_the_augmentation_of_an_example_does_not_depend_on_its_batch():
@@ -148,14 +148,15 @@ def test_the_augmentation_of_an_example_does_not_depend_on_its_batch():
     given = problem(augment=scale_at_random)
     order = np.array([[3, 1, 3, 59]])
     params = copy(given.state.params)
-    _, losses = given.steps()(given.state, batches_of(given.split, order))
+    _, values = given.steps()(given.state, batches_of(given.split, order))
     step_key = jax.random.fold_in(RUN_KEY, 0)
     factors = [jax.random.uniform(jax.random.fold_in(step_key, i)) for i in order[0]]
     images = 2 * given.split["image"][order[0]] * np.array(factors)[:, None]
     logits = given.task.model.apply({"params": params}, images).logits
     labels = given.split["label"][order[0]]
     expected = LOSSES["pc_softmax"].function(logits, labels, np.log(PRIOR)).mean()
-    np.testing.assert_allclose(losses, [expected], rtol=1e-5)
+    correct = np.mean(logits.argmax(-1) == labels)
+    np.testing.assert_allclose(values, [[expected, correct]], rtol=1e-5)
 
 
 def test_every_step_augments_an_example_differently():
@@ -164,8 +165,8 @@ def test_every_step_augments_an_example_differently():
 
     given = problem("softmax", optax.set_to_zero(), noise)
     order = np.tile(np.arange(4), (3, 1))
-    _, losses = given.steps()(given.state, batches_of(given.split, order))
-    assert len(np.unique(losses)) == 3
+    _, values = given.steps()(given.state, batches_of(given.split, order))
+    assert len(np.unique(values[:, 0])) == 3
 
 
 class Normed(nn.Module):
@@ -226,6 +227,6 @@ def test_both_pipelines_train_to_the_same_bits():
         state, losses = copy(given.state), []
         for batches in pipeline.batches(order, 2):
             state, values = steps(state, batches)
-            losses.extend(np.asarray(values))
+            losses.extend(np.asarray(values)[:, 0])
         results.append((state.params, state.opt_state, np.array(losses)))
     chex.assert_trees_all_equal(*results)
