@@ -30,8 +30,14 @@ def _experiment(config: ConfigDict) -> ModuleType:
 
 
 def _experiment_in(workdir: Path) -> ModuleType:
+    from mi_classifier.evaluation.imagenet import names_imagenet
     from mi_classifier.storage import workdirs
 
+    if names_imagenet(workdir):
+        raise UserError(
+            f"--workdir={workdir}: this net has no data to be evaluated on; give "
+            "photos, --images=FILE,FOLDER"
+        )
     return _experiment(workdirs.load_config(workdir))
 
 

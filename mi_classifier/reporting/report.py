@@ -42,7 +42,8 @@ _BLOCKS = {"trim_blocks": True, "lstrip_blocks": True}  # statements leave no bl
 def write(net: TrainedNet, evaluation: Evaluation, tables: Sequence[Table]) -> Path:
     """Draw the figures of an evaluation, and write its report.html; return its path."""
     folder = net.workdir / "evaluation"
-    training = f"{CAPTIONS['training']} {learning_curves.judge(net.rows, net.epoch)}"
+    verdict = learning_curves.judge(net.rows, net.epoch)
+    training = f"{CAPTIONS['training']} The verdict: {verdict}."
     captions = CAPTIONS | {"training": training}
     shown = []
     for name, figure in draw(net, evaluation).items():

@@ -12,6 +12,7 @@ TABLE.json and figures.
 * 4, 6, 7: localization on CUB-200-2011 and Tiny-ImageNet; 8: its ablation
 * 5: double-digit MNIST
 * channel: mutual information of real images and labels of known noise; not in the paper
+* pretrained: EfficientNet-Lite0 on CUB-200-2011 and Tiny-ImageNet; not in the paper
 """
 
 import functools
@@ -22,7 +23,12 @@ from mi_classifier.storage.files import to_json, write_text
 from mi_classifier.tables.channel import table_channel
 from mi_classifier.tables.classification import table_3, table_3_cub
 from mi_classifier.tables.double_digits import table_5
-from mi_classifier.tables.localization import table_4, table_8, table_of_set
+from mi_classifier.tables.localization import (
+    table_4,
+    table_8,
+    table_of_set,
+    table_pretrained,
+)
 from mi_classifier.tables.mutual_information import table_2
 from mi_classifier.tables.reruns import Options
 
@@ -39,6 +45,7 @@ TABLES: dict[str, Callable] = {
     "7": functools.partial(table_of_set, number="7", data="tiny_imagenet"),
     "8": table_8,
     "channel": table_channel,
+    "pretrained": table_pretrained,
 }
 
 

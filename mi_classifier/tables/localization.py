@@ -17,7 +17,22 @@ from mi_classifier.tables import published, reruns
 from mi_classifier.tables.reruns import Cell, Cells, Options, numbers, percent
 
 _DATA = {"cub200": "CUB-200-2011", "tiny_imagenet": "Tiny-ImageNet"}
-_NETS = {"vgg16_gap": "VGG16-GAP", "resnet50": "ResNet50"}
+_NETS = {
+    "vgg16_gap": "VGG16-GAP",
+    "resnet50": "ResNet50",
+    "efficientnet_lite0": "EfficientNet-Lite0",
+}
+# The last word of a cell's name, and what it adds to the net's title.
+_VARIANTS = {
+    "plain": "",
+    "adl": ", ADL",
+    "frozen": ", frozen",
+    "finetune": ", fine-tuned",
+}
+_PRETRAINED = {  # which install with the package
+    "cub200": "cub_efficientnet",
+    "tiny_imagenet": "tiny_imagenet_efficientnet",
+}
 _CONFIGS = {
     ("cub200", "vgg16_gap"): "cub_vgg",
     ("cub200", "resnet50"): "cub_resnet",
@@ -43,6 +58,33 @@ def table_4(options: Options) -> tuple[list[Table], dict[str, Any]]:
     return [table for table in tables if table.rows], reruns.on_test_split(
         cells, *_RESULTS
     )
+
+
+def table_pretrained(options: Options) -> tuple[list[Table], dict[str, Any]]:
+    """Return classification and localization by EfficientNet-Lite0, not in the paper.
+
+    Each seed has an even split of its own.
+    """
+
+    def name_of(config: ConfigDict) -> str:
+        variant = "frozen" if config.get("cache_features") else "finetune"
+        return f"{config.data.name},{config.model.name},{variant}"
+
+    wanted = {
+        f"{data}/{variant}": Cell(f"{config}:{variant}", seeds_data=True)
+        for data, config in _PRETRAINED.items()
+        for variant in ("frozen", "finetune")
+    }
+    cells = reruns.gather(wanted, name_of, options)
+    tables = []
+    for data in _DATA:
+        own = {name: runs for name, runs in cells.items() if name.startswith(data)}
+        if own:
+            tables += [
+                _classification_table("pretrained", own, data),
+                _localization_table("pretrained", own, data, _HEADS),
+            ]
+    return tables, reruns.on_test_split(cells, *_RESULTS)
 
 
 def table_8(options: Options) -> tuple[list[Table], dict[str, Any]]:
@@ -84,6 +126,14 @@ def table_of_set(
 ) -> tuple[list[Table], dict[str, Any]]:
     """Return classification and localization on one data set."""
     cells = _gather(options, [key for key in _CONFIGS if key[0] == data])
+    tables = [
+        _classification_table(number, cells, data),
+        _localization_table(number, cells, data, _HEADS),
+    ]
+    return tables, reruns.on_test_split(cells, *_RESULTS)
+
+
+def _classification_table(number: str, cells: Cells, data: str) -> Table:
     rows = []
     for name, runs in cells.items():
         _, net = _titles(name)
@@ -94,10 +144,7 @@ def table_of_set(
         rows.append([net, *percent(tests, *tops), theirs, mean_deviation(bound, ".3f")])
     title = f"Table {number}: classification of {_DATA[data]} in percent"
     heads = ("net", "top-1", "top-5", "paper's", "nats")
-    localization = _localization_table(number, cells, data, _HEADS)
-    return [Table(title, heads, rows), localization], reruns.on_test_split(
-        cells, *_RESULTS
-    )
+    return Table(title, heads, rows)
 
 
 def _localization_table(
@@ -167,8 +214,8 @@ def _name_of(config: ConfigDict) -> str:
 
 def _titles(name: str) -> tuple[str, str]:
     """Return the titles of a cell's data set and net."""
-    data, net, adl = name.split(",")
-    return _DATA[data], f"{_NETS[net]}{', ADL' if adl == 'adl' else ''}"
+    data, net, variant = name.split(",")
+    return _DATA[data], _NETS[net] + _VARIANTS[variant]
 
 
 def _published(runs: Sequence[reruns.FinishedRun]) -> summary.Published:

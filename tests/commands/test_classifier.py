@@ -3,11 +3,14 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import mi_classifier as mi
 from mi_classifier import commands
 from mi_classifier.errors import UserError
+from mi_classifier.reporting.options import ExplainOptions
 from mi_classifier.storage import workdirs
 
 
@@ -107,3 +110,15 @@ def test_old_names_of_fields_are_understood(tmp_path, tiny_config, dataset):
     mi.train(config, tmp_path / "run", dataset=dataset)
     assert workdirs.load_config(tmp_path / "run").pipeline == "stream"
     mi.train(config, tmp_path / "run", dataset=dataset)  # the same run, finished
+
+
+def test_imagenet_stands_for_a_net_without_a_workdir(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.full((30, 40, 3), 200, np.uint8)).save("gray.png")
+    commands.explain("imagenet", ["gray.png"], ExplainOptions(label="tench"))
+    assert "tench" in capsys.readouterr().out
+    folder = tmp_path / "runs" / "imagenet" / "evaluation" / "images" / "1"
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["boxes.json", "gray.png.png", "predictions.csv"]
+    with pytest.raises(UserError, match="--workdir=imagenet: .* give photos, --images"):
+        commands.evaluate("imagenet")
