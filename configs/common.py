@@ -80,13 +80,14 @@ EFFICIENTNET = {
     "width": 32,  # channels of the stem; another width has no pretrained weights
     "input_side": 224,  # pixels; smaller images are enlarged inside the net
     "dropout": 0.0,  # share of pooled features
-    "moving_statistics": False,  # normalize by the pretrained ones, in training too
+    "moving_statistics": False,  # False keeps the pretrained ones, in training too
     "dtype": "float32",  # or "bfloat16"
 }
 
 # The head alone is trained, on features that the frozen backbone computes once. SGD
-# keeps the sum of the classes' weights where it starts. Predictions do not depend on
-# that sum but CAM does: with Adam, which moves it, CAM finds far fewer objects.
+# does not move the sum of the classes' weights; weight decay alone shrinks it.
+# Predictions do not depend on that sum but CAM does: with Adam, which moves it, CAM
+# finds far fewer objects.
 FROZEN = {
     "pretrained": "imagenet",
     "cache_features": True,  # of images without augmentation

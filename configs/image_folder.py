@@ -4,6 +4,9 @@ configs/image_folder.py --config.data.root_dir=FOLDER
 configs/image_folder.py:scratch,small --config.data.root_dir=FOLDER
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from mi_classifier.config import parse_arguments
@@ -54,17 +57,8 @@ def get_config(argument: str = "") -> ConfigDict:
     net = words["net"] or ("resnet" if scratch else "efficientnet")
     installed = net == "efficientnet"
     training = words["training"] or ("frozen" if installed else "finetune")
-    model, full_rate, region = _NETS[net]
-    if training == "frozen" and not installed:
-        raise UserError(
-            f"config argument: {net} has layers without pretrained weights, which a "
-            "frozen backbone leaves untrained; use efficientnet, or finetune"
-        )
-    if words["size"] and not scratch:
-        raise UserError(
-            "config argument: pretrained weights fit the full net alone; use "
-            "scratch,small"
-        )
+    _check(words, net, training)
+    _, full_rate, region = _NETS[net]
     recipe = {
         "frozen": common.FROZEN,
         "finetune": common.FINE_TUNED if installed else _PAPERS,
@@ -73,12 +67,6 @@ def get_config(argument: str = "") -> ConfigDict:
     if training == "finetune":
         optimizer = {**recipe["optimizer"], "full_rate": full_rate}
         recipe = {**recipe, "optimizer": optimizer}
-    if words["size"]:
-        model = {**model, "width": _SMALL}
-    if installed:
-        model = {**model, "moving_statistics": scratch}
-    else:
-        model = {**model, "adl": words["dropout"] == "adl"}
     return ConfigDict(
         {
             **common.LARGE_IMAGES,
@@ -96,7 +84,7 @@ def get_config(argument: str = "") -> ConfigDict:
                 "hold_out": 0.2,  # share of each class for splits without a folder
                 "boxes": "auto",  # what boxes.csv means; or as "corners,last_pixel"
             },
-            "model": model,
+            "model": _model(words, net, scratch),
             "loss": words["loss"] or "softmax",
             "localization": {
                 **common.LOCALIZATION,
@@ -104,3 +92,30 @@ def get_config(argument: str = "") -> ConfigDict:
             },
         }
     )
+
+
+def _model(words: Mapping[str, str | None], net: str, scratch: bool) -> dict[str, Any]:
+    model, _, _ = _NETS[net]
+    if words["size"]:
+        model = {**model, "width": _SMALL}
+    if net == "efficientnet":
+        return {**model, "moving_statistics": scratch}
+    return {**model, "adl": words["dropout"] == "adl"}
+
+
+def _check(words: Mapping[str, str | None], net: str, training: str) -> None:
+    """Refuse words that do not fit each other."""
+    if training == "frozen" and net != "efficientnet":
+        raise UserError(
+            f"config argument: {net} has layers without pretrained weights, which a "
+            "frozen backbone leaves untrained; use efficientnet, or finetune"
+        )
+    if words["size"] and training != "scratch":
+        raise UserError(
+            "config argument: pretrained weights fit the full net alone; use "
+            "scratch,small"
+        )
+    if words["dropout"] and net == "efficientnet":
+        raise UserError(
+            "config argument: efficientnet has no adl; use resnet,adl or vgg,adl"
+        )

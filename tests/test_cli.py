@@ -146,7 +146,7 @@ def test_mistakes_of_evaluation_are_told_in_one_line(run_script, tmp_path):
     both = run_script("evaluate.py", workdir, "--ablation", "--images=a", check=False)
     fails(both, "--ablation, --images: give one of these at a time")
     result = run_script("evaluate.py", workdir, "--label=cat", check=False)
-    fails(result, "--label, --rival: give images too")
+    fails(result, "--label: give images too")
 
 
 @pytest.mark.slow

@@ -52,6 +52,13 @@ def test_words_choose_classes_and_loss():
     config = configs.get_config("image_folder:vgg,pc_softmax")
     assert config.optimizer.full_rate == ("conv6", "head")
     assert config.loss == "pc_softmax" and config.localization.region == 5
+    for words, message in (
+        ("frozen,vgg", "vgg has layers without pretrained weights"),
+        ("small", "use scratch,small"),
+        ("adl", "efficientnet has no adl; use resnet,adl or vgg,adl"),
+    ):
+        with pytest.raises(UserError, match=message):
+            configs.get_config(f"image_folder:{words}")
     with pytest.raises(UserError, match="'unbalancd', did you mean 'unbalanced'"):
         configs.get_config("gmm:unbalancd")
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from mi_classifier import activation_maps, run
 from mi_classifier.errors import UserError
-from mi_classifier.evaluation import trained_net
+from mi_classifier.evaluation import asking, trained_net
 from mi_classifier.models import infer
 
 
@@ -63,7 +63,7 @@ def test_any_number_of_images_gives_what_each_gives_alone(imagenet, photos):
 
 def test_maps_are_those_of_the_functions(imagenet, photos):
     net = imagenet.net
-    stored = np.stack([net.dataset.read_image(run._to_png(p)) for p in photos])
+    stored = np.stack([asking.read_image(net.dataset, p, "")[0] for p in photos])
     output = infer(net.model, net.variables, net.dataset.preprocess(stored))
     kernel, labels = net.variables["params"]["head"]["kernel"], np.array([3, 7])
     wanted = activation_maps.info_cam(output.features, kernel, labels, region=2)
@@ -140,6 +140,12 @@ def test_mistakes_are_one_line(imagenet, call, message):
 
 def _black():
     return np.zeros((1, 20, 20, 3), np.uint8)
+
+
+def test_a_folder_of_images_may_be_called_imagenet(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "imagenet").mkdir()
+    assert len(run.load("imagenet").class_names) == 1000
 
 
 def test_a_missing_extra_is_named(monkeypatch):

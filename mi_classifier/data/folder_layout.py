@@ -69,9 +69,7 @@ def find(root_dir: str) -> Layout:
         names += ", ..." if len(class_names) > _MOST_NAMED else ""
         notes.append(f"{image_files.count_of(len(class_names), 'class')}: {names}")
         if empty:
-            notes.append(
-                f"no image in the folder {', '.join(empty)}, so it is no class"
-            )
+            notes.append(f"no classes, because without images: {', '.join(empty)}")
     if len(class_names) < 2:
         raise UserError(_too_few(root, places["train"], class_names))
     parts, left_out = {}, set()
@@ -123,13 +121,11 @@ def _places(root: Path) -> tuple[dict[str, Path], list[str]]:
     if not places and any(n.lower() not in sum(_NAMES.values(), ()) for n in names):
         return {"train": root}, []
     if "train" not in places:
-        raise UserError(
-            f"data.root_dir: {root / 'train'} must hold a folder per class, at least "
-            "two, and holds 0"
-        )
+        raise UserError(_too_few(root, root / "train", []))
     for part in ("val", "test"):  # an error names an empty one
-        if part not in places and part in names:
-            places[part] = root / part
+        empty = [n for n in names if n.lower() in _NAMES[part]]
+        if part not in places and empty:
+            places[part] = root / empty[0]
     others = [n for n in names if root / n not in places.values()]
     if not others:
         return places, []
@@ -160,7 +156,8 @@ def _part(
     images = [(name, path) for name, path in found.images if "/" in name]
     if not images:
         raise UserError(
-            f"data.root_dir: {place} holds no image; add some, or remove the folder"
+            f"data.root_dir: {place} holds no image in the folder of a class; add "
+            "some, or remove the folder"
         )
     number = {name: i for i, name in enumerate(class_names)}
     labels = [number[name.split("/")[0]] for name, _ in images]
@@ -173,7 +170,9 @@ def _check_train(place: Path, part: Part, class_names: Sequence[str]) -> None:
     counts = np.bincount(part.labels, minlength=len(class_names))
     if not counts.all():
         where = place / class_names[int(counts.argmin())]
-        raise UserError(f"data.root_dir: {where} holds no image")
+        raise UserError(
+            f"data.root_dir: {where} holds no image; add some, or remove the folder"
+        )
 
 
 def _too_few(root: Path, train: Path, class_names: Sequence[str]) -> str:
@@ -181,7 +180,7 @@ def _too_few(root: Path, train: Path, class_names: Sequence[str]) -> str:
         f"data.root_dir: {train} must hold a folder per class, at least two, and holds "
         f"{len(class_names)}"
     )
-    inner = [root / name for name in class_names]
+    inner = [train / name for name in class_names]
     if len(inner) == 1 and len(image_files.folders(inner[0])) > 1:
         message += f"; did you mean {inner[0]}?"
     return message

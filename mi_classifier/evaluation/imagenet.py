@@ -7,15 +7,18 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mi_classifier import parallel
+from mi_classifier.data import Dataset
 from mi_classifier.data.images import blank_dataset
 from mi_classifier.evaluation.trained_net import (
     TrainedNet,
+    load_net,
     load_without_data,
     with_classes,
 )
 from mi_classifier.losses import create_loss
 from mi_classifier.models import create_model
 from mi_classifier.models.pretrained import load_whole
+from mi_classifier.storage import workdirs
 
 NAME = "imagenet"  # stands for this net where a workdir is expected
 _SIDE = 224  # pixels, as in the net's training
@@ -32,14 +35,22 @@ _CONFIG = {
 }
 
 
-def load_net_to_ask(workdir: Path) -> TrainedNet:
-    """Load the net of a workdir without its data, or ImageNet's for `NAME`."""
+def load_net_to_ask(workdir: Path, dataset: Dataset | None = None) -> TrainedNet:
+    """Load the net of a workdir without its data, or ImageNet's for `NAME`.
+
+    A run whose data came from memory needs its data set.
+    """
+    if dataset is not None:
+        return load_net(workdir, dataset)
     return load_imagenet() if names_imagenet(workdir) else load_without_data(workdir)
 
 
 def names_imagenet(workdir: Path) -> bool:
-    """Return whether a workdir stands for the net of ImageNet's classes."""
-    return str(workdir) == NAME and not workdir.exists()
+    """Return whether a workdir stands for the net of ImageNet's classes.
+
+    A folder of that name may hold ImageNet's images; it counts if it holds a run.
+    """
+    return str(workdir) == NAME and not (workdir / workdirs.CONFIG).exists()
 
 
 def load_imagenet() -> TrainedNet:
@@ -53,7 +64,7 @@ def load_imagenet() -> TrainedNet:
     """
     config = ConfigDict(_CONFIG)
     text = resources.files(__package__).joinpath("assets/imagenet_classes.txt")
-    lines = text.read_text().splitlines()
+    lines = text.read_text("utf-8").splitlines()
     names = [line.split("\t")[1] for line in lines]
     uniform = np.full(len(names), -np.log(len(names)), np.float32)
     blank = blank_dataset(_SIDE, config.data.normalization, num_classes=len(names))

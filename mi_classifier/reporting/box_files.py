@@ -225,6 +225,11 @@ def _names(images: Sequence[BoxedImage], suffix: str) -> list[str]:
     """Return the name of each image's file, with the image's folder and stem.
 
     If two images differ in their suffix alone, the second keeps it: `a.png.xml`.
+
+    Examples:
+      >>> images = [BoxedImage(name, (1, 1), []) for name in ("a.jpg", "a.png", "a.png")]
+      >>> _names(images, ".xml")
+      ['a.xml', 'a.png.xml', 'a.png_2.xml']
     """
     taken, names = set(), []
     for image in images:
@@ -232,6 +237,10 @@ def _names(images: Sequence[BoxedImage], suffix: str) -> list[str]:
         name = str(path.with_suffix(suffix))
         if name.casefold() in taken or path.stem.casefold() == _CLASSES:
             name = f"{path}{suffix}"
+        number = 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{path}_{number}{suffix}"
         taken.add(name.casefold())
         names.append(name)
     return names

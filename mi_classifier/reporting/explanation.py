@@ -7,21 +7,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
 from mi_classifier import localization
 from mi_classifier.activation_maps import MAPS
 from mi_classifier.components import components_from_maps
-from mi_classifier.data import tfds_store
 from mi_classifier.errors import UserError, choose, choose_nearest
-from mi_classifier.evaluation import Priors, TrainedNet
-from mi_classifier.evaluation.evaluators import Inference
+from mi_classifier.evaluation import TrainedNet
+from mi_classifier.evaluation.asking import (
+    Reply,
+    make_ask,
+    maps_against,
+    read_image,
+    to_files,
+)
 from mi_classifier.evaluation.evaluators.accuracy import decide
-from mi_classifier.evaluation.evaluators.calibration import claimed_pmi
 from mi_classifier.evaluation.evaluators.localization import CORNERS, Setting, settings
-from mi_classifier.models import infer
 from mi_classifier.progress import tracked
 from mi_classifier.reporting import box_files, figures, pictures, predictions
 from mi_classifier.reporting.box_files import Box, BoxedImage
@@ -132,26 +134,17 @@ def _ask(net: TrainedNet, options: ExplainOptions) -> Question:
 
 def _answers(question: Question, files: Mapping[Path, bool]) -> Iterator[Answer]:
     """Yield the net's answer for each image; `files` are those of `ImagePaths`."""
-    net = question.net
-    preprocess = net.dataset.preprocess
-    apply = jax.jit(lambda v, batch: infer(net.model, v, preprocess(batch)))
-    frequencies = net.dataset.log_prior()
-    priors = Priors(frequencies, frequencies)
-    decoded = _decode(net, files)
+    ask, decoded = make_ask(question.net), _decode(question.net, files)
     while some := list(itertools.islice(decoded, _BATCH)):
-        missing = min(_BATCH, len(files)) - len(some)  # pad: one shape compiles once
-        batch = np.stack([image for _, image, _ in some + some[:1] * missing])
-        output = apply(net.variables, batch)
-        pmi = claimed_pmi(output.logits, net.loss, priors)
-        probability = np.asarray(jnp.exp(pmi + frequencies))
-        labels = _labels(question, output.logits, probability)
-        inference = Inference(output, {"image": batch}, priors, net.variables["params"])
-        maps = _maps(question, inference, labels)
+        batch = np.stack([image for _, image, _ in some])
+        reply = ask(batch, min(_BATCH, len(files)))
+        labels = _labels(question, reply)
+        maps = _maps(question, reply, labels)
         for i, in_file in enumerate(some):
             own = i, np.flatnonzero(labels[i] >= 0)
             own_maps = {name: array[own] for name, array in maps.items()}
-            own_pmi = np.asarray(pmi)[i]
-            yield Answer(*in_file, probability[i], own_pmi, labels[own], own_maps)
+            numbers = reply.probabilities[i], reply.pmi[i]
+            yield Answer(*in_file, *numbers, labels[own], own_maps)
 
 
 def _decode(
@@ -160,47 +153,40 @@ def _decode(
     """Yield path, stored image and (width, height) in the file of what is an image."""
     for path, named in tracked(files.items(), "explaining"):
         try:
-            content = path.read_bytes()
-            image = net.dataset.read_image(content)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            message = f"{path}: cannot be decoded: {reason}"
+            image, size = read_image(net.dataset, path, str(path))
+        except UserError as error:
             if named:
-                raise UserError(message) from error
-            print(f"left out: {message}")
+                raise
+            print(f"left out: {error}")
         else:
-            yield path, image, tfds_store.size_of(content)
+            yield path, image, size
 
 
-def _labels(
-    question: Question, logits: jax.Array, probability: np.ndarray
-) -> np.ndarray:
+def _labels(question: Question, reply: Reply) -> np.ndarray:
     """Return the classes whose maps each image gets, `[B, G]`, padded with -1."""
     if question.label is not None:
-        return np.full((len(logits), 1), question.label)
-    likeliest = probability.argmax(1)
+        return np.full((len(reply.pmi), 1), question.label)
+    likeliest = reply.probabilities.argmax(1)
     loss = question.net.loss
     if not loss.multi_label:
         return likeliest[:, None]
-    log_prior = question.net.dataset.log_prior()
-    present = np.array(decide(logits, loss, log_prior)[loss.rule])
-    present[np.arange(len(logits)), likeliest] |= ~present.any(1)
+    output, _, priors, _ = reply.inference
+    present = np.array(decide(output.logits, loss, priors.training)[loss.rule])
+    present[np.arange(len(present)), likeliest] |= ~present.any(1)
     order = np.argsort(~present, axis=1, kind="stable")
     padded = np.where(np.take_along_axis(present, order, 1), order, -1)
     return padded[:, : present.sum(1).max()]
 
 
 def _maps(
-    question: Question, inference: Inference, labels: np.ndarray
+    question: Question, reply: Reply, labels: np.ndarray
 ) -> dict[str, np.ndarray]:
-    known, settings = np.maximum(labels, 0), question.settings
+    known, settings, inference = np.maximum(labels, 0), question.settings, reply[0]
     maps = {name: each.maps(inference, known) for name, each in settings.items()}
     if question.rival is not None:
-        pair = np.array([question.label, question.rival])
-        kernel = inference.params["head"]["kernel"][:, pair]
-        two_classes = inference._replace(params={"head": {"kernel": kernel}})
-        first = np.zeros_like(labels)
-        maps["rival"] = settings["info_cam"].maps(two_classes, first)
+        rivals = np.full(len(labels), question.rival)
+        found = maps_against(settings["info_cam"], inference, labels[:, 0], rivals)
+        maps["rival"] = found[:, None]
     return jax.device_get(maps)
 
 
@@ -239,10 +225,8 @@ def _columns(
 
 def _in_file(question: Question, answer: Answer, boxes: np.ndarray) -> np.ndarray:
     """Move boxes `[N, 4]` from pixels of the net's input to pixels of the file."""
-    start, end = np.reshape(question.net.dataset.visible, (2, 2))  # shares of its sides
-    scale = (end - start) / answer.image.shape[1::-1]
-    corners = (start + boxes.reshape(-1, 2, 2) * scale) * answer.file_size
-    return corners.reshape(-1, 4)
+    size = answer.image.shape[:2]
+    return to_files(question.net.dataset, boxes, size, answer.file_size)
 
 
 def _boxed(question: Question, answer: Answer, name: str) -> BoxedImage:

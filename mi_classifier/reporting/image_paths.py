@@ -31,7 +31,7 @@ def find_images(paths: Sequence[str]) -> ImagePaths:
     folders = []
     for text in paths:
         path = Path(text)
-        if not text or not path.exists():
+        if not text or not os.path.exists(path):  # False for a name that is too long
             raise UserError(f"--images: no such file or folder: {text!r}")
         folders.append(os.path.abspath(path if path.is_dir() else path.parent))
         if not path.is_dir():
@@ -58,11 +58,21 @@ def new_folder(parent: Path) -> Path:
 
 
 def picture_names(files: Iterable[Path]) -> dict[Path, str]:
-    """Return a name for each file's picture, with a number if names are equal."""
-    names, counts = {}, Counter()
+    """Return a name for each file's picture, with a number if names are equal.
+
+    Examples:
+      >>> list(picture_names([Path("a/x.jpg"), Path("b/x.jpg"), Path("x.jpg_2")]).values())
+      ['x.jpg.png', 'x.jpg_2.png', 'x.jpg_2_2.png']
+    """
+    names, counts, taken = {}, Counter(), set()
     for path in files:
-        counts[path.name] += 1
-        number = f"_{counts[path.name]}" if counts[path.name] > 1 else ""
-        stem = os.fsdecode(os.fsencode(path.name)[:_LONGEST])
-        names[path] = f"{stem}{number}.png"
+        stem = path.name
+        if len(encoded := os.fsencode(stem)) > _LONGEST:
+            stem = encoded[:_LONGEST].decode(errors="ignore")  # no half of a letter
+        name = stem
+        while name.casefold() in taken:  # some systems take "A" and "a" for the same
+            counts[stem.casefold()] += 1
+            name = f"{stem}_{counts[stem.casefold()] + 1}"
+        taken.add(name.casefold())
+        names[path] = f"{name}.png"
     return names

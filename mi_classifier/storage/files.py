@@ -29,7 +29,9 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
         return
     with disk_errors_told(path, "written"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+        # A file's own name may be as long as the system allows.
+        short = hash_text(path.name)[:16]
+        temporary = path.with_name(f".{short}.{os.getpid()}{TEMPORARY}")
         try:
             write(temporary)
             with temporary.open("r+b") as file:

@@ -160,10 +160,16 @@ def _load(
                     continue
                 pooled = compute(some, progress)
                 write_with(path, lambda p, x=pooled: _write(p, x))
-            done = {"title": f"features of {title}", "images": len(images)}
-            digests = {p.name: hash_file(p) for p in paths if parallel.is_first()}
-            write_text(note, to_json({**done, "digests": digests}, indent=2))
+            if parallel.is_first():
+                done = {"title": f"features of {title}", "images": len(images)}
+                done["digests"] = {path.name: hash_file(path) for path in paths}
+                write_text(note, to_json(done, indent=2))
         parallel.wait_for_all()
+        if not parallel.all_agree(note.is_file()):
+            raise UserError(
+                f"{folder}: not all processes see the files of the first one; give a "
+                "data.data_dir that all of them share"
+            )
     try:
         digests = json.loads(note.read_text())["digests"]
         for path in paths:

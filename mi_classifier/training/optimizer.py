@@ -140,9 +140,7 @@ def create_optimizer(config: Mapping[str, Any], span: Span) -> Optimizer:
         if {type(value), type(defaults.get(option))} & {int, float}:
             check_number(value, f"optimizer.{option}")
             if value < 0:
-                raise UserError(
-                    f"optimizer.{option}: must not be negative, but {value}"
-                )
+                raise UserError(f"optimizer.{option}: must be at least 0, not {value}")
     check_options(make, options, "optimizer")
     transformation = make(**options)
     if groups:
@@ -155,9 +153,17 @@ def create_optimizer(config: Mapping[str, Any], span: Span) -> Optimizer:
 
 def trained_modules(config: Mapping[str, Any]) -> Sequence[str]:
     """Return the modules that an optimizer's config trains; () for all of them."""
-    return (
-        () if config.get("backbone_rate", 1.0) else tuple(config.get("full_rate", ()))
-    )
+    names = _module_names(config.get("full_rate", ()))
+    return () if config.get("backbone_rate", 1.0) else names
+
+
+def _module_names(full_rate: Any) -> tuple[str, ...]:
+    is_list = isinstance(full_rate, (tuple, list))
+    if not (is_list and all(isinstance(name, str) for name in full_rate)):
+        raise UserError(
+            f"optimizer.full_rate: must be a tuple of names, not {full_rate!r}"
+        )
+    return tuple(full_rate)
 
 
 def _only(
@@ -188,19 +194,20 @@ def _scale_backbone(
     full_rate: Sequence[str], backbone_rate: float
 ) -> optax.GradientTransformation:
     """Scale the updates of all modules that `full_rate` does not name."""
-    is_list = isinstance(full_rate, (tuple, list))
-    if not (is_list and all(isinstance(name, str) for name in full_rate)):
-        raise UserError(
-            f"optimizer.full_rate: must be a tuple of names, not {full_rate!r}"
-        )
+    full_rate = _module_names(full_rate)
     if not 0 <= backbone_rate <= 1:
         raise UserError(
             f"optimizer.backbone_rate: must be in [0, 1], not {backbone_rate}"
         )
+    if not full_rate and not backbone_rate:
+        raise UserError(
+            "optimizer.full_rate: names no module, and backbone_rate=0 freezes all "
+            "others; name the modules to train, such as ('head',)"
+        )
 
     def scale(updates: optax.Updates, params: optax.Params | None) -> optax.Updates:
         del params
-        select(updates, full_rate)
+        select(updates, full_rate)  # refuses a name of no module
         return {
             name: update
             if name in full_rate

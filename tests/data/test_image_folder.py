@@ -111,7 +111,7 @@ def test_folders_beside_those_of_splits_or_classes_are_told(photos, tmp_path, ca
     assert load("image_folder", flat, tmp_path).class_names == ("cat", "dog")
     printed = capsys.readouterr().out
     assert "2 classes: cat, dog\n" in printed
-    assert "no image in the folder notes, so it is no class" in printed
+    assert "no classes, because without images: notes" in printed
     assert "left out 1 file (no image: 1, such as notes/a.txt)" in printed
 
 
@@ -240,6 +240,22 @@ def test_files_that_are_no_images_are_named_or_skipped(rehearsal_sets, tmp_path)
     ("change", "message"),
     [
         (lambda root: shutil.rmtree(root / "train"), "must hold a folder per class"),
+        (
+            lambda root: [
+                shutil.rmtree(path)
+                for path in (root / "train").iterdir()
+                if path.name != "class_001"
+            ],
+            "train must hold a folder per class, at least two, and holds 1$",
+        ),
+        (
+            lambda root: (shutil.rmtree(root / "val"), (root / "Valid").mkdir()),
+            "Valid holds no image",
+        ),
+        (
+            lambda root: shutil.copytree(root / "val/class_000", root / "test"),
+            "test holds no image in the folder of a class; add some, or remove",
+        ),
         (lambda root: (root / "val/dog").mkdir(), "dog is a class that .*train lacks"),
         (
             lambda root: (root / "val/class_1").mkdir(),

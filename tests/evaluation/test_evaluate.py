@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mi_classifier import losses, training
+from mi_classifier.activation_maps import MAPS
 from mi_classifier.errors import UserError
 from mi_classifier.evaluation import ablate_net, evaluate_net, load_net
 from mi_classifier.losses import Loss, pc_softmax_cross_entropy
@@ -48,7 +49,7 @@ def test_results_equal_metrics_json(trained_digits):
             dataclasses.asdict(split["information"].mutual_information)
         )
         maps = written["splits"][name]["localization"]["maps"]
-        assert list(maps) == ["cam", "info_cam", "info_cam_plus"]
+        assert list(maps) == [*MAPS]
         for key, found in split["localization"].maps.items():
             assert maps[key]["gt_known"] == pytest.approx(found.gt_known)
 

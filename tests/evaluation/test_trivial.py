@@ -137,7 +137,7 @@ BOXES = {"whole image": 0.345, "centered square": 0.619}
         (
             {"CAM": 0.66},
             "By GT-known, CAM (66.00) does not beat the centered square (61.90) by",
-            "than one standard error (4.86): its boxes",
+            "than one standard error (4.86): as far as this data can tell, its boxes",
         ),
         ({"CAM": 0.67}, None, None),
         ({"CAM": float("nan")}, None, None),

@@ -186,7 +186,7 @@ def test_a_broken_file_in_a_folder_is_left_out(trained_images, images, capsys):
         (folder / name).write_bytes(images[1].read_bytes())
     explain(trained_images, [folder])
     printed = capsys.readouterr().out
-    assert f"left out: {folder / 'broken.png'}: cannot be decoded" in printed
+    assert f"left out: {folder / 'broken.png'}: cannot be read: not an image" in printed
     assert "._other.png: cannot" not in printed
     path = newest(trained_images) / "predictions.csv"
     text = path.read_text(encoding="utf-8", errors="surrogateescape")
@@ -212,7 +212,7 @@ def test_mistakes_say_what_is_wrong(trained_images, images, tmp_path):
     refused(["holds no image"], [tmp_path / "empty"])
     broken = tmp_path / "broken.png"
     broken.write_bytes(images[0].read_bytes()[:200])
-    refused([str(broken), "cannot be decoded"], [images[0], broken])
+    refused([str(broken), "cannot be read"], [images[0], broken])
     refused(["--label: no class", other], images[:1], other[:-1])
     refused(["--rival: no class", other], images[:1], MARKUP, other.upper()[1:])
     refused(["--label: no class", "such as"], images[:1], "zzzzzzzzz")

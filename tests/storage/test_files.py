@@ -26,6 +26,13 @@ def test_to_json_is_strict_json_and_write_text_leaves_nothing_else(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_write_text_takes_the_longest_name_that_the_system_takes(tmp_path):
+    path = tmp_path / ("x" * 251 + ".xml")
+    files.write_text(path, "new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_write_text_keeps_the_old_file_when_it_fails(tmp_path, monkeypatch):
     path = tmp_path / "x"
     files.write_text(path, "old")

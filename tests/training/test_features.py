@@ -136,6 +136,14 @@ def test_damaged_features_are_one_line(config, tmp_path):
         train(config, tmp_path / "second", dataset)
 
 
+def test_a_folder_that_the_processes_do_not_share_is_named(
+    config, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(features.parallel, "all_agree", lambda answer: False)
+    with pytest.raises(UserError, match=r"features: not all processes see .* data_dir"):
+        train(config, tmp_path / "run", make_dataset())
+
+
 def test_other_pixels_or_weights_have_features_of_their_own(config, tmp_path):
     dataset, folder = make_dataset(), tmp_path / "data" / "features"
     train(config, tmp_path / "first", dataset)
