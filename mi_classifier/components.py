@@ -34,13 +34,15 @@ def components_from_maps(
       B arrays float32 `[C, 4]`; C is at least 1.
 
     Raises:
-      ValueError: shapes or threshold do not fit the above.
+      ValueError: shapes, threshold or `smallest` do not fit the above.
 
     Examples:
       >>> maps = np.array([[[9.0, 0, 0, 0, 0], [0, 0, 0, 8, 9]]])
       >>> components_from_maps(maps, (2, 5), 0.5, 0.1)[0].tolist()
       [[3.0, 1.0, 5.0, 2.0], [0.0, 0.0, 1.0, 1.0]]
     """
+    if not 0 <= smallest <= 1:
+        raise ValueError(f"smallest must be in [0, 1], not {smallest}")
     largest = localization.boxes_from_maps(maps, image_size, threshold)
     scores = localization.score_maps(maps, image_size)
     pixels = smallest * image_size[0] * image_size[1]

@@ -122,8 +122,8 @@ class Run:
           labels: the class of each image as number or name, `[N]`, or one class for all
             images; None for the likeliest.
           map: a key of `activation_maps.MAPS`; the config's options apply to it.
-          rival: a class that `labels` are compared with, see `asking.maps_against`;
-            the map of the rival itself is 0.
+          rival: a class that `labels` are compared with, by infoCAM of the two classes
+            alone, with the region of `map`; the map of the rival itself is 0.
 
         Returns:
           float32 `[N, h, w]`, for the part of an image that the net sees.

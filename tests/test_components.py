@@ -49,6 +49,12 @@ def test_boxes_are_those_of_scipy_by_size(maps):
     assert several > 4
 
 
+@pytest.mark.parametrize("smallest", [-0.1, 1.1, np.nan, np.inf])
+def test_a_share_outside_of_0_to_1_is_refused(smallest):
+    with pytest.raises(ValueError, match=r"smallest must be in \[0, 1\]"):
+        components_from_maps(np.eye(3)[None], SIZE, 0.5, smallest)
+
+
 def test_parts_that_touch_at_a_corner_are_one():
     maps = np.array([[[9, 0, 0, 0], [0, 9, 0, 0], [0, 0, 0, 8]]])
     (boxes,) = components_from_maps(maps, (3, 4), 0.5, 0.0)

@@ -56,6 +56,9 @@ class Columns(NamedTuple):
 def parse(text: str) -> Convention:
     """Read the words of `data.boxes`: "auto", or what is stated, with commas.
 
+    Raises:
+      UserError: a word is unknown, or two words do not fit each other.
+
     Examples:
       >>> parse("corners,last_pixel")
       Convention(shape='corners', unit=None, end='last_pixel')

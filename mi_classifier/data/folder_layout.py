@@ -118,7 +118,8 @@ def _places(root: Path) -> tuple[dict[str, Path], list[str]]:
             )
         if holding:
             places[part] = root / holding[0]
-    if not places and any(n.lower() not in sum(_NAMES.values(), ()) for n in names):
+    known = sum(_NAMES.values(), ())
+    if not names or (not places and any(n.lower() not in known for n in names)):
         return {"train": root}, []
     if "train" not in places:
         raise UserError(_too_few(root, root / "train", []))

@@ -82,6 +82,7 @@ def load(
     folder = tfds_store.root(data_dir) / "decoded"
     make = functools.partial(_encode_splits, root, layout, options)
     images = image_cache.load(folder, identity, stored_side, broken, make)
+    _check_classes(images.splits["train"]["label"], layout.class_names)
     name = f"{root.name or root.absolute().name}, {side} px"
     return image_dataset(name, images, side, normalization, pad)
 
@@ -94,6 +95,17 @@ def _check_share(hold_out: float, root: Path, layout: Layout) -> None:
         raise UserError(
             f"data.root_dir: {root / 'val'} is missing; create it, or set "
             "data.hold_out=0.1"
+        )
+
+
+def _check_classes(labels: np.ndarray, class_names: Sequence[str]) -> None:
+    """Check that each class has a training image left that is not broken."""
+    counts = np.bincount(labels, minlength=len(class_names))
+    if not counts.all():
+        name = printable(class_names[int(counts.argmin())])
+        raise UserError(
+            f"data.root_dir: every training image of the class {name} is broken; add "
+            "some, or remove its folder"
         )
 
 

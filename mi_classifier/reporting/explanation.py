@@ -118,7 +118,9 @@ def _ask(net: TrainedNet, options: ExplainOptions) -> Question:
     if rival and config is None:
         raise UserError(f"--rival: {net.config.model.name} has no maps to draw")
     if options.boxes and config is None:
-        raise UserError(f"--boxes: {net.config.model.name} has no maps to take them of")
+        raise UserError(
+            f"--boxes: {net.config.model.name} has no maps to take them from"
+        )
     choose(options.map, MAPS, "--map")
     formats = [choose(name, box_files.FORMATS, "--boxes") for name in options.boxes]
     if options.components is not None and not 0 < options.components < 1:

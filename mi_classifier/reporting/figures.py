@@ -1,8 +1,9 @@
 """Figures of numbers, with colors that color-blind readers can tell apart."""
 
+import contextlib
 import dataclasses
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,16 @@ _ERROR_BARS = {"linestyle": "none", "capsize": 3, "linewidth": 1}
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG; if that fails, an older file stays as it is."""
-    with warnings.catch_warnings():
-        # Names may be in any script; a character that the font lacks becomes a box.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with _all_scripts():
         write_with(path, lambda p: figure.savefig(p, format="png", dpi=150))
+
+
+@contextlib.contextmanager
+def _all_scripts() -> Iterator[None]:
+    """Ignore that a name is in a script that the font lacks: it shows boxes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def plain(text: str) -> str:
@@ -231,7 +238,8 @@ def _name_points(
             # Try the point's own height first, then below it, above it, and so on.
             lines = (step + 1) // 2 * (-1 if step % 2 else 1)
             note.set_position((6 * side, 9 * lines))
-            box = note.get_window_extent()
+            with _all_scripts():
+                box = note.get_window_extent()
             free = not any(box.overlaps(other) for other in taken)
             if free and axis.bbox.y0 < box.y0 and box.y1 < axis.bbox.y1:
                 break

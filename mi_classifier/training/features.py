@@ -79,11 +79,12 @@ def on_features(task: Task, variables: Mapping[str, Any], config: ConfigDict) ->
             f"cache_features: {config.model.name} has no pooled features; set it to "
             "False"
         )
-    params = dict(variables["params"])
-    del params["head"]  # features do not depend on it
+    params, options = dict(variables["params"]), config.model.to_dict()
+    del params["head"]  # features do not depend on it, nor on its dropout
+    options.pop("dropout", None)
     net = {
         "format": _FORMAT,
-        "model": config.model.to_dict(),
+        "model": options,
         "weights": hash_tree({**variables, "params": params}),
     }
     folder = tfds_store.root(config.data.get("data_dir", "")) / FOLDER
@@ -158,6 +159,7 @@ def _load(
                 if parallel.all_agree(path.is_file()):
                     progress.advance(len(some))
                     continue
+                progress.describe(f"features of {title}: {start:,} of {len(images):,}")
                 pooled = compute(some, progress)
                 write_with(path, lambda p, x=pooled: _write(p, x))
             if parallel.is_first():

@@ -34,8 +34,8 @@ def test_a_run_from_memory_asks_for_its_data_again(tiny_config, tmp_path, datase
         mi.evaluate(workdir)
     results = mi.evaluate(workdir, dataset=dataset, quiet=True)
     assert list(results.splits) == ["validation", "test"]
-    rows = dataset.splits["test"]["image"][:3]
-    assert mi.load(workdir, dataset).predict(rows).pmi.shape == (3, 40)
+    rows, classes = dataset.splits["test"]["image"][:3], dataset.num_classes
+    assert mi.load(workdir, dataset).predict(rows).pmi.shape == (3, classes)
     other = dataclasses.replace(
         dataset, splits={**dataset.splits, "train": dataset.splits["test"]}
     )

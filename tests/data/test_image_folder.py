@@ -234,6 +234,10 @@ def test_files_that_are_no_images_are_named_or_skipped(rehearsal_sets, tmp_path)
     next((root / "train").rglob("*.jpg")).write_bytes(b"<html>")  # with a box
     splits = load("image_folder", root, tmp_path, broken="skip").splits
     assert len(splits["train"]["label"]) == 63
+    for path in (root / "train/class_002").iterdir():
+        path.write_bytes(b"<html>")
+    with pytest.raises(UserError, match="every training image of the class class_002"):
+        load("image_folder", root, tmp_path, broken="skip")
 
 
 @pytest.mark.parametrize(
@@ -253,7 +257,7 @@ def test_files_that_are_no_images_are_named_or_skipped(rehearsal_sets, tmp_path)
             "Valid holds no image",
         ),
         (
-            lambda root: shutil.copytree(root / "val/class_000", root / "test"),
+            lambda root: shutil.copytree(root / "val/class_001", root / "test"),
             "test holds no image in the folder of a class; add some, or remove",
         ),
         (lambda root: (root / "val/dog").mkdir(), "dog is a class that .*train lacks"),
@@ -309,6 +313,10 @@ def test_a_missing_root_is_named(tmp_path):
     for path in ("", tmp_path / "nowhere"):
         with pytest.raises(UserError, match=r"data.root_dir: no such folder"):
             load("image_folder", path, tmp_path)
+    (tmp_path / "flat").mkdir()
+    (tmp_path / "flat" / "a.png").touch()
+    with pytest.raises(UserError, match=r"flat must hold a folder per class, .* 0"):
+        load("image_folder", tmp_path / "flat", tmp_path)
 
 
 def test_pixels_of_png_are_kept(tmp_path):

@@ -1,6 +1,7 @@
 """What a net says about single images, and where boxes lie in the images given."""
 
 import dataclasses
+import functools
 import math
 from pathlib import Path
 
@@ -29,6 +30,13 @@ OPTIONS = {"region": 2, "padding": "full", "rival": "region", "threshold": 0.2}
 PRIOR = np.array([0.5, 0.3, 0.2, 0.0])  # the last class was never seen
 
 
+@functools.cache
+def backbone():
+    blank = blank_dataset(16, "imagenet", 20)
+    model = create_model("gap_cnn", num_classes=2)
+    return jax.jit(model.init)(jax.random.key(0), blank.example_input())
+
+
 def make_net(loss="softmax", prior=PRIOR):
     """A net with random weights; it stores 20 pixels a side and sees the middle 16."""
     with np.errstate(divide="ignore"):
@@ -36,12 +44,11 @@ def make_net(loss="softmax", prior=PRIOR):
     blank = blank_dataset(16, "imagenet", 20, num_classes=len(prior))
     dataset = with_classes(blank, [f"class {i}" for i in range(len(prior))], log_prior)
     model = create_model("gap_cnn", num_classes=len(prior))
-    variables = model.init(jax.random.key(0), dataset.example_input())
     head = {
         "kernel": jax.random.normal(jax.random.key(1), (64, len(prior))),
         "bias": np.arange(len(prior), dtype=np.float32),
     }
-    variables = {**variables, "params": {**variables["params"], "head": head}}
+    variables = {**backbone(), "params": {**backbone()["params"], "head": head}}
     config = ConfigDict({"model": {"name": "gap_cnn"}, "localization": OPTIONS})
     made = create_loss(loss)
     return TrainedNet(Path("none"), config, dataset, made, model, variables, 1, [])

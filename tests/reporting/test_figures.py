@@ -136,3 +136,10 @@ def test_training_and_validation_share_a_panel():
     assert curves_of(loss) == {"training": [1, 0.5], "validation": [2, 1]}
     assert curves_of(accuracy) == {"training": [25, 50], "validation": [12.5, 25]}
     assert texts_of(loss) == ["training", "validation"]
+
+
+def test_names_in_any_script_are_drawn_without_a_warning(tmp_path, recwarn):
+    recall = {"rule": np.array([1.0, 0.5])}
+    figure = figures.recall_by_frequency([0.5, 0.5], recall, ["鳥", "cat"], "title")
+    figures.save(figure, tmp_path / "figure.png")
+    assert not recwarn.list
