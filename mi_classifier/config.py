@@ -5,6 +5,7 @@ makes. It holds data and nothing else.
 """
 
 import json
+import os
 import runpy
 import sys
 import types
@@ -207,7 +208,8 @@ def with_absolute_paths(config: ConfigDict) -> ConfigDict:
     """Return a copy whose paths mean the same from any folder."""
     config = config.copy_and_resolve_references()
     absolute = {
-        field: str(Path(path).expanduser().absolute())
+        # `Path.expanduser` refuses the name of no user.
+        field: str(Path(os.path.expanduser(path)).absolute())
         for field, path in flatten(config).items()
         if path and isinstance(path, str) and field.endswith(("_dir", ".path", "_path"))
     }

@@ -15,6 +15,7 @@ from mi_classifier.errors import UserError, nearest
 # Given a config, returns what each of its groups may hold, with the defaults:
 # {"model": {"width": 64}}. The group "" is the top of the config.
 KnownOptions = Callable[[ConfigDict], Mapping[str, Mapping[str, Any]]]
+_NAMED = {"data", "model", "optimizer"}  # groups whose "name" decides their options
 FIELD = re.compile(r"--?(?:no)?config\.([^=]+)(?:=(.*))?$", re.DOTALL)
 
 
@@ -43,7 +44,7 @@ def override(
         # Names, such as that of the model, decide which options there are.
         known = flatten(config)
         names = {f: t for f, t in texts.items() if t and isinstance(known.get(f), str)}
-        renamed = {"data.name", "model.name"} & names.keys()
+        renamed = {f"{group}.name" for group in _NAMED} & names.keys()
         before = known_options(config) if renamed else {}
         config.update_from_flattened_dict(names)
         _drop_options_of_old_names(config, before, known_options)
@@ -70,9 +71,9 @@ def _drop_options_of_old_names(
     before: Mapping[str, Mapping[str, Any]],
     known_options: KnownOptions,
 ) -> None:
-    """Drop the options that only the model or data of an overridden name knows."""
+    """Drop the options that only the model, data or optimizer of an old name knows."""
     after = known_options(config) if before else {}
-    for group in before.keys() & {"data", "model"}:
+    for group in before.keys() & _NAMED:
         for option in before[group].keys() - after[group].keys():
             if option in config[group]:
                 del config[group][option]

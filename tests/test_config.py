@@ -123,6 +123,9 @@ def test_paths_become_absolute(tmp_path, monkeypatch):
         "seed": 0,
     }
     assert config.data.data_dir == "a"
+    config.data.data_dir = "~no-such-user/a"  # a folder of that name may exist
+    absolute = configs.with_absolute_paths(config)
+    assert absolute.data.data_dir == str(tmp_path / "~no-such-user/a")
 
 
 @pytest.mark.parametrize(

@@ -120,5 +120,8 @@ def test_options_of_the_old_name_are_dropped():
     assert changed.model.to_dict() == {"name": "gap_cnn"}
     assert "root_dir" not in changed.data and "data_dir" in changed.data
     assert "width" in config.model and "root_dir" in config.data
+    changed, _ = override(config, ["--config.optimizer.name=adam"], known_options)
+    assert "momentum" not in changed.optimizer and "momentum" in config.optimizer
+    assert changed.optimizer.full_rate == ("head",)
     with pytest.raises(UserError, match=r"model.width: no such field"):
         override(config, [*arguments, "--config.model.width=3"], known_options)

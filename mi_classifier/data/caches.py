@@ -10,6 +10,7 @@ is removed is made again when a command needs it.
 import argparse
 import contextlib
 import json
+import os
 import shutil
 import sys
 import time
@@ -40,9 +41,10 @@ class Entry(NamedTuple):
 
 def find(root: Path) -> list[Entry]:
     """Return everything that is kept below a folder of data sets, largest first."""
-    notes = [note for name in FOLDERS for note in root.glob(f"{name}/[!.]*/{NOTE}")]
     with disk_errors_told(root, "read"):
-        return sorted(map(_read, notes), key=lambda entry: -entry.bytes)
+        inside = [path for name in FOLDERS for path in root.glob(f"{name}/[!.]*")]
+        found = [_read(path) for path in inside if path.is_dir()]
+        return sorted(found, key=lambda entry: -entry.bytes)
 
 
 def choose(entries: Sequence[Entry], what: str) -> list[Entry]:
@@ -87,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--remove", default="", help="unused, all, or a name listed")
     options = parser.parse_args(arguments)
     root = tfds_store.root(options.data_dir)
+    if options.data_dir and not os.path.isdir(root):
+        raise UserError(f"--data_dir: no such folder: {root}")
     entries = find(root)
     if not options.remove:
         _print(root, entries)
@@ -113,13 +117,17 @@ def _print(root: Path, entries: Sequence[Entry]) -> None:
     )
 
 
-def _read(note: Path) -> Entry:
-    entry, done = note.parent, {}
-    with contextlib.suppress(ValueError):  # a damaged note; the entry is listed
-        done = json.loads(note.read_text("utf-8", "replace"))
+def _read(entry: Path) -> Entry:
+    note, done = entry / NOTE, {}
+    if is_whole := note.is_file():
+        with contextlib.suppress(ValueError):  # a damaged note; the entry is listed
+            done = json.loads(note.read_text("utf-8", "replace"))
+    else:
+        done = {"title": "incomplete, of a command that was stopped or still runs"}
     done = done if isinstance(done, dict) else {}
     size = sum(p.stat().st_size for p in entry.rglob("*") if p.is_file())
-    days = max(time.time() - note.stat().st_mtime, 0) / 86_400
+    used = (note if is_whole else entry).stat().st_mtime
+    days = max(time.time() - used, 0) / 86_400
     identity = done.get("identity")
     identity = identity if isinstance(identity, dict) else {}
     source = done.get("source") or identity.get("root") or ""

@@ -220,6 +220,8 @@ def _shuffled(indices: np.ndarray, names: Sequence[str], seed: int) -> list[int]
     def order(i: int) -> bytes:
         # Hash only the basename: TFDS stores nothing else.
         basename = PurePosixPath(names[i]).name
-        return hashlib.sha256(f"{seed}/{basename}".encode()).digest()
+        # A name on disk may hold bytes that are no UTF-8.
+        content = f"{seed}/{basename}".encode("utf-8", "surrogateescape")
+        return hashlib.sha256(content).digest()
 
     return sorted(map(int, indices), key=order)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -24,7 +25,8 @@ _HASHES = "hashes.json"
 
 def root(data_dir: str) -> Path:
     """Return the folder of all data sets; TFDS's default if `data_dir` is ""."""
-    return Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
+    # `Path.expanduser` refuses the name of no user.
+    return Path(os.path.expanduser(data_dir or tfds.core.constants.DATA_DIR))
 
 
 def prepare(

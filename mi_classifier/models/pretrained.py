@@ -4,6 +4,7 @@ Our parameters have PyTorch's names: ("layer1", "0", "conv1", "kernel") is
 "layer1.0.conv1.weight" there, transposed.
 """
 
+import os
 import re
 import sys
 from collections import Counter
@@ -207,7 +208,7 @@ def _damaged(where: str, error: Exception) -> UserError:
 
 def _find(name: str, source: str) -> Path:
     """Return the file of a source; a repository's is downloaded."""
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))  # `Path.expanduser` refuses "~nobody"
     if path.is_file():
         return path
     installed = getattr(MODELS[name], "INSTALLED", {})

@@ -88,6 +88,24 @@ def test_an_unknown_name_is_refused(kept):
         caches.main([f"--data_dir={kept[1]}", "--remove=al"])
 
 
+def test_what_a_stopped_command_left_is_listed_and_removed(tmp_path):
+    part = tmp_path / "features" / "abc" / "0.npy"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(bytes(5_000))
+    entry = the_only(tmp_path)
+    assert entry.title.startswith("incomplete") and entry.bytes == 5_000
+    assert not entry.unused  # the same command goes on with it
+    os.utime(part.parent, (time.time() - 31 * 86_400,) * 2)
+    caches.main([f"--data_dir={tmp_path}", "--remove=unused"])
+    assert not part.parent.exists()
+
+
+@pytest.mark.parametrize("name", ["nowhere", "x" * 5000, "~no-such-user"])
+def test_a_folder_that_does_not_exist_is_told(name):
+    with pytest.raises(UserError, match=f"--data_dir: no such folder: {name}"):
+        caches.main([f"--data_dir={name}"])
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"identity": 3, "source": 4}', "\xff"])
 def test_a_damaged_note_is_listed(kept, text):
     path = the_only(kept[1]).path

@@ -1,5 +1,7 @@
 """Splits depend only on names and a seed, or on lists."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -178,3 +180,9 @@ def test_mistakes_in_lists_are_named(tmp_path, validation, test, message):
             (tmp_path / f"{name}.txt").write_text(content)
     with pytest.raises(UserError, match=message):
         by_lists(tmp_path, NAMES, LABELS, CLASSES)
+
+
+def test_names_that_are_no_text_are_split_too():
+    names = [os.fsdecode(b"\xff%d.jpg" % i) for i in range(10)]
+    parts = hold_out(names, np.zeros(10, int), 0.4, 2, seed=0)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(10))
