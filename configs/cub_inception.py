@@ -42,7 +42,7 @@ def get_config(argument: str = "") -> ConfigDict:
             "model": {
                 "name": "inception_v3",
                 "frozen": True,
-                # Of the frozen backbone's batch normalization, in training.
+                # Whether batch normalization of the frozen backbone uses the batch.
                 "moving_statistics": authors,
                 "dropout": 0.2 if authors else 0.5,
                 "dtype": "float32",

@@ -3,13 +3,14 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 from numpy.typing import ArrayLike
+from PIL import Image
 
 from mi_classifier import localization
 from mi_classifier.activation_maps import MAPS
@@ -72,6 +73,10 @@ class Run:
     """A trained net, its config and its classes."""
 
     net: TrainedNet
+
+    def __repr__(self) -> str:
+        name, count = self.config.model.name, len(self.class_names)
+        return f"<Run of {name}, {count:,} classes, {self.net.workdir}>"
 
     @property
     def config(self) -> ConfigDict:
@@ -207,12 +212,17 @@ class Run:
                 )
             size = rows.shape[2:0:-1] if rows.ndim == 4 else (0, 0)  # width, height
             return rows, np.tile(size, (len(rows), 1))
-        if isinstance(inputs, np.ndarray) and inputs.ndim not in (1, 4):
+        if getattr(inputs, "ndim", 4) not in (1, 4):
             raise UserError(
                 f"images: must be [N, H, W, C], not {list(inputs.shape)}; give one "
                 "image as [image], gray ones as images[..., None]"
             )
-        images = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
+        one = isinstance(inputs, (str, os.PathLike, Image.Image))
+        if not one and not isinstance(inputs, Iterable):
+            raise UserError(
+                f"images: must be an array, or a list of arrays or paths, not {inputs!r}"
+            )
+        images = [inputs] if one else list(inputs)
         if not images:
             raise UserError("images: there are none; give one at least")
         found = []
@@ -225,7 +235,8 @@ class Run:
 
     def _classes(self, labels: Labels, count: int) -> np.ndarray:
         """Return one class for each of `count` images."""
-        one = isinstance(labels, str) or np.ndim(labels) == 0
+        labels = labels.tolist() if isinstance(labels, np.ndarray) else labels
+        one = isinstance(labels, str) or not isinstance(labels, Iterable)
         given = [labels] * count if one else list(labels)
         if len(given) != count:
             raise UserError(f"labels: {len(given)} for {count} images; give one each")
@@ -234,10 +245,11 @@ class Run:
     def _class(self, label: Any, what: str) -> int:
         if isinstance(label, str):
             return choose_nearest(label, self.class_names, what)
-        number = int(label)
-        if number != label or not 0 <= number < len(self.class_names):
+        count, number = len(self.class_names), np.asarray(label)
+        is_number = number.shape == () and number.dtype.kind in "iuf"
+        if not is_number or number not in range(count):
             raise UserError(
-                f"{what}: must be a class name or a number in "
-                f"[0, {len(self.class_names)}), not {label!r}"
+                f"{what}: must be a class name or a number in [0, {count}), not "
+                f"{label!r}"
             )
-        return number
+        return int(number)

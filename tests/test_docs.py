@@ -6,6 +6,7 @@ import pkgutil
 import re
 
 import pytest
+from PIL import Image
 
 import mi_classifier
 from tests.conftest import REPOSITORY
@@ -58,6 +59,7 @@ def test_every_public_name_is_in_the_api_reference():
 def test_python_blocks_run(tmp_path, monkeypatch):
     """The blocks of all pages run in one folder, those about training first."""
     monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (60, 40), "gray").save("photo.jpg")  # which the pages ask about
     for page in sorted(PAGES, key=lambda page: page.name != "train.md"):
         names = {}
         for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):

@@ -12,6 +12,7 @@ import numpy as np
 from mi_classifier.errors import UserError, choose
 
 FIELD = "data.boxes"
+FLAG = f"--config.{FIELD}"
 # By shape, what the numbers are.
 SHAPES = {
     "corners": "x0,y0,x1,y1",
@@ -117,7 +118,7 @@ def read_as(header: str, stated: Convention) -> Convention:
     if stated.end == "last_pixel" and shape != "corners":
         raise UserError(
             f"{FIELD}: last_pixel is for corners, and the header says {SHAPES[shape]}; "
-            f"state {FIELD}=corners,last_pixel if the header is wrong"
+            f"state {FLAG}=corners,last_pixel if the header is wrong"
         )
     return Convention(shape, stated.unit or "pixels", stated.end or "half_open")
 
@@ -145,7 +146,7 @@ def _fit(pixels: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Return which boxes are not empty and lie in their images, bool `[N]`."""
     first, second = pixels[:, :2], pixels[:, 2:]
     inside = (first >= -_SLACK) & (second <= sizes + _SLACK)
-    # What is left after clipping must not be empty either.
+    # Clipping must not leave an empty box.
     return (inside & (np.maximum(first, 0) < np.minimum(second, sizes))).all(1)
 
 
@@ -160,7 +161,7 @@ def _check_unit(columns: Columns) -> None:
     if small.all() and values.any():
         raise UserError(
             f"{columns.where(0)}: no number of any box is above 1, which looks like "
-            f"fractions of the image; state {FIELD}=fractions, or {FIELD}=pixels"
+            f"fractions of the image; state {FLAG}=fractions, or {FLAG}=pixels"
         )
     broken = small & (values != np.round(values)).any(1)
     if broken.any():
@@ -175,7 +176,7 @@ def _check_end(columns: Columns, used: Convention, pixels: np.ndarray) -> None:
     first, second = pixels[:, :2], pixels[:, 2:]
     advice = (
         f"looks as if x1 and y1 were the last pixel of the box; state "
-        f"{FIELD}=last_pixel, or {FIELD}=half_open"
+        f"{FLAG}=last_pixel, or {FLAG}=half_open"
     )
     # Four zeros mean that there is no box.
     flat = (first == second).any(1) & columns.values.any(1)
@@ -224,7 +225,7 @@ def _describe_misfit(columns: Columns, used: Convention, stated: Convention) -> 
         ]
         message += (
             f"; all boxes fit as {other._replace(end=None).describe()}: if that is "
-            f"right, state {FIELD}={','.join(words)}, else correct the line"
+            f"right, state {FLAG}={','.join(words)}, else correct the line"
         )
     if 2 * bad.sum() > len(bad) and used.unit not in [o.unit for o in fitting]:
         message += "; or were they drawn on images of another size?"
@@ -239,7 +240,7 @@ def _check_patterns(
     is_small = (reach < _REACH).all()
     # A corner box fits as x,y,width,height if its middle lies in the upper left quarter.
     if stated.shape is None and also_sizes(columns, used):
-        advice = f"state {FIELD}=sizes, or {FIELD}=corners"
+        advice = f"state {FLAG}=sizes, or {FLAG}=corners"
         if is_small:
             advice += ", or scale them if they were drawn on smaller copies"
         raise UserError(
@@ -251,6 +252,6 @@ def _check_patterns(
         raise UserError(
             f"{columns.where(0)}: no box reaches beyond {reach[0]:.0%} of an image's "
             f"width and {reach[1]:.0%} of its height, as if they were drawn on smaller "
-            f"copies; scale them to the files, or state {FIELD}=percent, or "
-            f"{FIELD}=pixels"
+            f"copies; scale them to the files, or state {FLAG}=percent, or "
+            f"{FLAG}=pixels"
         )

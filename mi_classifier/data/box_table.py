@@ -121,7 +121,7 @@ def read(
     if kept and not convention.shape and box_conventions.also_sizes(columns, used):
         notes.append(
             f"they would fit as {SHAPES['sizes']} too: if they are, state "
-            f"{box_conventions.FIELD}=sizes"
+            f"{box_conventions.FLAG}=sizes"
         )
     if without := len(files) - len(boxes):
         notes.append(f"image without a box: {without:,}")

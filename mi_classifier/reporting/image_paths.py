@@ -28,6 +28,7 @@ class ImagePaths(NamedTuple):
 def find_images(paths: Sequence[str]) -> ImagePaths:
     """Return the files that are named, and the images in folders that are named."""
     files: dict[Path, bool] = {}
+    known: dict[str, Path] = {}  # files by absolute path: each is taken once
     folders = []
     for text in paths:
         path = Path(text)
@@ -35,13 +36,13 @@ def find_images(paths: Sequence[str]) -> ImagePaths:
             raise UserError(f"--images: no such file or folder: {text!r}")
         folders.append(os.path.abspath(path if path.is_dir() else path.parent))
         if not path.is_dir():
-            files[path] = True
+            files[known.setdefault(os.path.abspath(path), path)] = True
             continue
         inside = [file for _, file in image_files.find(path)]
         if not inside:
             raise UserError(f"--images: {path} holds no image")
         for file in inside:
-            files.setdefault(file, False)
+            files.setdefault(known.setdefault(os.path.abspath(file), file), False)
     return ImagePaths(files, Path(os.path.commonpath(folders)))
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -135,7 +136,7 @@ def _make_compute(
         parts = []
         for batch in parallel.evaluation_batches(split, batch_size):
             parts.append(parallel.merge(step(variables, batch)))
-            progress.advance(len(parts[-1]))
+            progress.advance(min(len(parts[-1]), len(images)))
         return np.concatenate(parts)[: len(images)]
 
     return compute
@@ -153,13 +154,13 @@ def _load(
     note, starts = entry / "done.json", range(0, len(images), _PART)
     paths = [entry / f"{start}.npy" for start in starts]
     if not parallel.all_agree(note.is_file()):
-        with _held(entry), Progress(f"features of {title}", len(images)) as progress:
+        with _held(entry), Progress("features", len(images)) as progress:
             for start, path in zip(starts, paths, strict=True):
                 some = images[start : start + _PART]
                 if parallel.all_agree(path.is_file()):
                     progress.advance(len(some))
                     continue
-                progress.describe(f"features of {title}: {start:,} of {len(images):,}")
+                progress.describe(f"features: {start:,} of {len(images):,} images")
                 pooled = compute(some, progress)
                 write_with(path, lambda p, x=pooled: _write(p, x))
             if parallel.is_first():
@@ -187,8 +188,9 @@ def _load(
 
 
 def _write(path: Path, array: np.ndarray) -> None:
-    with path.open("wb") as file:
-        np.save(file, array)
+    content = io.BytesIO()  # NumPy's own error on a full disk gives no reason
+    np.save(content, array)
+    path.write_bytes(content.getbuffer())
 
 
 @contextlib.contextmanager

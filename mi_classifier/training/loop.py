@@ -1,6 +1,7 @@
 """The training loop, from top to bottom: set up, train an epoch, save."""
 
 import functools
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -30,6 +31,10 @@ from mi_classifier.training.state import TrainState, copy, create_state
 from mi_classifier.training.step import Task, TrainSteps, create_task, make_train_steps
 
 _CALLS_AHEAD = 4  # calls of the steps that the host starts before it looks at a loss
+_RANDOM = (
+    "the backbone is frozen and `pretrained` is empty, so its features are random; "
+    "give weights, such as --config.pretrained=imagenet"
+)
 _DEAD = (
     "every feature of every validation example is 0: the net is dead; lower "
     "optimizer.learning_rate, or set another seed"
@@ -113,6 +118,8 @@ def _set_up(
     if starts and (pretrained := config.get("pretrained")):
         variables = load_pretrained(config.model.name, pretrained, state.variables)
         state = state.replace(**parallel.replicate(variables))
+    elif starts and task.trained and parallel.is_first():
+        print(f"warning: {_RANDOM}", file=sys.stderr)
     return _Run(config, workdir, task, optimizer, span, key), state
 
 

@@ -78,7 +78,8 @@ def warmup_cosine(rate: float, span: Span, warmup_epochs: int) -> optax.Schedule
     if not 0 <= warmup_epochs < num_epochs:
         raise UserError(
             f"optimizer.warmup_epochs: must be at least 0 and less than num_epochs, "
-            f"{num_epochs}, not {warmup_epochs}"
+            f"{num_epochs}, not {warmup_epochs}; with few epochs, set "
+            "--config.optimizer.warmup_epochs=0"
         )
     warmup_steps = warmup_epochs * span.steps_per_epoch
     return optax.warmup_cosine_decay_schedule(0, rate, warmup_steps, span.num_steps)

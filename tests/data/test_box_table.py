@@ -160,20 +160,26 @@ SMALL = BOXES / 2  # drawn on copies of half the size
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
-        (BOXES / SCALE, r"looks like fractions .* state data.boxes=fractions"),
-        (np.clip(BOXES / SCALE + 0.001, 0, 1.001), r"state data.boxes=fractions"),
-        (sizes(), r"fit as x,y,width,height in pixels: .* data.boxes=sizes"),
+        (BOXES / SCALE, r"looks like fractions .* state --config.data.boxes=fractions"),
+        (
+            np.clip(BOXES / SCALE + 0.001, 0, 1.001),
+            r"state --config.data.boxes=fractions",
+        ),
+        (sizes(), r"fit as x,y,width,height in pixels: .*data.boxes=sizes"),
         (
             [[4 + i % 15, 5, 20, 20] for i in range(20)],
-            "data.boxes=sizes, or data.boxes=corner",
+            "data.boxes=sizes, or --config.data.boxes=corner",
         ),
         (
             changed([4, 5, 4, 20], BOXES - [0, 0, 1, 1]),
-            r"line 5: .* last pixel .* state data.boxes=last_pixel",
+            r"line 5: .* last pixel .* state --config.data.boxes=last_pixel",
         ),
         (3 * BOXES, r"20 of 20 boxes; or were they drawn on images of another size\?"),
         (1.9 * BOXES, r"fit as .* in percent, .* images of another size\?"),
-        (SMALL, r"=sizes, or data.boxes=corners, or scale them .* smaller copies"),
+        (
+            SMALL,
+            r"=sizes, or --config.data.boxes=corners, or scale them .* smaller copies",
+        ),
         (
             changed([9, 9, 5, 12]),
             r"line 5: train/a/3.png: .*\(9, 9, 5, 12\).* is empty",
@@ -202,7 +208,9 @@ def test_a_doubt_or_a_wrong_box_is_an_error(root, numbers, message):
 
 def test_boxes_that_all_end_one_pixel_early_are_a_doubt(root):
     numbers = [[i, i, WIDTH - 1, HEIGHT - 1] for i in range(20)]
-    with pytest.raises(UserError, match=r"state data.boxes=last_pixel, or .*half_open"):
+    with pytest.raises(
+        UserError, match=r"state --config.data.boxes=last_pixel, or .*half_open"
+    ):
         read(root, text_of("path,x0,y0,x1,y1", numbers))
     read(root, text_of("path,x0,y0,x1,y1", numbers), "half_open")
 
@@ -214,7 +222,7 @@ def test_corners_under_a_header_of_sizes_are_noticed(root):
 
 def test_boxes_of_smaller_copies_are_noticed(root):
     text = text_of("path,x,y,w,h", sizes(SMALL))
-    with pytest.raises(UserError, match=r"beyond 50% .* 50% .* data.boxes=pixels"):
+    with pytest.raises(UserError, match=r"beyond 50% .* 50% .*data.boxes=pixels"):
         read(root, text)
     read(root, text, "pixels")
 
@@ -222,7 +230,7 @@ def test_boxes_of_smaller_copies_are_noticed(root):
 def test_few_boxes_that_fit_as_sizes_too_are_read_by_the_header_and_told(root):
     boxes, notes = read(root, "path,x0,y0,x1,y1\ntrain/a/0.png,4,5,20,20\n")
     np.testing.assert_allclose(boxes["train/a/0.png"], [[4, 5, 20, 20]])
-    assert "x,y,width,height too: if they are, state data.boxes=sizes" in notes
+    assert "x,y,width,height too: if they are, state --config.data.boxes=sizes" in notes
     assert "image without a box: 19" in notes
 
 

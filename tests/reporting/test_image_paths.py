@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mi_classifier.errors import UserError
 from mi_classifier.reporting import image_paths
@@ -21,6 +22,13 @@ def test_pictures_have_different_names_whatever_the_images_are_called():
     assert len({name.casefold() for name in pictures}) == len(files)
     for name in pictures:
         assert len(name.encode("utf-8", "strict")) < 255  # no half of a letter
+
+
+def test_a_file_that_is_named_twice_is_taken_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (4, 4)).save("a.png")
+    found = image_paths.find_images(["a.png", str(tmp_path / "a.png"), str(tmp_path)])
+    assert found.files == {Path("a.png"): True}
 
 
 @pytest.mark.parametrize("text", ["", " ", "nowhere.png", "x" * 5000, "a\0b"])
