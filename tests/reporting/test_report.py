@@ -185,7 +185,7 @@ def test_the_tables_are_those_of_the_terminal(open_report, trained_images, capsy
     for cell in page.locator("#tables td, #tables tbody th").all_inner_texts():
         assert " ".join(cell.split()) in printed
     caption = page.locator("#figures figcaption").first.inner_text()
-    sentence = caption.partition("dropout. ")[2]
+    sentence = caption.partition("The verdict: ")[2].removesuffix(".")
     assert sentence and f"training: {sentence}" in printed
     images = page.locator("#figures img")
     assert images.count() == 3
