@@ -11,7 +11,7 @@ from . import common
 
 
 def get_config(argument: str = "") -> ConfigDict:
-    """Words: balanced (default) or unbalanced; softmax (default) or pc_softmax; authors.
+    """Words: balanced (default), unbalanced; softmax (default), pc_softmax; authors.
 
     Unbalanced: half of the classes have half of their training images. With "authors",
     they have a third, and all that the paper's text leaves out is as in the authors'

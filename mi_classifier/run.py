@@ -220,7 +220,8 @@ class Run:
         one = isinstance(inputs, (str, os.PathLike, Image.Image))
         if not one and not isinstance(inputs, Iterable):
             raise UserError(
-                f"images: must be an array, or a list of arrays or paths, not {inputs!r}"
+                f"images: must be an array, or a list of arrays or paths, not "
+                f"{inputs!r}"
             )
         images = [inputs] if one else list(inputs)
         if not images:

@@ -293,7 +293,10 @@ def test_an_empty_batch_gives_no_maps(name):
 def test_a_kernel_that_a_program_closes_over_stays_usable():
     features, labels = np.ones((1, 2, 2, 3), np.float32), np.array([0])
     kernel = jnp.arange(12.0).reshape(3, 4)
-    make = lambda f: info_cam(f, kernel, labels)
+
+    def make(f):
+        return info_cam(f, kernel, labels)
+
     compiled = jax.jit(make)(features)
     chex.assert_trees_all_close(make(features), compiled, rtol=1e-6)
     chex.assert_trees_all_close(jax.jit(lambda f: make(f))(features), compiled)

@@ -33,7 +33,7 @@ def test_squares_are_centered_and_lie_in_the_image(size):
     for margin in range((min(size) + 1) // 2):
         x0, y0, x1, y1 = centered_square(size, margin)
         assert x1 - x0 == y1 - y0 == min(size) - 2 * margin
-        assert 0 <= x0 and 0 <= y0 and x1 <= width and y1 <= height
+        assert x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height
         assert width - x1 - x0 in (0, 1) and height - y1 - y0 in (0, 1)
     with pytest.raises(ValueError, match="must leave a square"):
         centered_square(size, (min(size) + 1) // 2)
@@ -86,7 +86,7 @@ def test_the_gaussian_gives_nested_boxes_from_a_dot_to_the_whole_image(size):
     height, width = size
     scores = centered_gaussian(size)
     np.testing.assert_array_equal(scores, scores[::-1, ::-1])
-    assert 0 < scores.min() and scores.max() <= 1
+    assert scores.min() > 0 and scores.max() <= 1
     (boxes,) = boxes_at_thresholds(scores[None])
     sides = boxes[:, 2:] - boxes[:, :2]
     assert (np.diff(sides, axis=0) <= 0).all()

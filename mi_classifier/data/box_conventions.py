@@ -166,7 +166,8 @@ def _check_unit(columns: Columns) -> None:
     broken = small & (values != np.round(values)).any(1)
     if broken.any():
         raise UserError(
-            f"{columns.where(int(broken.argmax()))}: looks like fractions of the image, "
+            f"{columns.where(int(broken.argmax()))}: looks like fractions of the "
+            "image, "
             "but other lines have pixels; write all boxes in one unit"
         )
 
@@ -188,7 +189,7 @@ def _check_end(columns: Columns, used: Convention, pixels: np.ndarray) -> None:
             f"{columns.where(row)}: one of {int(flat.sum()):,} boxes whose x0 = x1 or "
             f"y0 = y1, which {advice}"
         )
-    # Chance does not let many different boxes end at this pixel, few before, none after.
+    # It is no chance if many different boxes end at this pixel, and none after.
     touching, before = ((second == columns.sizes - i).any(1) for i in (1, 2))
     count = len(np.unique(columns.values[touching], axis=0))
     if within and count >= max(_ENOUGH, 3 * before.sum()) and _all_fit(columns, used):
@@ -206,7 +207,8 @@ def _describe_misfit(columns: Columns, used: Convention, stated: Convention) -> 
     box = ", ".join(f"{number:g}" for number in columns.values[row])
     width, height = columns.sizes[row]
     message = (
-        f"{columns.where(row)}: its box ({box}), read as {used.describe()}, is empty or "
+        f"{columns.where(row)}: its box ({box}), read as {used.describe()}, is "
+        "empty or "
         f"outside of the image of {width:g} x {height:g} pixels"
     )
     if bad.sum() > 1:
@@ -238,7 +240,7 @@ def _check_patterns(
     """Refuse what is possible, but not by chance in so many different boxes."""
     reach = (pixels[:, 2:] / columns.sizes).max(0)
     is_small = (reach < _REACH).all()
-    # A corner box fits as x,y,width,height if its middle lies in the upper left quarter.
+    # A box of corners fits as sizes if its middle lies in the upper left quarter.
     if stated.shape is None and also_sizes(columns, used):
         advice = f"state {FLAG}=sizes, or {FLAG}=corners"
         if is_small:

@@ -321,8 +321,9 @@ def _sizes(
         if size and row.size and row.size != size:
             width, height = row.size
             raise UserError(
-                f"{table}, line {row.line}: says that {printable(row.name)} has {width:g} "
-                f"x {height:g} pixels, but the file has {size[0]} x {size[1]}; scale the "
+                f"{table}, line {row.line}: says that {printable(row.name)} has "
+                f"{width:g} x {height:g} pixels, but the file has {size[0]} x "
+                f"{size[1]}; scale the "
                 "boxes to the file"
             )
     return {name: size for name, size in sizes.items() if size}

@@ -88,7 +88,8 @@ def _table(root: Path) -> tuple[Path | None, list[str]]:
     tables = [name for name in files if _is_table(name)]
     if len(tables) > 1:
         raise UserError(
-            f"data.root_dir: {root} holds both {tables[0]} and {tables[1]}; keep one of "
+            f"data.root_dir: {root} holds both {tables[0]} and {tables[1]}; keep one "
+            "of "
             "them"
         )
     if tables:

@@ -1,4 +1,4 @@
-"""Pretrained weights of PyTorch's: files, installed packages, Hugging Face repositories.
+"""Pretrained weights of PyTorch's: files, packages, Hugging Face repositories.
 
 Our parameters have PyTorch's names: ("layer1", "0", "conv1", "kernel") is
 "layer1.0.conv1.weight" there, transposed.

@@ -27,7 +27,7 @@ class VGG16GAP(nn.Module):
     Attributes:
       width: channels of the first stage; VGG16 has 64.
       pools: how many of VGG16's first four pools are kept, 0 to 4. Each doubles the
-        pixels of a cell of the map: with 3, images of 64 px give 8 x 8 instead of 4 x 4.
+        pixels of a cell of the map: with 3, images of 64 px give 8 x 8, not 4 x 4.
       dtype: of activations, "float32" or "bfloat16"; parameters and head are float32.
       remat: whether training recomputes each stage for its gradient, to save memory.
       adl: whether training has attention-based dropout, after pool3, pool4 and conv5_3.

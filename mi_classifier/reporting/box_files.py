@@ -227,7 +227,8 @@ def _names(images: Sequence[BoxedImage], suffix: str) -> list[str]:
     If two images differ in their suffix alone, the second keeps it: `a.png.xml`.
 
     Examples:
-      >>> images = [BoxedImage(name, (1, 1), []) for name in ("a.jpg", "a.png", "a.png")]
+      >>> names = ("a.jpg", "a.png", "a.png")
+      >>> images = [BoxedImage(name, (1, 1), []) for name in names]
       >>> _names(images, ".xml")
       ['a.xml', 'a.png.xml', 'a.png_2.xml']
     """

@@ -268,7 +268,7 @@ def _print(of_images: Sequence[Sequence[tuple[str, ...]]]) -> None:
     rows = list(itertools.chain(*of_images[:_MOST_PRINTED]))
     notes = [
         "P(y) before a photo is seen: the class frequencies in training.",
-        "Each map is scaled by its own range: it says nothing where the PMI is negative.",
+        "Each map is scaled by its own range: it says nothing if the PMI is negative.",
     ]
     if more := len(of_images[_MOST_PRINTED:]):
         notes.append(f"{more:,} more images are in predictions.csv")

@@ -62,7 +62,8 @@ def picture_names(files: Iterable[Path]) -> dict[Path, str]:
     """Return a name for each file's picture, with a number if names are equal.
 
     Examples:
-      >>> list(picture_names([Path("a/x.jpg"), Path("b/x.jpg"), Path("x.jpg_2")]).values())
+      >>> paths = map(Path, ("a/x.jpg", "b/x.jpg", "x.jpg_2"))
+      >>> list(picture_names(paths).values())
       ['x.jpg.png', 'x.jpg_2.png', 'x.jpg_2_2.png']
     """
     names, counts, taken = {}, Counter(), set()

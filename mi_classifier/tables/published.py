@@ -52,12 +52,12 @@ TABLES_6_7 = {
     (RESNET, TINY, False): (66.45, 86.22, 54.56, 40.55, 57.79, 43.34, 57.71, 43.07),
     (RESNET, TINY, True): (63.21, 83.47, 52.66, 36.88, 54.18, 37.79, 53.70, 37.71),
 }
-# By data: how the paper's protocol differs from ours, and what trivial boxes reach by it.
+# By data: how the paper's protocol differs, and what trivial boxes reach by it.
 PROTOCOLS = {
-    TINY: "The paper's Tiny-ImageNet results are not comparable with results on the true "
-    "boxes: the authors' program reads the corners x0, y0, x1, y1 of a box as x, y, "
-    "width and height. Two thirds of these boxes leave the image. By its rule, the whole "
-    "image scores 54.7, and a net that finds every true box 68.5.",
+    TINY: "The paper's Tiny-ImageNet results are not comparable with results on the "
+    "true boxes: the authors' program reads the corners x0, y0, x1, y1 of a box as x, "
+    "y, width and height. Two thirds of these boxes leave the image. By its rule, the "
+    "whole image scores 54.7, and a net that finds every true box 68.5.",
 }
 # GT-known and Top-1 localization with neither, the subtraction alone, and the region
 # alone (Table 8; its second half is Tiny-ImageNet's, although its caption says CUB).

@@ -131,7 +131,7 @@ def _make_step(
 
 
 def _correct(loss: Loss, logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Return which decisions by the paper's rule are right, float32 `[B]` or `[B, M]`."""
+    """Return which decisions by the paper's rule are right, `[B]` or `[B, M]`."""
     if loss.multi_label:
         return ((logits > 0) == (labels > 0)).astype(jnp.float32)
     return (logits.argmax(-1) == labels).astype(jnp.float32)

@@ -122,5 +122,7 @@ def test_imagenet_stands_for_a_net_without_a_workdir(tmp_path, monkeypatch, caps
     folder = tmp_path / "runs" / "imagenet" / "evaluation" / "images" / "1"
     names = sorted(path.name for path in folder.iterdir())
     assert names == ["boxes.json", "gray.png.png", "predictions.csv"]
-    with pytest.raises(UserError, match="--workdir=imagenet: .* give photos, --images"):
+    with pytest.raises(
+        UserError, match=r"--workdir=imagenet: .* give photos, --images"
+    ):
         commands.evaluate("imagenet")

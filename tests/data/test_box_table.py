@@ -241,7 +241,8 @@ def test_rounding_may_move_a_side_out_of_the_image_by_a_pixel(root):
 
 def test_repeated_lines_and_lines_without_a_box_are_counted(root):
     first = PLAIN.splitlines()[1]
-    text = f"{PLAIN}{first}\n{first.replace('train', './train')}\nval/a/1.png,,,,\nx.pdf,1,1,9,9\n"
+    again = first.replace("train", "./train")
+    text = f"{PLAIN}{first}\n{again}\nval/a/1.png,,,,\nx.pdf,1,1,9,9\n"
     boxes, notes = read(root, text, left_out=["x.pdf"])
     assert_right(boxes)
     for told in ("without numbers: 1", "counted once: 2", "left out: 1"):

@@ -175,7 +175,7 @@ def test_published_boxes_are_corners_read_as_sizes(loaded):
     ours, theirs = true.fingerprints(), published.fingerprints()
     assert [name for name in ours if ours[name] == theirs[name]] == ["train"]
     assert published.name.endswith(", published boxes, 64 px")
-    with pytest.raises(UserError, match="data.boxes: .*'publishd'"):
+    with pytest.raises(UserError, match=r"data.boxes: .*'publishd'"):
         loaded("tiny_imagenet", boxes="publishd")
 
 

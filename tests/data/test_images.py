@@ -48,13 +48,13 @@ def test_padding_moves_an_image_and_mirrors_it_at_its_edges():
 
 
 def test_a_negative_pad_is_refused_before_data_is_read():
-    with pytest.raises(UserError, match="data.pad: must be at least 0, not -1"):
+    with pytest.raises(UserError, match=r"data.pad: must be at least 0, not -1"):
         blank_dataset(16, "imagenet", pad=-1)
 
 
 @pytest.mark.parametrize("layout", CONFIGS)
 def test_every_set_of_large_images_takes_a_pad(loaded, layout):
-    with pytest.raises(UserError, match="data.pad: must be at least 0, not -1"):
+    with pytest.raises(UserError, match=r"data.pad: must be at least 0, not -1"):
         loaded(layout, pad=-1)
 
 

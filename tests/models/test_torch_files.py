@@ -196,8 +196,16 @@ def test_damaged_and_malicious_files_are_refused_in_one_line(tmp_path, name):
 @FORMATS
 @pytest.mark.parametrize(
     ("offset", "shape", "strides"),
-    [(0, (5,), (1,)), (4, (1,), (1,)), (0, (2, 2), (3, 1)), (-1, (1,), (1,))]
-    + [(0, (2,), (-1,)), (0, (2,), (1, 1)), (0, ("2",), (1,)), (0, (2**62,), (4,))],
+    [
+        (0, (5,), (1,)),
+        (4, (1,), (1,)),
+        (0, (2, 2), (3, 1)),
+        (-1, (1,), (1,)),
+        (0, (2,), (-1,)),
+        (0, (2,), (1, 1)),
+        (0, ("2",), (1,)),
+        (0, (2**62,), (4,)),
+    ],
 )
 def test_tensors_outside_of_their_storage_are_refused(
     tmp_path, older, offset, shape, strides

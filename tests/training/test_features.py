@@ -164,7 +164,7 @@ def test_other_pixels_or_weights_have_features_of_their_own(config, tmp_path):
 )
 def test_kept_features_need_a_frozen_backbone(config, tmp_path, change):
     config.optimizer.update(change)
-    with pytest.raises(UserError, match="cache_features: .*frozen backbone"):
+    with pytest.raises(UserError, match=r"cache_features: .*frozen backbone"):
         train(config, tmp_path / "run", make_dataset())
 
 

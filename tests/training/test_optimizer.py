@@ -36,7 +36,10 @@ def test_every_optimizer_lowers_a_loss(name):
     config = {"name": name, "learning_rate": 0.1, "schedule": "cosine"}
     optimizer = create_optimizer(config, Span(10)).transformation
     params = {"kernel": jnp.array([[0.5, -2.0]]), "bias": jnp.array([3.0])}
-    loss = lambda tree: sum(jnp.sum(x**2) for x in jax.tree.leaves(tree))
+
+    def loss(tree):
+        return sum(jnp.sum(x**2) for x in jax.tree.leaves(tree))
+
     first, state = loss(params), optimizer.init(params)
     update, gradient = jax.jit(optimizer.update), jax.jit(jax.grad(loss))
     for _ in range(5):

@@ -186,7 +186,7 @@ def _map_accuracy(
     correct: Mapping[str, np.ndarray],
     threshold: float,
 ) -> dict[str, Any]:
-    """Score the maps `[I, h, w]` of at least one target; return a `MapAccuracy`'s fields.
+    """Score the maps `[I, h, w]` of at least one target, for a `MapAccuracy`.
 
     The images have the size `size`.
     """
