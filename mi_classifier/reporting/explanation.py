@@ -254,8 +254,9 @@ def _picture(question: Question, answer: Answer) -> Figure:
     if question.rival is not None:
         titles["rival"] = f"{names[question.label]},\nnot {names[question.rival]}"
     count = len(answer.labels)
+    image = pictures.with_aspect(answer.image, answer.file_size)
     return pictures.draw(
-        [answer.image] * count,
+        [image] * count,
         [f"{names[c]}\n{answer.pmi[c]:+.2f} nats" for c in answer.labels],
         [np.zeros((0, 4))] * count,
         {titles[name]: maps for name, maps in answer.maps.items()},

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import cv2
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
@@ -62,6 +63,24 @@ def draw(
     figure.legend(by_name.values(), by_name.keys(), loc=place, **style)
     figure.suptitle(plain(title), fontsize=10)
     return figure
+
+
+def with_aspect(image: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Stretch an image `[H, W, C]` to the aspect of a size (width, height).
+
+    Nets see photos as squares. The longer side stays; the shorter one is at least a
+    third of it.
+
+    Examples:
+      >>> with_aspect(np.zeros((224, 224, 3), np.uint8), (400, 300)).shape
+      (168, 224, 3)
+    """
+    shares = np.clip(np.array(size) / max(size), 1 / 3, 1)
+    width, height = np.maximum(shares * max(image.shape[:2]), 1).round().astype(int)
+    stretched = cv2.resize(
+        image, (int(width), int(height)), interpolation=cv2.INTER_AREA
+    )
+    return stretched.reshape(height, width, image.shape[2])
 
 
 def draw_test_images(
