@@ -302,7 +302,10 @@ def _read_row(table: Path, header: _Header, line: int, cells: list[str]) -> _Row
     except ValueError:
         raise UserError(f"{where}: not {','.join(header.names)}: {cells}") from None
     if not np.isfinite(values).all():
-        raise UserError(f"{where}: a number of the box is not finite: {cells}")
+        raise UserError(
+            f"{where}: a number of the box is not finite: {cells}; "
+            "correct the line, or remove it"
+        )
     size: tuple[float, ...] = ()
     with contextlib.suppress(ValueError):  # other things may have these names
         size = tuple(float(cells[i]) for i in header.size)
