@@ -1,6 +1,6 @@
-"""Mutual information of a user's own arrays: inputs x and labels y, from a file.
+"""Mutual information of a user's own table: input columns x and a column of labels y.
 
-configs/arrays.py --config.data.path=FILE.npz
+configs/arrays.py --config.data.path=FILE.csv --config.data.labels=NAME
 """
 
 from ml_collections import ConfigDict
@@ -15,10 +15,14 @@ def get_config(argument: str = "") -> ConfigDict:
         {
             "method": "cross_fit",  # as mi_classifier.estimate_mutual_information
             "seed": 0,
+            "missing": "error",  # or "keep": a missing input is information, too
+            "rank": "auto",  # ranks up to 50 columns by information; or True, False
             "data": {
-                "path": "",  # .npz, or .csv with or without a line of names
+                "path": "",  # .csv, with or without names in line 1; .parquet, .npz
                 "inputs": "x",  # the array in an .npz file
-                "labels": "",  # its array, "y" by default, or the .csv file's column
+                "labels": "",  # its array, "y" by default, or the table's column
+                "leave_out": "",  # columns that are no inputs, such as "id,name"
+                "groups": "",  # the column, or array, that tells dependent rows
             },
         }
     )

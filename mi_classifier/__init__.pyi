@@ -36,6 +36,9 @@ from . import (
     models as models,
 )
 from . import (
+    scikit_learn as scikit_learn,
+)
+from . import (
     training as training,
 )
 from .activation_maps import (
@@ -157,6 +160,12 @@ from .run import (
 )
 from .run import (
     load as load,
+)
+from .scikit_learn import (
+    MutualInformationClassifier as MutualInformationClassifier,
+)
+from .scikit_learn import (
+    mutual_information_score as mutual_information_score,
 )
 
 __version__: str

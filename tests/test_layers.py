@@ -20,6 +20,7 @@ LAYERS = [
     ["training"],
     ["evaluation"],
     ["scikit_learn"],
+    ["ranking"],
     ["estimate"],
     ["cross_fitting"],
     ["baselines"],

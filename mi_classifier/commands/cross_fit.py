@@ -1,43 +1,53 @@
 """The commands for a config that cross-fits nets on a user's table of data."""
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from ml_collections import ConfigDict
 
 from mi_classifier import config as configs
 from mi_classifier import parallel
 from mi_classifier.data import Dataset, arrays
-from mi_classifier.errors import UserError, check_options, options_of
-from mi_classifier.estimate import MutualInformation, cross_fit
+from mi_classifier.errors import UserError, check_options, choose, options_of
+from mi_classifier.estimate import CrossFit, MutualInformation, cross_fit
 from mi_classifier.evaluation.results import Row
+from mi_classifier.reporting import cross_fit_results as reporting
 from mi_classifier.reporting.comparison import Compared
+from mi_classifier.reporting.cross_fit_results import Column, CrossFitResults
 from mi_classifier.reporting.options import ExplainOptions
 from mi_classifier.reporting.predictions import to_csv
-from mi_classifier.reporting.table import Table, print_table
+from mi_classifier.reporting.table import print_table
 from mi_classifier.storage import workdirs
-from mi_classifier.storage.files import read_hashed, read_json, to_json, write_hashed
+from mi_classifier.storage.files import (
+    hash_file,
+    read_hashed,
+    read_json,
+    to_json,
+    write_hashed,
+)
 
-_FIELDS = {"method": str, "seed": int, "data": ConfigDict}
-_SURPRISING = 10  # rows that are listed
+_FIELDS = {"method": str, "seed": int, "missing": str, "rank": str, "data": ConfigDict}
+_MOST_RANKED = 50  # columns that are ranked if the config leaves it open
 
 
 def known_options(config: ConfigDict) -> Mapping[str, Mapping[str, Any]]:
-    """Return the options of `arrays.load`, which depend on no name in the config."""
-    return {"data": options_of(arrays.load)}
+    """Return the options of `arrays.read`, which depend on no name in the config."""
+    return {"data": options_of(arrays.read)}
 
 
 def train(
     config: ConfigDict, workdir: Path, dataset: Dataset | None
 ) -> tuple[None, None]:
-    """Estimate the mutual information of arrays; write metrics.json, predictions.csv.
+    """Estimate the mutual information of a table, and write `evaluation/`.
 
-    The latter has each row's label, the label that the nets predict, and its pointwise
-    mutual information. A finished workdir stays as it is; a stopped run begins again.
+    predictions.csv has each row's label, the label that the nets predict, its
+    probability, and the row's pointwise mutual information. report.html and figures/
+    show these, and the columns by information. metrics.json comes last: a workdir that
+    has it is finished and stays as it is. A stopped run begins again.
     """
     if dataset is not None:
         raise UserError(
@@ -45,10 +55,17 @@ def train(
         )
     configs.check_types(config, _FIELDS)
     configs.check_seed(config.seed)
+    choose(config.missing, ("error", "keep"), "missing")
+    choose(config.rank, ("auto", "True", "False"), "rank")
     config = configs.with_absolute_paths(config)
     workdirs.check_free_for(config, workdir)
     with workdirs.hold(workdir):
-        _estimate(config, workdir)
+        if (workdir / "evaluation" / "metrics.json").exists():
+            workdirs.check_data(workdir, _hash_data(config))
+            _read_results(workdir)
+            print(f"{workdir} is finished")
+        else:
+            _estimate(config, workdir)
     parallel.wait_for_all()
     return None, None
 
@@ -56,20 +73,20 @@ def train(
 def evaluate(
     workdir: Path, dataset: Dataset | None, quiet: bool, ablation: bool
 ) -> MutualInformation:
-    """Print the estimate, and the rows that speak most against their label."""
+    """Print the estimate, the columns by information, and the most surprising rows."""
     if ablation:
         raise UserError(f"--ablation: {workdir} holds a cross-fit, which has no boxes")
     results = _read_results(workdir)
-    estimate = MutualInformation(**results["estimate"])
+    estimate = results.estimate
     if not quiet and parallel.is_first():
-        print(estimate)
-        rows = [
-            (str(row["row"]), row["label"], row["predicted"], f"{row['pmi_nats']:.3f}")
-            for row in results["most_surprising"]
-        ]
-        title = "rows whose inputs speak most against their label"
-        if rows:
-            print_table(Table(title, ("row", "label", "predicted", "PMI, nats"), rows))
+        warnings = tuple(map(reporting.printable, estimate.warnings))
+        print(dataclasses.replace(estimate, warnings=warnings))
+        for table in results.tables():
+            print_table(table)
+        for note in results.notes:
+            print(f"note: {reporting.printable(note)}")
+        if (path := workdir / "evaluation" / "report.html").exists():
+            print(f"figures, predictions and report: {path}")
     return estimate
 
 
@@ -80,68 +97,109 @@ def explain(workdir: Path, paths: Sequence[str], options: ExplainOptions) -> Non
 
 def compared(workdir: Path) -> Compared:
     """Return what a comparison shows of a finished run."""
-    estimate = _read_results(workdir)["estimate"]
+    estimate = _read_results(workdir).estimate
     rows = [
-        Row("examples", estimate["num_examples"], unit="count"),
-        Row("mutual information, nats", estimate["nats"], estimate["standard_error"]),
-        Row("label entropy H(Y), nats", estimate["label_entropy"]),
-        Row("accuracy on held-out rows, %", estimate["accuracy"], unit="percent"),
+        Row("examples", estimate.num_examples, unit="count"),
+        Row("mutual information, nats", estimate.nats, estimate.standard_error),
+        Row("label entropy H(Y), nats", estimate.label_entropy),
+        Row("accuracy on held-out rows, %", estimate.accuracy, unit="percent"),
     ]
     return Compared(workdir, workdirs.load_config(workdir), rows)
 
 
 def _estimate(config: ConfigDict, workdir: Path) -> None:
     options = dict(config.data)
-    check_options(arrays.load, options, "data")
-    x, y = arrays.load(**options)
-    hashes = {
-        name: hashlib.sha256(array.tobytes()).hexdigest()
-        for name, array in (("x", x), ("y", y))
-    }
-    metrics = workdir / "evaluation" / "metrics.json"
-    if metrics.exists():
-        workdirs.check_data(workdir, hashes)
-        _read_results(workdir)
-        print(f"{workdir} is finished")
-        return
-    fit = cross_fit(x, y, seed=config.seed)
+    check_options(arrays.read, options, "data")
+    table = arrays.read(**options)
+    known = {"groups": table.groups, "missing": config.missing, "seed": config.seed}
+    fit = cross_fit(table.x, table.y, **known)
+    columns, notes = [], list(table.notes)
+    if refusal := _why_not_ranked(config.rank, table.x):
+        notes.append(f"columns are not ranked: {refusal}")
+    else:
+        from mi_classifier.ranking import rank_columns
+
+        columns = [
+            Column(r.name, r.alone, r.alone_error, r.lost, r.lost_error)
+            for r in rank_columns(table.x, table.y, **known)
+        ]
     workdirs.open_for(config, workdir)
-    workdirs.check_data(workdir, hashes)
+    workdirs.check_data(workdir, _hash_data(config))
+    found = _results_of(fit, table, columns, notes)
+    title = f"{Path(config.data.path).name}: information about {table.y.name}"
+    _write(workdir / "evaluation", title, fit, table, found)
+
+
+def _why_not_ranked(choice: str, x: np.ndarray | pd.DataFrame) -> str:
+    """Return why the columns are not ranked; empty if they are."""
+    if x.ndim > 2:
+        return "images have no columns"
+    if x.ndim < 2 or x.shape[1] < 2:
+        return "the table has one"
+    if choice == "False":
+        return "config.rank is False"
+    if choice == "auto" and x.shape[1] > _MOST_RANKED:
+        return f"{x.shape[1]:,} take long; --config.rank=True ranks them"
+    return ""
+
+
+def _results_of(
+    fit: CrossFit,
+    table: arrays.Table,
+    columns: Sequence[Column],
+    notes: Sequence[str],
+) -> CrossFitResults:
     labels = fit.labels[fit.label]
-    columns = {
+    surprising = reporting.find_surprising(
+        fit.pmi, labels, fit.predictions, table.lines
+    )
+    if table.x.ndim == 2:
+        surprising = reporting.with_values(surprising, table.x, columns)
+    is_right = fit.predictions == labels
+    bins = reporting.calibrate(fit.confidence, is_right, fit.group)
+    return CrossFitResults(fit.summary(), surprising, columns, bins, notes)
+
+
+def _write(
+    folder: Path,
+    title: str,
+    fit: CrossFit,
+    table: arrays.Table,
+    results: CrossFitResults,
+) -> None:
+    names = {label: reporting.guarded(label) for label in fit.labels}
+    content = {
         "row": range(len(fit.pmi)),
-        "label": labels,
-        "predicted": fit.predictions,
+        **({} if table.lines is None else {"line": table.lines}),
+        "label": [names[label] for label in fit.labels[fit.label]],
+        "predicted": [names[label] for label in fit.predictions],
+        "probability": fit.confidence,
         "pmi_nats": fit.pmi,
     }
-    write_hashed(metrics.with_name("predictions.csv"), to_csv(columns))
-    lowest = np.argsort(fit.pmi, kind="stable")[:_SURPRISING]
-    surprising = [
-        {
-            "row": int(row),
-            "label": str(labels[row]),
-            "predicted": str(fit.predictions[row]),
-            "pmi_nats": float(fit.pmi[row]),
-        }
-        for row in lowest[fit.pmi[lowest] < 0]
-    ]
-    estimate = dataclasses.asdict(fit.summary())
-    results = {"estimate": estimate, "most_surprising": surprising}
-    write_hashed(metrics, to_json(results, indent=2))
+    write_hashed(folder / "predictions.csv", to_csv(content))
+    if parallel.is_first():
+        # Importing Matplotlib takes a second, so import it only where it is needed.
+        from mi_classifier.reporting import cross_fit_report
+
+        cross_fit_report.write(folder, title, results, fit.pmi)
+    text = to_json(dataclasses.asdict(results), indent=2)
+    write_hashed(folder / "metrics.json", text)
 
 
-def _read_results(workdir: Path) -> dict[str, Any]:
+def _hash_data(config: ConfigDict) -> dict[str, str]:
+    return {"data.path": hash_file(Path(config.data.path))}
+
+
+def _read_results(workdir: Path) -> CrossFitResults:
     """Read the results of a cross-fit, and check the other file that it wrote."""
     folder = workdir / "evaluation"
-    if not (folder / "metrics.json").exists():
+    path = folder / "metrics.json"
+    if not path.exists():
         raise UserError(f"{workdir}: has no estimate yet; run train.py on it first")
     remedy = f"remove {folder}, and train again"
-    results = read_json(folder / "metrics.json", remedy)
     try:
-        MutualInformation(**results["estimate"])
-        list(results["most_surprising"])
-    except (KeyError, TypeError) as error:
-        path = folder / "metrics.json"
+        results = CrossFitResults.from_dict(read_json(path, remedy))
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not that of a cross-fit; {remedy}") from error
     try:
         read_hashed(folder / "predictions.csv", remedy)

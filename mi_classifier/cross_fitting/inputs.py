@@ -1,170 +1,211 @@
-"""The user's arrays: check them, scale them for a net, and split them into folds."""
+"""Encode the user's rows for the nets: one scale for all numbers, 0/1 for categories."""
 
 import dataclasses
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-from jax.typing import ArrayLike
+import scipy.sparse
 
-from mi_classifier.errors import UserError
+from mi_classifier.data.containers import Rows, blocks
 
-FOLDS = 5
-BLOCK_BYTES = 1 << 28  # of inputs on the device at a time, at most
-_MOST_COPIES = 10  # more equal rows are a value that x often takes
+SCALE_ROWS = 200_000  # medians and quartiles come from so many rows, at most
+MOST_SIDE = 64  # pixels; a larger image is averaged over blocks of pixels
 _FARTHEST = 5.0  # deviations from the mean, after arcsinh; inputs are clipped there
-_SCALE_ROWS = 200_000  # medians and quartiles come from so many rows, at most
-
-
-def as_arrays(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Check inputs and labels; return x `[N, D]` or images `[N, H, W, C]`, and y `[N]`.
-
-    The values of a memory map are not read.
-    """
-    try:
-        x = x if isinstance(x, np.memmap) else np.asarray(x)
-        y = np.asarray(y)
-    except (TypeError, ValueError) as error:  # rows of different lengths
-        raise UserError(f"x and y: must be arrays ({error})") from None
-    if x.ndim == 0 or y.ndim != 1 or len(x) != len(y) or 0 in x.shape[1:]:
-        hint = "; y.ravel() makes it so" if y.ndim == 2 and 1 in y.shape else ""
-        raise UserError(
-            f"x and y: must have shapes [N, ...] and [N], not {x.shape} and {y.shape}"
-            f"{hint}"
-        )
-    if not len(x):
-        raise UserError("x and y: hold no rows; give at least 50")
-    if x.dtype.name == "bfloat16":  # which NumPy does not count among the floats
-        x = x.astype(np.float32)
-    if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:
-        raise UserError(
-            f"x: must be numbers, not {x.dtype}; encode categories as 0/1 columns"
-        )
-    return x.reshape(len(x), -1) if x.ndim != 4 else x, y
-
-
-def encode(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the M different labels, sorted, and each row's index among them, `[N]`."""
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
-        row = int(np.flatnonzero(~np.isfinite(y))[0])
-        raise UserError(
-            f"y: {y[row]} in row {row}; drop such rows, or give them a label"
-        )
-    try:
-        labels, label = np.unique(y, return_inverse=True)
-    except TypeError as error:
-        raise UserError(
-            f"y: labels must be of one kind ({error}); for instance, make all strings"
-        ) from None
-    if 2 * len(labels) > len(y) > 2:
-        raise UserError(
-            f"y: {len(labels)} different labels in {len(y)} rows; y is continuous, or "
-            "names each row. Give classes, for instance quantiles of y"
-        )
-    return labels, label.astype(np.int32)
-
-
-def check_finite(x: np.ndarray) -> None:
-    """Raise a UserError that names the first input that is NaN or infinite."""
-    if x.dtype.kind != "f":
-        return
-    for start, block in _blocks(x):
-        finite = np.isfinite(block)
-        if not finite.all():
-            row, *column = np.argwhere(~finite)[0]
-            where = f"row {start + row}, column {', '.join(map(str, column))}"
-            value = block[(row, *column)]
-            raise UserError(f"x: {value} in {where}; drop such rows, or fill them in")
-
-
-def _blocks(x: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield blocks of rows, some tens of megabytes each, and where each starts."""
-    step = max((BLOCK_BYTES >> 3) // max(8 * x[0].size, 1), 1)
-    for start in range(0, len(x), step):
-        yield start, np.asarray(x[start : start + step])
+_MOST_VALUES = 256  # of a column that are inputs of their own; others share bins
+_MOST_INTEGER_INPUTS = 512  # 0/1 inputs for the values of all columns of integers
+_ROWS_OF_A_VALUE = 4  # on average, if an integer column is to be seen as categories
+_BINS = 128  # of each of two random assignments of further categories
+_SAMPLE_VALUES = 1 << 26  # from which scales are taken, at most
 
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """Inputs, and their scales as a net sees them.
+    """Rows, and how a net sees them.
+
+    A number is scaled by median and quartiles, and arcsinh shortens its tails. A
+    category is a 0/1 input for each of its values; so is an integer with few values,
+    beside its number. A value that can be missing has a 0/1 input that says so.
 
     The scales depend on all rows, the scored ones too, but on no label. The bound still
     holds: a net is then a function of all inputs and of other rows' labels, and given
     its x, a row's label is independent of those.
     """
 
-    x: np.ndarray  # [N, D] or images [N, H, W, C]
-    columns: np.ndarray  # indices of the flattened columns that vary
-    center: np.ndarray  # of those columns, or of the channels of images
+    values: Any  # [N, D], a CSR matrix, or images [N, H, W, C]
+    numbers: np.ndarray  # indices of columns seen as numbers, [Q]
+    center: np.ndarray  # [Q], or of the channels of images
     scale: np.ndarray
-    mean: np.ndarray  # of the columns after arcsinh; unused for images
+    mean: np.ndarray  # after arcsinh
     deviation: np.ndarray
+    hot: np.ndarray  # (column, value) of each 0/1 input, [H, 2]; NaN for "is missing"
+    bins: tuple[tuple[int, np.ndarray], ...]  # a column, and the bin of each of its codes
+    hot_mean: np.ndarray  # of the 0/1 inputs and the bins, [H + bins]
 
     @property
     def images(self) -> bool:
         """Whether the inputs are images, which go through a convolutional net."""
-        return self.x.ndim == 4
+        return self.values.ndim == 4
+
+    @property
+    def width(self) -> int:
+        """The number of inputs of a net on rows; the numbers come first."""
+        return len(self.numbers) + len(self.hot_mean)
+
+    @property
+    def origin(self) -> np.ndarray:
+        """The column that each input of a net comes from, `[width]`."""
+        binned = [np.full(_BINS, column) for column, _ in self.bins]
+        parts = [self.numbers, self.hot[:, 0], *binned]
+        return np.concatenate(parts).astype(np.int64)
+
+    def __len__(self) -> int:
+        return self.values.shape[0]
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Scale rows for a net; float32 `[B, columns]` or `[B, H, W, C]`."""
+        """Encode rows for a net; float32 `[B, width]`, or images `[B, h, w, C]`."""
         if self.images:
-            return ((self.x[rows] - self.center) / self.scale).astype(np.float32)
-        z = np.asarray(self.x[rows][:, self.columns], np.float64)
-        z = np.arcsinh((z - self.center) / self.scale)
-        z = (z - self.mean) / self.deviation
-        return z.clip(-_FARTHEST, _FARTHEST).astype(np.float32)
+            pixels = shrink(np.asarray(self.values[rows]))
+            return ((pixels - self.center) / self.scale).astype(np.float32)
+        x = dense(self.values, rows)
+        with np.errstate(over="ignore"):
+            z = np.arcsinh((x[:, self.numbers] - self.center) / self.scale)
+        z = np.nan_to_num((z - self.mean) / self.deviation, nan=0.0)
+        parts = [z, self._zeros_and_ones(x)] if len(self.hot_mean) else [z]
+        return np.concatenate(parts, 1).clip(-_FARTHEST, _FARTHEST).astype(np.float32)
+
+    def _zeros_and_ones(self, x: np.ndarray) -> np.ndarray:
+        deviation = np.sqrt(self.hot_mean * (1 - self.hot_mean))
+        return (zeros_and_ones(x, self.hot, self.bins) - self.hot_mean) / deviation
 
 
-def make_inputs(x: np.ndarray) -> Inputs:
-    """Find the columns that vary, and the scales of finite inputs."""
-    low, high = x[0], x[0]
-    for _, block in _blocks(x):
-        low, high = np.minimum(low, block.min(0)), np.maximum(high, block.max(0))
-    columns = np.flatnonzero(low < high)
-    some = x[:: -(-len(x) // _SCALE_ROWS)]
-    if x.ndim == 4:
-        center = some.mean((0, 1, 2), dtype=np.float64)
-        scale = some.std((0, 1, 2), dtype=np.float64)
-        return Inputs(x, columns, center, np.where(scale > 0, scale, 1), *2 * [center])
-    some = np.asarray(some[:, columns], np.float64)
+def dense(values: Any, rows: np.ndarray) -> np.ndarray:
+    """Return rows as float64 `[B, D]`."""
+    block = values[rows]
+    block = block.toarray() if scipy.sparse.issparse(block) else block
+    return np.asarray(block, np.float64)
+
+
+def shrink(images: np.ndarray) -> np.ndarray:
+    """Average blocks of pixels, so that no side is longer than `MOST_SIDE`."""
+    for axis in (1, 2):
+        factor = -(-images.shape[axis] // MOST_SIDE)
+        if factor > 1:
+            starts = np.arange(0, images.shape[axis], factor)
+            sizes = np.diff([*starts, images.shape[axis]])
+            sums = np.add.reduceat(images.astype(np.float32), starts, axis)
+            images = sums / np.expand_dims(sizes, [a for a in range(4) if a != axis])
+    return images
+
+
+def zeros_and_ones(
+    x: np.ndarray, hot: np.ndarray, bins: tuple[tuple[int, np.ndarray], ...]
+) -> np.ndarray:
+    """Return whether each row has each value, and lies in each bin; bool `[B, H + bins]`."""
+    column, value = hot[:, 0].astype(np.int64), hot[:, 1]
+    equal = np.where(np.isnan(value), np.isnan(x[:, column]), x[:, column] == value)
+    parts = [equal]
+    for column, bin_of in bins:
+        code = x[:, column]
+        known = np.isfinite(code) & (code >= 0)
+        bin_of_row = np.where(known, bin_of[np.where(known, code, 0).astype(int)], -1)
+        parts.append(bin_of_row[:, None] == np.arange(_BINS))
+    return np.concatenate(parts, 1)
+
+
+def make_inputs(rows: Rows) -> Inputs:
+    """Choose how nets see rows; a column that never varies is left out."""
+    values = rows.values
+    if values.ndim == 4:
+        return _image_inputs(values)
+    low, high, missing = _ranges(values)
+    every = -(-len_of(values) // min(SCALE_ROWS, _SAMPLE_VALUES // values.shape[1] + 1))
+    some = dense(values, np.arange(0, len_of(values), every))
+    varying = np.flatnonzero(low < high)
+    hot, bins = _hot(some, varying, rows)
+    hot += [(column, np.nan) for column in np.flatnonzero(missing & ~np.isnan(low))]
+    hot = np.array(hot, np.float64).reshape(-1, 2)
+    hot_mean = zeros_and_ones(some, hot, bins).mean(0)
+    # A value that the sample has once or never, or in all rows, says nothing.
+    size = len(some)
+    kept = (hot_mean * size > 1)[: len(hot)] & (hot_mean < 1)[: len(hot)]
+    hot_mean = np.concatenate([hot_mean[: len(hot)][kept], hot_mean[len(hot) :]])
+    numbers = np.array([c for c in varying if c not in rows.levels], np.int64)
+    extremes = np.maximum(np.abs(low), np.abs(high))[numbers].astype(np.float64)
+    scales = _scales(some[:, numbers], extremes)
+    hot_mean = hot_mean.clip(0.5 / size, 1 - 0.5 / size)
+    return Inputs(values, numbers, *scales, hot[kept], bins, hot_mean)
+
+
+def len_of(values: Any) -> int:
+    """Return the number of rows; a sparse matrix has no `len`."""
+    return values.shape[0]
+
+
+def _image_inputs(values: np.ndarray) -> Inputs:
+    some = values[:: -(-len(values) // SCALE_ROWS)]
+    low, high, _ = _ranges(values)
+    varying = np.flatnonzero(low < high)
+    center = some.mean((0, 1, 2), dtype=np.float64)
+    scale = some.std((0, 1, 2), dtype=np.float64)
+    scale = np.where(scale > 0, scale, 1)
+    none = np.zeros((0, 2))
+    return Inputs(values, varying, center, scale, center, scale, none, (), none[:, 0])
+
+
+def _ranges(values: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return each column's least and greatest value, and whether any is missing."""
+    if scipy.sparse.issparse(values):
+        low, high = (np.asarray(f(axis=0).todense()).ravel() for f in (values.min, values.max))
+        return low, high, np.isnan(low) | np.isnan(high)
+    low = high = None
+    missing = np.zeros(values[0].size, bool).reshape(values.shape[1:])
+    for _, block in blocks(values):
+        if block.dtype.kind == "f":
+            missing |= np.isnan(block).any(0)
+        least, most = np.fmin.reduce(block), np.fmax.reduce(block)
+        low = least if low is None else np.fmin(low, least)
+        high = most if high is None else np.fmax(high, most)
+    return low.ravel(), high.ravel(), missing.ravel()
+
+
+def _hot(
+    some: np.ndarray, varying: np.ndarray, rows: Rows
+) -> tuple[list[tuple[int, float]], tuple[tuple[int, np.ndarray], ...]]:
+    """Choose the values and the bins that are 0/1 inputs, from a sample of rows."""
+    hot, bins, integers = [], [], []
+    generator = np.random.default_rng(0)
+    for column in varying:
+        x = some[:, column]
+        if column in rows.levels:
+            count = len(rows.levels[column])
+            counts = np.bincount(x[np.isfinite(x) & (x >= 0)].astype(int), minlength=count)
+            common = np.argsort(-counts, kind="stable")[:_MOST_VALUES]
+            hot += [(column, float(code)) for code in np.sort(common)]
+            if count > _MOST_VALUES:
+                bins += [(column, generator.integers(_BINS, size=count)) for _ in "ab"]
+            continue
+        x = x[np.isfinite(x)]
+        if (x == np.rint(x)).all():
+            integers.append((column, np.unique(x)))
+    room = _MOST_INTEGER_INPUTS
+    for column, found in sorted(integers, key=lambda item: len(item[1])):
+        few = 2 < len(found) <= min(_MOST_VALUES, len(some) // _ROWS_OF_A_VALUE)
+        if few and len(found) <= room:
+            room -= len(found)
+            hot += [(column, value) for value in found]
+    return hot, tuple(bins)
+
+
+def _scales(some: np.ndarray, extremes: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return center and scale before arcsinh, mean and deviation after it."""
+    if not some.size:
+        return (np.zeros(0),) * 4
     # Divide first, so that the square of a huge value does not overflow.
-    size = np.maximum(np.abs(low), np.abs(high))[columns].astype(np.float64)
-    lower, center, upper = np.quantile(some, (0.25, 0.5, 0.75), axis=0)
-    scale, deviation = upper / 1.349 - lower / 1.349, (some / size).std(0) * size
+    size = np.where(extremes > 0, extremes, 1)
+    lower, center, upper = np.nanquantile(some, (0.25, 0.5, 0.75), axis=0)
+    scale, deviation = upper / 1.349 - lower / 1.349, np.nanstd(some / size, 0) * size
     # The quartiles agree if half of the rows do, the sample if a value is rare.
     scale = np.where(scale > 0, scale, np.where(deviation > 0, deviation, size))
     z = np.arcsinh((some - center) / scale)
-    deviation = np.where((deviation := z.std(0)) > 0, deviation, 1)
-    return Inputs(x, columns, center, scale, z.mean(0), deviation)
-
-
-def copies(inputs: Inputs) -> np.ndarray:
-    """Give copies of a row one number, `[N]` from 0 on; a frequent value has many."""
-    odd = np.random.default_rng(0).integers(2**63, size=(2, len(inputs.columns)))
-    odd = odd.astype(np.uint64) * np.uint64(2) + np.uint64(1)
-    hashes = []
-    for _, block in _blocks(inputs.x):
-        values = block.reshape(len(block), -1)[:, inputs.columns].astype(np.float64)
-        # Multilinear hashing modulo 2^64, after mixing the upper bits into the lower.
-        mixed = (values + 0.0).view(np.uint64) * odd[0]
-        hashes.append(((mixed ^ (mixed >> np.uint64(31))) * odd[1]).sum(1))
-    _, group, counts = np.unique(
-        np.concatenate(hashes), return_inverse=True, return_counts=True
-    )
-    often = counts[group] > _MOST_COPIES
-    group[often] = len(counts) + np.arange(often.sum())
-    return np.unique(group, return_inverse=True)[1]
-
-
-def deal(
-    group: np.ndarray, label: np.ndarray, generator: np.random.Generator
-) -> np.ndarray:
-    """Split the rows into folds `[N]`, label by label; no group is in two folds.
-
-    The label of a group's last row decides for the group.
-    """
-    label_of = np.zeros(group.max() + 1, np.int32)
-    label_of[group] = label
-    order = np.lexsort((generator.random(len(label_of)), label_of))
-    fold = np.empty(len(label_of), np.int64)
-    fold[order] = np.arange(len(order)) % FOLDS
-    return fold[group]
+    deviation = np.nanstd(z, 0)
+    return center, scale, np.nanmean(z, 0), np.where(deviation > 0, deviation, 1)

@@ -1,59 +1,162 @@
-"""Read inputs and labels from a user's .npz or .csv file."""
+"""Read inputs and labels from a user's file: arrays, a text table or a data frame."""
 
-import csv
-from collections.abc import Sequence
+import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from mi_classifier.data import text_columns, text_tables
+from mi_classifier.data.containers import as_rows, unique_names
 from mi_classifier.errors import UserError, nearest, reason_of
 
-_SUFFIXES = (".npz", ".csv")
+_TEXTS = (".csv", ".tsv", ".txt")
+_FRAMES = (".parquet", ".feather", ".arrow")
+_WORKBOOKS = (".xlsx", ".xlsm")
+_SUFFIXES = (".npz", *_TEXTS, *(f"{s}.gz" for s in _TEXTS), *_FRAMES, *_WORKBOOKS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """What a file holds.
+
+    Attributes:
+      x: inputs `[N, ...]`: an array of an .npz file, and else a DataFrame. Words are
+        categories in it, and a missing value is NaN.
+      y: labels `[N]`, with the name of their column or array.
+      groups: `[N]`, or None.
+      notes: sentences on what was left out, or was not plain, for the user to read.
+      lines: where each row starts in a text file, `[N]` from 1 on; else None.
+    """
+
+    x: np.ndarray | pd.DataFrame
+    y: pd.Series
+    groups: pd.Series | None
+    notes: tuple[str, ...]
+    lines: np.ndarray | None = None
 
 
 def load(
-    path: str, inputs: str = "x", labels: str = ""
-) -> tuple[np.ndarray, np.ndarray]:
+    path: str,
+    inputs: str = "x",
+    labels: str = "",
+    leave_out: str = "",
+    groups: str = "",
+) -> tuple[np.ndarray | pd.DataFrame, np.ndarray]:
     """Read inputs and labels.
 
     Args:
-      path: an .npz file with two arrays, or a .csv file with numbers and one label in
-        each row. A .csv file may start with a line of column names.
-      inputs: name of the array of inputs in an .npz file. In a .csv file, all columns
-        but the labels are inputs.
+      path: an .npz file with two arrays; a text table with one row an example (.csv,
+        .tsv or .txt, also .gz), with or without a line of column names; a .parquet or
+        .feather file; or an .xlsx workbook, of which the first sheet is read.
+      inputs: name of the array of inputs in an .npz file. In a table, all columns but
+        those named below are inputs.
       labels: name of the array of labels, by default "y", or of their column, by
-        default the last one.
+        default the last one. Columns without names are called "0", "1" and so on.
+      leave_out: names of columns that are no inputs, separated by commas.
+      groups: name of the column of groups, or of their array; `read` returns them.
 
     Returns:
-      Inputs `[N, ...]` and labels `[N]`.
+      Inputs `[N, ...]`, and labels `[N]`. The inputs of a table are float64 if all are
+      numbers, and else a DataFrame. A missing input is NaN.
 
     Raises:
-      UserError: the file is missing or has another format, it has no such array or
-        column, or a cell is not a number; the message says in which line and column.
+      UserError: the file is missing or cannot be read without doubt, it has no such
+        array or column, or a label is missing; the message names line and column.
     """
+    table = read(path, inputs, labels, leave_out, groups)
+    x, y = table.x, table.y
+    if isinstance(x, pd.DataFrame):
+        rows = as_rows(x)
+        x = x if rows.levels else np.asarray(rows.values, np.float64)
+    if all(isinstance(label, str) for label in y):
+        return x, np.array(y, str)
+    return x, y.to_numpy()
+
+
+def read(
+    path: str,
+    inputs: str = "x",
+    labels: str = "",
+    leave_out: str = "",
+    groups: str = "",
+) -> Table:
+    """Read a file as `load` does, with the names of columns, groups and notes."""
     if not path:
         raise UserError("data.path: give a file, as in --config.data.path=FILE.npz")
     file = Path(path).expanduser()
-    if file.suffix.lower() not in _SUFFIXES:
-        raise UserError(f"data.path: {path}: must end in {' or '.join(_SUFFIXES)}")
+    name = file.name.lower()
+    if not name.endswith(_SUFFIXES):
+        raise UserError(f"data.path: {path}: must end in {', '.join(_SUFFIXES)}")
     if not file.is_file():
         raise UserError(f"data.path: no such file: {path}")
-    if file.suffix.lower() == ".npz":
-        return _load_npz(file, inputs, labels or "y")
-    return _load_csv(file, labels)
+    if name.endswith(".npz"):
+        if leave_out:
+            raise UserError("data.leave_out: an .npz file has arrays, not columns")
+        return _read_npz(file, inputs, labels or "y", groups)
+    if name.endswith(_FRAMES):
+        return _read_frame(file, labels, leave_out, groups)
+    if name.endswith(_WORKBOOKS):
+        sheet = _read_workbook(file)
+    else:
+        sheet = text_tables.read(file)
+    chosen = _choose(file, sheet.names, labels, leave_out, groups)
+    frame = text_columns.to_frame(sheet, chosen.inputs)
+    y = text_columns.labels_of(sheet, chosen.labels, "label")
+    group = None
+    if chosen.groups is not None:
+        group = text_columns.labels_of(sheet, chosen.groups, "group")
+    return Table(frame, y, group, tuple(sheet.notes), sheet.lines)
 
 
-def _load_npz(file: Path, inputs: str, labels: str) -> tuple[np.ndarray, np.ndarray]:
+@dataclasses.dataclass(frozen=True)
+class _Chosen:
+    inputs: list[int]
+    labels: int
+    groups: int | None
+
+
+def _choose(
+    file: Path, names: list[str], labels: str, leave_out: str, groups: str
+) -> _Chosen:
+    """Find the columns of inputs, labels and groups."""
+
+    def index_of(name: str, field: str) -> int:
+        if name not in names:
+            raise UserError(
+                f"data.{field}: {file} has no column {name!r}{nearest(name, names)}; "
+                f"it has {', '.join(names)}"
+            )
+        return names.index(name)
+
+    # A column's own name may have a comma.
+    listed = [leave_out] if leave_out in names else leave_out.split(",")
+    out = {index_of(n.strip(), "leave_out") for n in listed if n.strip()}
+    group = index_of(groups, "groups") if groups else None
+    rest = [i for i in range(len(names)) if i not in out and i != group]
+    label = index_of(labels, "labels") if labels else (rest or [None])[-1]
+    if label == group or label in out:
+        raise UserError(f"data.labels: {names[label]!r} is a column of another use")
+    rest = [i for i in rest if i != label]
+    if not rest:
+        raise UserError(f"{file}: needs a column of inputs and one of labels")
+    return _Chosen(rest, label, group)
+
+
+def _read_npz(file: Path, inputs: str, labels: str, groups: str) -> Table:
+    fields = {"inputs": inputs, "labels": labels} | (
+        {"groups": groups} if groups else {}
+    )
     try:
         # np.load does not close a damaged file that it has opened itself.
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
-            for field, name in (("inputs", inputs), ("labels", labels)):
+            for field, name in fields.items():
                 if name not in archive:
                     raise UserError(
                         f"data.{field}: {file} has no array {name!r}"
                         f"{nearest(name, archive)}; it has {', '.join(archive)}"
                     )
-            return archive[inputs], archive[labels]
+            arrays = {field: archive[name] for field, name in fields.items()}
     except UserError:
         raise
     except Exception as error:  # damage may raise anything
@@ -61,70 +164,62 @@ def _load_npz(file: Path, inputs: str, labels: str) -> tuple[np.ndarray, np.ndar
         if "allow_pickle" in reason:
             reason = "arrays of Python objects are not read; use numbers and strings"
         raise UserError(f"{file}: cannot be read: {reason}") from error
-
-
-def read_csv(file: Path) -> list[tuple[int, list[str]]]:
-    """Return the line number and the cells of each row that is not empty."""
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.reader(lines)
-            return [(reader.line_num, row) for row in reader if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{file}: cannot be read: {error}") from error
-
-
-def _load_csv(file: Path, labels: str) -> tuple[np.ndarray, np.ndarray]:
-    rows = read_csv(file)
-    if not rows:
-        raise UserError(f"{file}: is empty")
-    width = len(rows[0][1])
-    for line, row in rows:
-        if len(row) != width:
+    series = {}
+    for field in fields.keys() - {"inputs"}:
+        array, name = arrays[field], fields[field]
+        if array.ndim != 1:
+            hint = f"; {name}.ravel() makes it so" if 1 in array.shape else ""
             raise UserError(
-                f"{file}, line {line}: {len(row)} cells; the first line has {width}"
+                f"data.{field}: array {name!r} of {file} must have shape [N], not "
+                f"{array.shape}{hint}"
             )
-    if width < 2:
-        raise UserError(f"{file}: needs a column of inputs and one of labels")
-    names = [str(i) for i in range(width)]
-    if _is_header(rows):
-        line, cells = rows.pop(0)
-        names = [cell.strip() for cell in cells]
-        if not all(names):
-            raise UserError(f"{file}, line {line}: a column has no name")
-        if not rows:
-            raise UserError(f"{file}: has column names but no rows")
-    if labels and labels not in names:
-        raise UserError(
-            f"data.labels: {file} has no column {labels!r}{nearest(labels, names)}; it "
-            f"has {', '.join(names)}"
-        )
-    column = names.index(labels) if labels else width - 1
-    y = [row.pop(column).strip() for _, row in rows]
-    for (line, _), label in zip(rows, y, strict=True):
-        if not label:
-            raise UserError(f"{file}, line {line}: has no label")
-    names.pop(column)
-    x = np.array([list(map(_number, row)) for _, row in rows])
-    for index, position in np.argwhere(~np.isfinite(x))[:1]:
-        line, cells = rows[index]
-        cell = cells[position].strip()
-        what = f"{cell!r} is not a number" if cell else "is empty"
-        raise UserError(
-            f"{file}, line {line}, column {names[position]!r}: {what}; encode "
-            "categories as 0/1 columns, and drop or fill what is missing"
-        )
-    return x, np.array(y)
+        series[field] = pd.Series(array, name=name)
+    return Table(arrays["inputs"], series["labels"], series.get("groups"), ())
 
 
-def _is_header(rows: Sequence[tuple[int, list[str]]]) -> bool:
-    """Return whether the first row holds names; names of columns may be numbers."""
-    *inputs, label = np.isfinite([_number(cell) for cell in rows[0][1]])
-    numbered = not label and all(np.isfinite(_number(row[-1])) for _, row in rows[1:])
-    return not any(inputs) or (all(inputs) and numbered and len(rows) > 1)
-
-
-def _number(cell: str) -> float:
+def _read_frame(file: Path, labels: str, leave_out: str, groups: str) -> Table:
+    parquet = file.suffix.lower() == ".parquet"
     try:
-        return float(cell)
-    except ValueError:
-        return np.nan
+        frame = pd.read_parquet(file) if parquet else pd.read_feather(file)
+    except Exception as error:  # damage may raise anything
+        raise UserError(f"{file}: cannot be read: {reason_of(error)}") from error
+    frame.columns = unique_names([str(name) for name in frame.columns])
+    chosen = _choose(file, list(frame.columns), labels, leave_out, groups)
+    notes = ()
+    if not isinstance(frame.index, pd.RangeIndex):
+        notes = ("the index that the file states is left out",)
+    frame = frame.reset_index(drop=True)
+    y = frame.iloc[:, chosen.labels]
+    group = None if chosen.groups is None else frame.iloc[:, chosen.groups]
+    return Table(frame.iloc[:, chosen.inputs], y, group, notes)
+
+
+def _read_workbook(file: Path) -> text_tables.Sheet:
+    try:
+        import openpyxl
+    except ImportError:
+        raise UserError(
+            f"{file}: reading a workbook needs openpyxl; install it, or save the sheet "
+            "as .csv"
+        ) from None
+    try:
+        book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+        sheet = book.worksheets[0]
+        rows = [
+            (line, [_text(cell) for cell in cells])
+            for line, cells in enumerate(sheet.iter_rows(values_only=True), 1)
+        ]
+        notes = []
+        if len(book.worksheets) > 1:
+            notes.append(f"of {len(book.worksheets)} sheets, {sheet.title!r} is read")
+        book.close()
+    except Exception as error:  # damage may raise anything
+        raise UserError(f"{file}: cannot be read: {reason_of(error)}") from error
+    return text_tables.from_rows(file, rows, notes)
+
+
+def _text(cell: object) -> str:
+    """Return a cell of a workbook as a text table has it."""
+    if isinstance(cell, bool):
+        return "TRUE" if cell else "FALSE"
+    return "" if cell is None else str(cell).strip()

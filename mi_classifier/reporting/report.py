@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -16,6 +15,7 @@ from mi_classifier.reporting import (
     figures,
     gallery,
     learning_curves,
+    pages,
     pictures,
 )
 from mi_classifier.reporting.table import Table
@@ -36,7 +36,6 @@ CAPTIONS = {
     "erased": "What each map keeps of a label: all outside of its box is erased, as in "
     "the paper's Figure 4.",
 }
-_BLOCKS = {"trim_blocks": True, "lstrip_blocks": True}  # statements leave no blanks
 
 
 def write(net: TrainedNet, evaluation: Evaluation, tables: Sequence[Table]) -> Path:
@@ -52,21 +51,15 @@ def write(net: TrainedNet, evaluation: Evaluation, tables: Sequence[Table]) -> P
         if name in captions:
             url = gallery.to_url(path.read_bytes(), "png")
             shown.append((url, captions[name]))
-    loader = jinja2.PackageLoader("mi_classifier.reporting", "assets")
-    undefined = jinja2.StrictUndefined
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=undefined, **_BLOCKS
-    )
     has_images = net.dataset.read_image is not None
-    html = environment.get_template("report.html").render(
+    html = pages.render(
+        "report.html",
         results=evaluation.results,
         test=evaluation.results.splits["test"],
         each_label=net.dataset.multi_label,
         tables=tables,
         figures=shown,
         gallery=gallery.make_gallery(net, evaluation) if has_images else None,
-        style=loader.get_source(environment, "report.css")[0],
-        script=loader.get_source(environment, "report.js")[0],
     )
     path = folder / "report.html"
     write_text(path, html)

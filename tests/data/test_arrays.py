@@ -1,11 +1,17 @@
-"""Arrays are read from .npz and .csv files, and mistakes are told by line."""
+"""Inputs, labels and groups are read by name, from files of every kind."""
+
+import gzip
+import sys
 
 import chex
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 
 from mi_classifier.data import arrays
 from mi_classifier.errors import UserError
+from tests.data.tables import KINDS, NUMBERS, text_of, with_cells, write
 
 X = np.array([[1.5, -2], [3, 4e5], [0.25, 6]])
 
@@ -13,11 +19,13 @@ X = np.array([[1.5, -2], [3, 4e5], [0.25, 6]])
 def test_npz_files_are_read(tmp_path):
     path = tmp_path / "a.npz"
     labels = np.array(["a", "b", "a"])
-    np.savez(path, x=X, y=labels, other=X[:, 0])
+    np.savez(path, x=X, y=labels, other=X[:, 0], subject=[1, 2, 2])
     x, y = arrays.load(str(path))
     chex.assert_trees_all_equal((x, y.tolist()), (X, labels.tolist()))
     x, y = arrays.load(str(path), inputs="other", labels="y")
     chex.assert_trees_all_equal(x, X[:, 0])
+    table = arrays.read(str(path), groups="subject")
+    assert (table.y.name, table.groups.tolist()) == ("y", [1, 2, 2])
 
 
 @pytest.mark.parametrize(
@@ -32,51 +40,93 @@ def test_npz_files_are_read(tmp_path):
     ],
 )
 def test_csv_files_are_read(tmp_path, text, labels, expected):
-    path = tmp_path / "a.csv"
-    path.write_text(text, newline="", encoding="utf-8")
-    x, y = arrays.load(str(path), labels=labels)
+    x, y = arrays.load(write(tmp_path, text), labels=labels)
     chex.assert_trees_all_equal(x, X)
     assert y.tolist() == list(expected)
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("u,v,k\n1,2,a\n1,,b\n", ["line 3", "'v'", "is empty"]),
-        ("u,v,k\n1,2,a\n1,red,b\n", ["line 3", "'v'", "'red'", "0/1 columns"]),
-        ("u,v,k\n1,2,a\n1,nan,b\n", ["line 3", "'v'", "'nan'"]),
-        ("1,,a\n1,2,b\n", ["line 1", "'1'", "is empty"]),
-        ("u,v,k\n1,2,a\n1,2\n", ["line 3", "2 cells", "3"]),
-        ("u,v,k\n1,2,a\n1,2,\n", ["line 3", "no label"]),
-        ("u,,k\n1,2,a\n", ["line 1", "a column has no name"]),
-        ("u,v,k\n", ["no row"]),
-        ("1\n2\n", ["one of labels"]),
-        ("", ["is empty"]),
-    ],
-)
-def test_csv_mistakes_are_told_by_line(tmp_path, text, words):
-    path = tmp_path / "a.csv"
-    path.write_text(text)
-    with pytest.raises(UserError) as error:
-        arrays.load(str(path))
-    for word in [*words, str(path)]:
-        assert word in str(error.value)
+def test_columns_are_chosen_by_name(tmp_path):
+    table = arrays.read(write(tmp_path, text_of()), labels="kind", leave_out="size")
+    assert list(table.x.columns) == ["age"]
+    path = write(tmp_path, text_of(with_cells(1, lambda i: str(i // 2))))
+    table = arrays.read(path, groups="age")
+    assert table.groups.tolist() == [str(i // 2) for i in range(60)]
+    assert list(table.x.columns) == ["size"] and table.y.name == "kind"
+    for options, words in (
+        ({"labels": "kid"}, r"data\.labels: .* no column 'kid', did you mean 'kind'"),
+        (
+            {"leave_out": "size, agee"},
+            r"data\.leave_out: .* 'agee', did you mean 'age'",
+        ),
+        ({"groups": "siz"}, r"data\.groups: .* 'siz', did you mean 'size'"),
+        ({"labels": "size", "leave_out": "size"}, "'size' is a column of another use"),
+        ({"leave_out": "size,age"}, "needs a column of inputs"),
+    ):
+        with pytest.raises(UserError, match=words):
+            arrays.read(write(tmp_path, text_of()), **options)
 
 
-def test_unreadable_files_are_named(tmp_path):
+def test_data_frames_are_read(tmp_path):
+    frame = pd.DataFrame({"size": NUMBERS[:, 0], "kind": KINDS})
+    frame["color"] = pd.Categorical(["red", None] * 30)
+    frame["day"] = pd.Timestamp("2020-01-02")
+    frame.set_axis(range(60, 0, -1)).to_parquet(tmp_path / "a.parquet")
+    frame.to_feather(tmp_path / "a.feather")
+    frame.to_csv(tmp_path / "a.csv.gz")
+    pl.from_pandas(frame).write_parquet(tmp_path / "b.parquet")
+    for name in ("a.parquet", "a.feather", "a.csv.gz", "b.parquet"):
+        table = arrays.read(str(tmp_path / name), labels="kind")
+        assert list(table.x.columns) == ["size", "color", "day"], name
+        chex.assert_trees_all_equal(table.x["size"].to_numpy(), NUMBERS[:, 0])
+        assert table.x["color"].isna().tolist() == [False, True] * 30
+        assert table.y.tolist() == KINDS.tolist() and table.y.name == "kind"
+
+
+def test_workbooks_are_read_as_text_tables_are(tmp_path, monkeypatch):
+    pytest.importorskip("openpyxl")
+    frame = pd.DataFrame({"size": NUMBERS[:, 0], "wild": KINDS == "ape"})
+    frame["day"], frame["kind"] = pd.Timestamp("2020-01-02"), KINDS
+    frame.iloc[3, 0] = None
+    path = str(tmp_path / "a.xlsx")
+    with pd.ExcelWriter(path) as book:
+        frame.to_excel(book, sheet_name="mine", startrow=2)  # below empty rows
+        frame.to_excel(book, sheet_name="other")
+    table = arrays.read(path)
+    expected = np.stack([NUMBERS[:, 0], KINDS == "ape", np.full(60, 1_577_923_200)], 1)
+    expected[3, 0] = np.nan
+    chex.assert_trees_all_equal(arrays.load(path)[0], expected)
+    assert table.y.tolist() == KINDS.tolist() and table.lines[0] == 4
+    assert table.notes[0] == "of 2 sheets, 'mine' is read"
+    (tmp_path / "broken.xlsx").write_bytes(b"PK\x03\x04 no workbook")
+    with pytest.raises(UserError, match="cannot be read"):
+        arrays.load(str(tmp_path / "broken.xlsx"))
+    monkeypatch.setitem(sys.modules, "openpyxl", None)  # as if it were not installed
+    with pytest.raises(UserError, match=r"needs openpyxl; install it, or save"):
+        arrays.load(path)
+
+
+def test_a_damaged_file_is_named(tmp_path):
     np.savez(tmp_path / "a.npz", x=X, z=X)
     np.savez(tmp_path / "o.npz", x=X, y=np.array([None, "a", 1], object))
-    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 not a zip file")
+    np.savez(tmp_path / "c.npz", x=X, y=np.ones((3, 1)))
+    for name in ("broken.npz", "broken.parquet", "broken.csv.gz"):
+        (tmp_path / name).write_bytes(b"PK\x03\x04 not such a file")
+    (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(text_of().encode())[:-20])
     (tmp_path / "a.csv").write_text("u,kind\n1,a\n")
     (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00")
     for name, options, words in (
         ("", {}, "--config.data.path="),
         ("none.npz", {}, "no such file"),
-        ("a.txt", {}, "must end in .npz or .csv"),
+        ("a.doc", {}, "must end in .npz, .csv"),
         ("a.npz", {}, "data.labels: .* no array 'y'.* it has x, z"),
         ("a.npz", {"inputs": "X"}, "data.inputs: .* no array 'X'"),
+        ("a.npz", {"leave_out": "x"}, "data.leave_out: an .npz file has arrays"),
         ("o.npz", {}, "Python objects"),
+        ("c.npz", {}, r"'y' .* must have shape \[N\], not \(3, 1\); y.ravel\(\)"),
         ("broken.npz", {}, "cannot be read"),
+        ("broken.parquet", {}, "cannot be read"),
+        ("broken.csv.gz", {}, "cannot be read"),
+        ("cut.csv.gz", {}, "cannot be read"),
         ("a.csv", {"labels": "kinds"}, "no column 'kinds', did you mean 'kind'"),
         ("b.csv", {}, "cannot be read"),
     ):

@@ -1,0 +1,81 @@
+"""How to train the nets of a cross-fit, chosen by the size and the kind of the data."""
+
+import dataclasses
+
+import flax.linen as nn
+import numpy as np
+
+from mi_classifier.cross_fitting.inputs import MOST_SIDE, Inputs
+from mi_classifier.models import create_model
+
+BLOCK_BYTES = 1 << 28  # of inputs on the device at a time, at most
+_LOGITS = 1 << 19  # of a net at a time, at most, when it is scored
+_STOPPING_ROWS = 20_000  # at most
+_FEW_NUMBERS = 6  # columns of numbers; with more, Fourier features find no structure
+_FREQUENCIES = 64
+# Standard deviations of the frequencies, in radians per deviation of a column; with 0,
+# the net has nothing but its inputs.
+_FOURIER = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+_LEAST_SIDE = 16  # pixels, of images for "mnist_cnn"; it is made for 28
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How to train the nets."""
+
+    candidates: tuple[float, ...]  # scale of the Fourier features of each net of a fold
+    kept: int  # nets of a fold that go on after the first cycle
+    batch_size: int
+    rounds: int  # of the first cycle; after each round, every net is scored
+    steps: int  # in each round
+    cycles: int  # at most; each is twice as long as the one before
+    learning_rate: float  # at the first step of a cycle; it falls to 0 along a cosine
+    lasso: float  # of the layer "hidden0", in learning rates a step; 0 for none
+    num_blocks: int  # of rows; the device holds one of them at a time
+    stopping_rows: int  # at most
+    chunk: int  # rows that are scored at once
+    local: bool  # whether neighbors and trees join the nets
+
+
+def make_plan(inputs: Inputs, num_classes: int, own_model: bool = False) -> Plan:
+    """Choose how to train; `own_model` says that the user has given a model."""
+    rows, images = len(inputs), inputs.images
+    row_bytes = 4 * (inputs[np.arange(1)].size)
+    size = 64 if images else int(np.clip(rows // 80, 32, 1_000))
+    num_blocks = -(-rows * row_bytes // BLOCK_BYTES)
+    rounds = max(10, 2 * num_blocks)
+    steps = max(200 if images else 500, 5 * rows // size // 4)
+    fine = not images and not own_model and has_few_numbers(inputs)
+    return Plan(
+        candidates=_FOURIER if fine else (0.0,) if images else (0.0, 0.0),
+        kept=1 if images else 2,
+        batch_size=size,
+        rounds=rounds,
+        steps=-(-steps // rounds),
+        cycles=4,
+        learning_rate=1e-3 if images else 3e-3,
+        lasso=0.0 if images or own_model else 3.0,
+        num_blocks=num_blocks,
+        stopping_rows=min(_STOPPING_ROWS, BLOCK_BYTES // row_bytes + 1),
+        chunk=int(np.clip(_LOGITS // num_classes, 16, 256 if images else 4_096)),
+        local=fine,
+    )
+
+
+def has_few_numbers(inputs: Inputs) -> bool:
+    """Return whether there are so few numbers that fine structure can be found."""
+    return 0 < len(inputs.numbers) <= _FEW_NUMBERS
+
+
+def default_model(inputs: Inputs, num_classes: int) -> nn.Module:
+    """Create the net that fits the inputs: dense, or convolutional for images."""
+    if inputs.images:
+        height, width = inputs[np.arange(1)].shape[1:3]
+        small = min(height, width) < _LEAST_SIDE
+        return create_model("gap_cnn" if small else "mnist_cnn", num_classes)
+    hidden = (100, 100, 100) if len(inputs) >= 500 else (32, 32)
+    fourier = {}
+    if has_few_numbers(inputs):
+        count = len(inputs.numbers)
+        fourier = {"frequencies": _FREQUENCIES, "fourier_inputs": count}
+    return create_model("mlp", num_classes, hidden=hidden, **fourier)

@@ -1,0 +1,279 @@
+"""Turn one column of a user's table into numbers, or into codes of categories."""
+
+import math
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mi_classifier.data import spelled_numbers
+from mi_classifier.errors import UserError
+
+# Nobody means these as words: NumPy and pandas write them for a missing value when they
+# turn it into a string, and spreadsheets for a lookup that failed. "NA" and "None" stay
+# words here (Namibia, no treatment); in a text file they are missing.
+_NEVER_WORDS = {"", "nan", "<na>", "nat", "#n/a", "n/a"}
+_ISO_DATE = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?"
+_EXACT = 2.0**53  # a float64 holds every whole number up to here
+
+_TOO_CLOSE = (
+    "x: {} has whole numbers beyond 2**53 that are equal as floats; make them words by "
+    "astype(str) if they are names, or leave the column out"
+)
+
+
+class Column(NamedTuple):
+    """The numbers of a column; of categories, which values the codes stand for."""
+
+    values: np.ndarray  # [N] of bool, int or float; a missing value is NaN
+    levels: tuple = ()
+
+
+def as_column(cells: np.ndarray | pd.Series, name: str, known: tuple = ()) -> Column:
+    """Turn a column into numbers, or into codes of its sorted values.
+
+    Dates become seconds since 1970, durations seconds. Words become numbers if each of
+    them spells a number, and else categories.
+
+    Args:
+      cells: `[N]`, of any kind.
+      name: such as "column 'b'", for errors.
+      known: values of a column of categories, in the order of their codes; other values
+        get the code -1. By default, the column's own.
+
+    Raises:
+      UserError: cells of a kind that is neither a number nor a category, or of mixed
+        kinds.
+    """
+    series = cells if isinstance(cells, pd.Series) else pd.Series(cells)
+    if isinstance(series.dtype, pd.SparseDtype):
+        series = series.sparse.to_dense()
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        codes, values = series.cat.codes.to_numpy(), series.cat.categories
+        return _coded(codes, values.to_numpy(object), name, known)
+    if known:
+        cells = series.to_numpy(object)
+        return _coded(*pd.factorize(_without_missing(cells)), name, known)
+    kind = series.dtype.kind
+    if kind in "biuf":
+        return Column(_numbers(series, kind, name))
+    if kind in "mM":
+        return Column(_seconds(series))
+    if kind == "O" or kind in "SU":
+        return _of_objects(series.to_numpy(object), name)
+    raise UserError(f"x: {name} must be numbers or categories, not {series.dtype}")
+
+
+def missing(cells: np.ndarray) -> np.ndarray:
+    """Return which cells are missing, bool `[N]`, in any spelling that is not a word.
+
+    Examples:
+      >>> missing(np.array(["a", None, "nan", "NA", np.nan, " "], object)).tolist()
+      [False, True, True, False, True, True]
+    """
+    cells = np.asarray(cells)
+    if cells.dtype.kind not in "OSU":
+        return np.asarray(pd.isna(cells))
+    words = cells.astype(object)
+    gone = np.asarray(pd.isna(words)) | [cell is np.ma.masked for cell in words]
+    try:
+        codes, values = pd.factorize(np.where(gone, None, words))
+    except TypeError:  # lists have no hash, and are not words
+        return gone
+    never = [isinstance(v, str) and v.strip().lower() in _NEVER_WORDS for v in values]
+    return gone | np.array([*never, False], bool)[codes]
+
+
+def kind_of(cells: np.ndarray) -> str:
+    """Return pandas' name for the kind of the cells that are not None."""
+    return pd.api.types.infer_dtype(cells, skipna=True)
+
+
+def _without_missing(cells: np.ndarray) -> np.ndarray:
+    if kind_of(cells) == "bytes":
+        cells = np.array([c if c is None else decoded(c) for c in cells], object)
+    return np.where(missing(cells), None, cells)
+
+
+def decoded(cell: object) -> object:
+    """Return bytes as a string, and anything else as it is."""
+    return cell.decode("utf-8", "replace") if isinstance(cell, bytes) else cell
+
+
+def _numbers(series: pd.Series, kind: str, name: str) -> np.ndarray:
+    narrow = series.dtype.name.lower().startswith(("float16", "float32", "float["))
+    if kind == "f":
+        dtype = np.float32 if narrow else np.float64
+        return series.to_numpy(dtype=dtype, na_value=np.nan)
+    if series.isna().any():
+        present = series.dropna()
+        check_exact(present.to_numpy(dtype=bool if kind == "b" else f"{kind}8"), name)
+        return series.to_numpy(dtype=np.float64, na_value=np.nan)
+    size = getattr(series.dtype, "itemsize", 8)
+    return series.to_numpy(dtype=bool if kind == "b" else f"{kind}{size}")
+
+
+def check_exact(values: np.ndarray, name: str) -> None:
+    """Refuse whole numbers that are equal as floats, but different."""
+    if values.dtype.kind not in "iu" or not len(values):
+        return
+    if max(int(values.max()), -int(values.min())) <= _EXACT:
+        return
+    if len(np.unique(values)) > len(np.unique(values.astype(np.float64))):
+        raise UserError(_TOO_CLOSE.format(name))
+
+
+def _seconds(series: pd.Series) -> np.ndarray:
+    series = pd.Series(series)
+    if series.dtype.kind == "m":
+        return series.dt.total_seconds().to_numpy(dtype=np.float64, na_value=np.nan)
+    if getattr(series.dt, "tz", None) is not None:
+        series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+    instants = series.to_numpy(dtype="datetime64[us]")
+    micros = instants.astype(np.int64) / 1e6
+    return np.where(np.isnat(instants), np.nan, micros)
+
+
+def _of_objects(cells: np.ndarray, name: str) -> Column:
+    """Turn cells of Python objects into a column."""
+    cells = _without_missing(cells)
+    kind = kind_of(cells)
+    if kind in ("string", "empty"):
+        return _of_words(cells, name)
+    if kind in ("datetime", "datetime64", "date"):
+        return Column(_seconds(pd.to_datetime(pd.Series(cells), utc=True)))
+    if kind in ("timedelta", "timedelta64"):
+        return Column(_seconds(pd.to_timedelta(pd.Series(cells))))
+    if kind == "period":
+        return Column(_seconds(pd.PeriodIndex(cells).to_timestamp().to_series()))
+    if kind == "time":
+        return Column(np.array([_seconds_of_day(cell) for cell in cells]))
+    present = [cell for cell in cells if cell is not None]
+    if any(isinstance(cell, (complex, np.complexfloating)) for cell in present):
+        raise UserError(f"x: {name} must be numbers, not complex")
+    odd = next((c for c in present if not _is_number(c)), None)
+    if odd is None:
+        return Column(_of_numbers(cells, present, name))
+    if any(map(_is_number, present)) and isinstance(odd, str):
+        words = {c.strip() for c in present if isinstance(c, str)}
+        if spelled_numbers.look(sorted(words)).kinds.all():
+            texts = [None if c is None else str(c) for c in cells]
+            return _of_words(np.array(texts, object), name)
+        row = next(i for i, c in enumerate(cells) if isinstance(c, str))
+        raise UserError(
+            f"x: {name} mixes numbers and words, such as {cells[row]!r} in row {row}; "
+            "correct those cells, or make the column a category by "
+            "astype(str).astype('category')"
+        )
+    try:
+        return _coded(*pd.factorize(cells), name, ())
+    except TypeError:  # a list, a dict or an array, which has no hash
+        raise UserError(
+            f"x: {name} must be numbers or categories, but a cell is a "
+            f"{type(odd).__name__}; give each number its own column"
+        ) from None
+
+
+def _of_numbers(cells: np.ndarray, present: Sequence, name: str) -> np.ndarray:
+    kinds = {type(cell) for cell in present}
+    if len(present) == len(cells) and kinds <= {bool, np.bool_}:
+        return cells.astype(bool)
+    if all(issubclass(kind, (int, np.integer)) for kind in kinds):
+        _check_large(present, name)
+        if len(present) == len(cells) and not kinds & {bool, np.bool_}:
+            largest = max(map(abs, map(int, cells)))
+            return cells.astype(np.int64 if largest < 2**63 else np.float64)
+    return np.array([np.nan if cell is None else float(cell) for cell in cells])
+
+
+def _check_large(present: Sequence, name: str) -> None:
+    values = set(map(int, present))
+    if len(values) > len(set(map(float, values))):
+        raise UserError(_TOO_CLOSE.format(name))
+
+
+def _is_number(cell: object) -> bool:
+    # Decimal is a Number, and so is complex; an array of one number has __float__.
+    return isinstance(cell, (numbers.Number, np.bool_)) or (
+        isinstance(cell, np.ndarray) and cell.ndim == 0 and cell.dtype.kind in "biuf"
+    )
+
+
+def _seconds_of_day(cell: object) -> float:
+    if cell is None:
+        return math.nan
+    return 3600 * cell.hour + 60 * cell.minute + cell.second + cell.microsecond / 1e6
+
+
+def _of_words(cells: np.ndarray, name: str) -> Column:
+    codes, values = pd.factorize(cells)
+    words = [str(value).strip() for value in values]
+    spelled = spelled_numbers.look(words)
+    counts = np.bincount(codes[codes >= 0], minlength=len(words))
+    odd = spelled.odd_one(counts)
+    if odd is not None:
+        row = int(np.argmax(codes == odd))
+        raise UserError(
+            f"x: {name} mixes numbers and words: {words[odd]!r} in row {row} is not a "
+            "number; correct such cells, or make the column a category"
+        )
+    if spelled.kinds.all():
+        found = spelled.numbers(spelled.mark(f"x: {name}"), f"x: {name}")
+        return Column(np.append(found, np.nan)[codes])
+    if (instants := iso_seconds(words)) is not None:
+        return Column(np.append(instants, np.nan)[codes])
+    return _coded(codes, values, name, ())
+
+
+def iso_seconds(words: Sequence[str]) -> np.ndarray | None:
+    """Return seconds since 1970 if all words are ISO dates, such as 2020-12-31."""
+    series = pd.Series(words, dtype=object).astype(str)
+    if not len(series) or not series.str.fullmatch(_ISO_DATE).all():
+        return None
+    instants = pd.to_datetime(series, format="ISO8601", utc=True, errors="coerce")
+    return _seconds(instants) if instants.notna().all() else None
+
+
+def _coded(codes: np.ndarray, values: np.ndarray, name: str, known: tuple) -> Column:
+    """Code categories by their place among the sorted ones that occur."""
+    values = np.append(np.asarray(values, object), None)
+    gone = missing(values)
+    used = np.zeros(len(values), bool)
+    used[np.unique(codes)] = True
+    place = np.full(len(values), np.nan)
+    if known:
+        _check_kinds(values[used & ~gone], known, name)
+        code_of: Mapping = {value: code for code, value in enumerate(known)}
+        place[~gone] = [code_of.get(_plain(value), -1) for value in values[~gone]]
+        levels = known
+    else:
+        levels = tuple(map(_plain, values[used & ~gone]))
+        try:
+            order = sorted(range(len(levels)), key=levels.__getitem__)
+        except TypeError:  # such as 1 and "a"; a stable order all the same
+            order = sorted(
+                range(len(levels)), key=lambda i: (str(type(levels[i])), str(levels[i]))
+            )
+        place[np.flatnonzero(used & ~gone)[order]] = np.arange(len(levels))
+        levels = tuple(levels[i] for i in order)
+    coded = place[codes]
+    whole = not np.isnan(coded).any()
+    return Column(coded.astype(np.int64) if whole else coded, levels)
+
+
+def _plain(value: object) -> object:
+    """Return a NumPy scalar as a Python object, which prints without its type."""
+    return value.item() if isinstance(value, np.generic) else decoded(value)
+
+
+def _check_kinds(values: np.ndarray, known: tuple, name: str) -> None:
+    words = {isinstance(level, str) for level in known}
+    odd = [value for value in values if isinstance(decoded(value), str) not in words]
+    if odd:
+        kinds = ("words", "numbers") if True in words else ("numbers", "words")
+        raise UserError(
+            f"x: {name} held {kinds[0]} in the fit, and {kinds[1]} now, such as "
+            f"{_plain(odd[0])!r}"
+        )

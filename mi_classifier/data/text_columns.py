@@ -1,0 +1,189 @@
+"""Read the columns of a text table: numbers, TRUE and FALSE, dates, and words."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mi_classifier.data import spelled_numbers
+from mi_classifier.data.columns import iso_seconds
+from mi_classifier.data.spelled_numbers import Spelled
+from mi_classifier.data.text_tables import Sheet
+from mi_classifier.errors import UserError
+
+_TRUE, _FALSE = {"TRUE", "True", "true"}, {"FALSE", "False", "false"}
+# A program that separates cells by semicolons does so because decimals have commas.
+_MARK_OF = {";": ",", ",": "."}
+_SAMPLE = 1_000  # rows that tell whether a column has decimal points
+
+
+class _Words(NamedTuple):
+    """A column as codes of its different words."""
+
+    words: list[str]
+    codes: np.ndarray  # [N]; -1 is missing
+    spelled: Spelled
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """Return each row's value; NaN where the cell is missing."""
+        return np.append(values, np.nan)[self.codes]
+
+
+def to_frame(sheet: Sheet, inputs: list[int]) -> pd.DataFrame:
+    """Return columns as numbers, booleans, or categories of words.
+
+    Raises:
+      UserError: a cell is a word among numbers, or a number can be read in two ways.
+    """
+    plain = {i: _plain_numbers(sheet.columns[i]) for i in inputs}
+    words = {i: _words(sheet.columns[i]) for i in inputs if plain[i] is None}
+    for index, column in words.items():
+        _check_odd(sheet, index, column)
+    usual = _usual_mark(sheet, plain, words)
+    columns = {}
+    for index in inputs:
+        name, values = sheet.names[index], plain[index]
+        if values is not None and usual != ".":
+            values = _with_points(sheet, index, values, usual)
+        if values is None:
+            values = _typed(sheet, index, words[index], usual)
+        columns[name] = values
+    return pd.DataFrame(columns)
+
+
+def labels_of(sheet: Sheet, index: int, what: str) -> pd.Series:
+    """Return the words of a column, or floats if they spell numbers with decimals.
+
+    Args:
+      sheet: the table.
+      index: of the column.
+      what: "label" or "group", for the error.
+
+    Raises:
+      UserError: a cell is missing, or two labels are the same number.
+    """
+    column, name = sheet.columns[index], sheet.names[index]
+    if column.null_count:
+        rows = np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))
+        more = f", nor have {len(rows) - 1} other rows" if len(rows) > 1 else ""
+        raise UserError(
+            f"{sheet.path}, line {sheet.lines[rows[0]]}: has no {what}{more}: column "
+            f"{name!r} is empty there, or says NA, ? or the like; drop such rows, or "
+            "write another word"
+        )
+    found = _words(column)
+    if found.spelled.kinds.all():
+        where = f"{sheet.path}, column {name!r}"
+        mark = found.spelled.mark(where) or _MARK_OF.get(sheet.delimiter, ".")
+        numbers = found.spelled.numbers(mark, where)
+        values, place = np.unique(numbers, return_inverse=True)
+        if (np.floor(values) != values).any():
+            return pd.Series(numbers[found.codes], name=name)
+        if len(values) < len(numbers):
+            double = np.flatnonzero(place == np.bincount(place).argmax())[:2]
+            one, other = (found.words[i] for i in double)
+            raise UserError(
+                f"{where}: {what}s {one!r} and {other!r} are the same number; write it "
+                "in one way"
+            )
+    folded: dict[str, str] = {}
+    for word in found.words:
+        if (same := folded.setdefault(word.casefold(), word)) != word:
+            sheet.notes.append(f"{what}s {same!r} and {word!r} differ, if only in case")
+    return pd.Series(np.array(found.words, object)[found.codes], name=name)
+
+
+def _plain_numbers(column: pa.Array) -> np.ndarray | None:
+    """Return numbers as programs write them, or None if a cell is none."""
+    try:
+        return pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        return None
+
+
+def _words(column: pa.Array) -> _Words:
+    encoded = column.dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    words = encoded.dictionary
+    return _Words(words.to_pylist(), codes, spelled_numbers.look(words))
+
+
+def _check_odd(sheet: Sheet, index: int, column: _Words) -> None:
+    """Refuse a word among numbers."""
+    counts = np.bincount(column.codes + 1, minlength=len(column.words) + 1)[1:]
+    odd = column.spelled.odd_one(counts)
+    if odd is not None:
+        place = sheet.place(int(np.argmax(column.codes == odd)), index)
+        raise UserError(
+            f"{place}: {column.words[odd]!r} is not a number, as other cells of this "
+            "column are; correct it, or leave the column out"
+        )
+    numbers = counts[column.spelled.kinds > 0].sum()
+    if 0 < numbers < counts.sum():
+        sheet.notes.append(
+            f"column {sheet.names[index]!r} is read as words, for "
+            f"{counts.sum() - numbers} of {counts.sum()} cells are no numbers"
+        )
+
+
+def _usual_mark(
+    sheet: Sheet, plain: dict[int, np.ndarray | None], words: dict[int, _Words]
+) -> str | None:
+    """Return the usual decimal mark; "" if no column tells, None if they differ."""
+    marks = set()
+    for index, values in plain.items():
+        if values is not None:
+            some = sheet.columns[index][:_SAMPLE].drop_null().unique()
+            marks.add(spelled_numbers.look(some).mark(_where(sheet, index)))
+        elif words[index].spelled.kinds.all():
+            marks.add(words[index].spelled.mark(_where(sheet, index)))
+    marks -= {""}
+    return marks.pop() if len(marks) == 1 else (None if marks else "")
+
+
+def _with_points(
+    sheet: Sheet, index: int, values: np.ndarray, usual: str | None
+) -> np.ndarray:
+    """Read 1.234 as 1234 in a file of decimal commas, if no cell says otherwise."""
+    doubtful = usual == "" and _MARK_OF.get(sheet.delimiter) == ","
+    cells = sheet.columns[index]
+    points = pc.any(pc.match_substring(cells, ".")).as_py()
+    if not points or not (doubtful or usual == ","):
+        return values
+    column = _words(cells)
+    if column.spelled.mark(_where(sheet, index)):
+        return values
+    if doubtful:
+        word = next(word for word in column.words if "." in word)
+        raise UserError(
+            f"{_where(sheet, index)}: {word!r} may be "
+            f"{word.replace('.', '')} or {word}; a file of semicolons often has "
+            "decimal commas. Separate cells by commas or tabs, or leave out the point"
+        )
+    return column.spread(column.spelled.numbers(",", _where(sheet, index)))
+
+
+def _where(sheet: Sheet, index: int) -> str:
+    return f"{sheet.path}, column {sheet.names[index]!r}"
+
+
+def _typed(sheet: Sheet, index: int, column: _Words, usual: str | None) -> object:
+    """Return a column of other numbers, of TRUE and FALSE, of dates, or of words."""
+    spelled, words = column.spelled, set(column.words)
+    if spelled.kinds.all():
+        guess = "" if usual is None else usual or _MARK_OF.get(sheet.delimiter, "")
+        mark = spelled.mark(_where(sheet, index)) or guess
+        return column.spread(spelled.numbers(mark, _where(sheet, index)))
+    if words <= _TRUE | _FALSE:
+        true = np.array([word in _TRUE for word in column.words])
+        return true[column.codes] if column.codes.min() >= 0 else column.spread(true)
+    if (instants := iso_seconds(column.words)) is not None:
+        return column.spread(instants)
+    if len(words) > len(column.codes) / 2 > 1:
+        sheet.notes.append(
+            f"column {sheet.names[index]!r} is read as words, {len(words):,} different "
+            f"ones such as {column.words[0]!r}"
+        )
+    return pd.Categorical.from_codes(column.codes, column.words)
