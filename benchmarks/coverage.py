@@ -1,7 +1,6 @@
 """How often the 95% interval contains the nets' bound on the population."""
 
 import dataclasses
-import multiprocessing
 
 import common
 import distributions
@@ -107,7 +106,7 @@ def _one(number: int, rows: int, seed: int) -> list[float]:
     ]
 
 
-def coverage(rows: int, samples: int, only: str, processes: int) -> None:
+def coverage(rows: int, samples: int, only: str) -> None:
     """Count how often the 95% interval contains the nets' bound on the population."""
     print(
         f"95% intervals, {samples} samples; the target is the nets' bound on {_FRESH:,}"
@@ -117,19 +116,17 @@ def coverage(rows: int, samples: int, only: str, processes: int) -> None:
         f"{'':28}{'N':>6}{'inside':>8}{'above':>7}{'below':>7}{'sd':>8}{'±':>8}"
         f"{'bias':>9}{'target':>8}{'truth':>8}{'redrawn':>8}"
     )
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        for number, case in enumerate(CASES):
-            if only and only not in case.law.name:
-                continue
-            size = case.rows or rows
-            tasks = [(number, size, seed) for seed in range(samples)]
-            results = np.array(pool.starmap(_one, tasks, chunksize=5), float)
-            above, below, error, population, reported, again = results.T
-            inside = 1 - above.mean() - below.mean()
-            print(
-                f"{case.law.name:28}{size:6,}{inside:8.1%}{above.mean():7.1%}"
-                f"{below.mean():7.1%}{error.std():8.4f}{reported.mean():8.4f}"
-                f"{error.mean():+9.4f}{population.mean():8.4f}"
-                f"{case.law.truth():8.4f}{again.sum():8.0f}",
-                flush=True,
-            )
+    for number, case in enumerate(CASES):
+        if only and only not in case.law.name:
+            continue
+        size = case.rows or rows
+        results = np.array([_one(number, size, seed) for seed in range(samples)])
+        above, below, error, population, reported, again = results.T
+        inside = 1 - above.mean() - below.mean()
+        print(
+            f"{case.law.name:28}{size:6,}{inside:8.1%}{above.mean():7.1%}"
+            f"{below.mean():7.1%}{error.std():8.4f}{reported.mean():8.4f}"
+            f"{error.mean():+9.4f}{population.mean():8.4f}"
+            f"{case.law.truth():8.4f}{again.sum():8.0f}",
+            flush=True,
+        )

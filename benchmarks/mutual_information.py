@@ -169,7 +169,6 @@ def main() -> None:
     parser.add_argument("--only", default="", help="the lines whose name contains this")
     parser.add_argument("--nomine", action="store_true")
     parser.add_argument("--notrees", action="store_true")
-    parser.add_argument("--processes", type=int, default=2, help="of coverage")
     arguments = parser.parse_args()
     what, only, samples = arguments.what, arguments.only, arguments.samples
     sizes = [int(size) for size in arguments.rows.split(",") if size]
@@ -179,7 +178,7 @@ def main() -> None:
         cases = TWENTY if what == "laws" else EASY
         compare(cases, *(sizes or [10_000 if what == "laws" else 20_000]), only, names)
     elif what == "coverage":
-        coverage.coverage(*(sizes or [300]), samples or 200, only, arguments.processes)
+        coverage.coverage(*(sizes or [300]), samples or 200, only)
     elif what == "dependence":
         dependence.dependence(samples or 10, only)
     elif what == "codings":

@@ -1,180 +1,202 @@
 """Estimate how many nats inputs carry about labels, by cross-fitting.
 
-The rows are split into folds, and nets that never saw a fold score it. So every row
-counts, and the bound of Eq. 5 holds for every net on the rows that it scores. Each net
-stops where it does best on another fold, which it neither trains on nor scores.
+The rows are split into folds, and learners that never saw a fold score it. So every row
+counts, and the bound of Eq. 5 holds for every learner on the rows that it scores. What
+a learner is and how learners are mixed is decided on rows that they do not score.
 """
 
 import dataclasses
-import functools
+from typing import Any
 
 import flax.linen as nn
-import jax
 import numpy as np
 from jax.typing import ArrayLike
-from scipy import stats
 
 from mi_classifier import information
-from mi_classifier.cross_fitting import inputs, nets
-from mi_classifier.errors import UserError
+from mi_classifier.cross_fitting import dependence, fitting
+from mi_classifier.cross_fitting.folds import FOLDS
+from mi_classifier.cross_fitting.inputs import Inputs, make_inputs
+from mi_classifier.cross_fitting.mixture import Mixture
+from mi_classifier.cross_fitting.plan import Plan
+from mi_classifier.cross_fitting.summary import (
+    MutualInformation as MutualInformation,
+)
+from mi_classifier.cross_fitting.summary import Rated, error_bar
+from mi_classifier.data.containers import Rows, as_rows, check_finite
+from mi_classifier.data.labels import as_groups, as_known_labels, as_labels, check_index
+from mi_classifier.errors import UserError, choose
 
 MIN_ROWS = 50
 
 
 @dataclasses.dataclass(frozen=True)
-class MutualInformation:
-    """An estimate of the mutual information between inputs and labels.
-
-    Attributes:
-      nats: the cross-fitted lower bound on I(X; Y), Eq. 5.
-      bits: the same in bits.
-      standard_error: of `nats`.
-      confidence_interval: 95%, in nats, of the nets' bound over the whole population.
-        As I(X; Y) is never negative, an interval wholly below 0 ends at 0.
-      label_entropy: H(Y) in nats, an upper bound on I(X; Y).
-      accuracy: share of rows whose label is predicted by the nets that never saw them.
-      majority: share of the most frequent label, the accuracy without any input.
-      num_examples: number of rows N.
-      num_classes: number of different labels M.
-      warnings: sentences about what is odd in the data; empty if nothing is.
-    """
-
-    nats: float
-    bits: float
-    standard_error: float
-    confidence_interval: tuple[float, float]
-    label_entropy: float
-    accuracy: float
-    majority: float
-    num_examples: int
-    num_classes: int
-    warnings: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        low, high = self.confidence_interval
-        share = f" ({self.nats / self.label_entropy:.1%})" if self.label_entropy else ""
-        return (
-            f"I(X; Y) ≥ {self.nats:.4f} ± {self.standard_error:.4f} nats "
-            f"(95%: {low:.4f} to {high:.4f}), {self.bits:.4f} bits\n"
-            f"of a label entropy H(Y) of {self.label_entropy:.4f} nats{share}\n"
-            f"accuracy {self.accuracy:.2%} on held-out rows; "
-            f"the most frequent label alone {self.majority:.2%}\n"
-            f"{self.num_examples:,} rows, {self.num_classes:,} labels"
-        ) + "".join(f"\nwarning: {sentence}" for sentence in self.warnings)
-
-
-@dataclasses.dataclass(frozen=True)
 class CrossFit:
-    """The nets of a cross-fit, and their scores of the rows that they never saw.
+    """The learners of a cross-fit, and their scores of the rows that they never saw.
 
     Attributes:
       pmi: pointwise mutual information of each row and its label, nats `[N]`.
       predictions: the predicted label of each row, `[N]`, among `labels`.
+      confidence: the probability of the predicted label, `[N]`.
       labels: the M different labels, sorted.
       label: each row's label, as an index into `labels`, int32 `[N]`.
       fold: the fold of each row, `[N]`.
-      group: rows with the same number are copies of each other, `[N]`.
-      mean_ratio: mean over rows of P(y|x) / P(y) by the nets, `[M]`; 1 if calibrated.
+      group: rows with the same number depend on each other, `[N]` from 0 on.
+      rows: the inputs.
+      warnings: sentences about what is odd in the data.
     """
 
     pmi: np.ndarray
     predictions: np.ndarray
+    confidence: np.ndarray
     labels: np.ndarray
     label: np.ndarray
     fold: np.ndarray
     group: np.ndarray
-    mean_ratio: np.ndarray
-    _inputs: inputs.Inputs
-    _nets: nets.Nets | None  # None if there is nothing to learn
+    rows: Rows
+    warnings: tuple[str, ...]
+    training_gap: float
+    _missing: str
+    _inputs: Inputs
+    _mixture: Mixture | None  # None if there is nothing to learn
 
-    def score(self, x: ArrayLike, y: ArrayLike) -> np.ndarray:
+    def score(self, x: Any, y: ArrayLike) -> np.ndarray:
         """Compute the pointwise mutual information of rows that no net has seen.
+
+        The label frequencies are those of the rows of the fit and of the given rows
+        together. So the mean over a large sample is with the population's frequencies;
+        `confidence_interval` is an interval for it.
 
         Args:
           x: as in `estimate_mutual_information`, `[N', ...]`.
           y: labels `[N']`, each among `labels`.
 
         Returns:
-          float64 `[folds, N']` nats, by the nets of each fold. Its mean over a large
-          sample is what `confidence_interval` is an interval for.
+          float64 `[folds, N']` nats, by the nets of each fold.
 
         Raises:
           UserError: inputs of another shape or not finite, or an unknown label.
         """
-        x, y = inputs.as_arrays(x, y)
-        if x.shape[1:] != self._inputs.x.shape[1:]:
-            shape = ", ".join(map(str, self._inputs.x.shape[1:]))
-            raise UserError(f"x: must be [N, {shape}], as in the fit, not {x.shape}")
-        inputs.check_finite(x)
-        label = np.searchsorted(self.labels, y).clip(max=len(self.labels) - 1)
-        if (unknown := self.labels[label] != y).any():
-            raise UserError(f"y: label {y[unknown][0]} is not among those of the fit")
-        given = dataclasses.replace(self._inputs, x=x)
-        if not self._nets:
-            return np.zeros((inputs.FOLDS, len(y)))
-        folds = np.repeat(np.arange(inputs.FOLDS)[:, None], len(y), axis=1)
+        inputs = self._given(x)
+        label = as_known_labels(y, self.labels, inputs.values.shape)
+        if not self._mixture:
+            return np.zeros((FOLDS, len(label)))
+        own, new = (np.bincount(a, minlength=len(self.labels)) for a in (self.label, label))
+        together = (own + new) / (len(self.label) + len(label))
+        shift = np.log(own / own.sum()) - np.log(together)
+        folds = np.repeat(np.arange(FOLDS)[:, None], len(label), axis=1)
         return np.stack(
-            [nets.score(self._nets, given, label, fold)[0] for fold in folds]
-        )
+            [fitting.score(self._mixture, inputs, label, k).pmi for k in folds]
+        ) + shift[label]
+
+    def probabilities(self, x: Any) -> np.ndarray:
+        """Compute P(y|x) of rows that no net has seen, by the nets of all folds.
+
+        Args:
+          x: as in `estimate_mutual_information`, `[N', ...]`.
+
+        Returns:
+          float64 `[N', M]`, in the order of `labels`.
+
+        Raises:
+          UserError: inputs of another shape or not finite.
+        """
+        inputs = self._given(x)
+        if not self._mixture:
+            prior = np.bincount(self.label, minlength=len(self.labels))
+            return np.tile(prior / prior.sum(), (len(inputs), 1))
+        return fitting.probabilities(self._mixture, inputs)
 
     def summary(self) -> MutualInformation:
-        """Compute the estimate and its error bar.
-
-        Given the nets, the groups of a fold are independent of each other, so the
-        variance is pooled within folds (Bayle et al. 2020, "Cross-validation confidence
-        intervals for test error"). The bound uses the label frequencies of the
-        sample; the delta method accounts for the error of these frequencies.
-        """
-        influence = self.pmi - self.mean_ratio[self.label]
-        means = np.bincount(self.fold, influence) / np.bincount(self.fold)
-        residual = influence - means[self.fold]
-        error = information.standard_error(residual, self.group, len(means))
-        freedom = self.group.max() + 1 - len(means)
-        nats = float(self.pmi.mean())
-        margin = float(stats.t.ppf(0.975, freedom)) * error
+        """Compute the estimate and its error bar, see `cross_fitting.summary`."""
         log_prior = information.log_label_prior(self.label, len(self.labels))
+        nats, error, interval = float(self.pmi.mean()), 0.0, (0.0, 0.0)
+        if self._mixture:
+            rated = Rated(self.pmi, self.label, self.fold, self.group)
+            error, interval = error_bar(rated)
         return MutualInformation(
             nats=nats,
             bits=nats / information.NATS_PER_BIT,
             standard_error=error,
-            confidence_interval=(nats - margin, max(nats + margin, 0.0)),
+            confidence_interval=interval,
             label_entropy=float(information.label_entropy(log_prior)),
             accuracy=float((self.predictions == self.labels[self.label]).mean()),
             majority=float(np.exp(log_prior.max())),
             num_examples=len(self.pmi),
             num_classes=len(self.labels),
+            warnings=self.warnings,
+            num_groups=int(self.group.max()) + 1,
+            training_gap=self.training_gap,
         )
+
+    def without_rows(self) -> "CrossFit":
+        """Return the same learners without the inputs, to be kept for `probabilities`."""
+        rows = dataclasses.replace(self.rows, values=self.rows.values[:0])
+        inputs = dataclasses.replace(self._inputs, values=rows.values)
+        return dataclasses.replace(self, rows=rows, _inputs=inputs)
+
+    def _given(self, x: Any) -> Inputs:
+        rows = as_rows(x, like=self.rows)
+        check_finite(rows, allow_missing=self._missing == "keep")
+        return dataclasses.replace(self._inputs, values=rows.values)
 
 
 def estimate_mutual_information(
-    x: ArrayLike, y: ArrayLike, *, seed: int = 0, model: nn.Module | None = None
+    x: Any,
+    y: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    missing: str = "error",
+    seed: int = 0,
+    model: nn.Module | None = None,
 ) -> MutualInformation:
     """Estimate how many nats the inputs carry about the labels.
 
     The estimate is a lower bound in expectation: nets are scored on rows that they
     never saw, by the bound of Eq. 5 with the labels' own frequencies. See `cross_fit`
-    for what happens to constant columns, copies of rows and rare labels.
+    for what happens to categories, constant columns, copies of rows and rare labels.
 
     Args:
-      x: inputs, one row an example: numbers `[N]` or `[N, D]`, images `[N, H, W, C]`;
-        anything that NumPy reads, a memory map included. N of 50 or more.
+      x: inputs, one row an example: numbers `[N]` or `[N, D]`, images `[N, H, W, C]`, a
+        DataFrame of numbers, booleans, words and categories, a sparse matrix; anything
+        that NumPy reads, a memory map included. N of 50 or more.
       y: labels `[N]`: integers, strings, booleans, or anything that can be sorted.
+      groups: `[N]`, such as subjects, sites or blocks of a series. The rows of a group
+        may depend on each other: they share a fold, and count as one draw in the
+        standard error. By default rows are independent, but copies are found.
+      missing: "error", or "keep" to keep missing values of x as information.
       seed: decides folds, initial weights and the order of the rows; in [0, 2**32).
       model: a Flax module by the contract of `create_model`, of as many classes as y
-        has different labels; by default one that fits the data.
+        has different labels; by default nets and other learners that fit the data.
 
     Returns:
       The estimate. `print` shows it.
 
     Raises:
-      UserError: inputs that are missing, not finite or not numbers; too few rows;
-        labels that are continuous. The message says which row.
+      UserError: values that are missing or infinite; columns that are neither numbers
+        nor categories; too few rows; labels that are continuous. The message says
+        where.
+
+    Examples:
+      >>> generator = np.random.default_rng(0)
+      >>> y = generator.integers(0, 2, 200)
+      >>> found = estimate_mutual_information(y + 0.1 * generator.random(200), y)
+      >>> found.nats > 0.6
+      True
     """
-    return cross_fit(x, y, seed=seed, model=model).summary()
+    _check_size(y)
+    return cross_fit(
+        x, y, groups=groups, missing=missing, seed=seed, model=model
+    ).summary()
 
 
 def pointwise_mutual_information_of(
-    x: ArrayLike, y: ArrayLike, *, seed: int = 0, model: nn.Module | None = None
+    x: Any,
+    y: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    missing: str = "error",
+    seed: int = 0,
+    model: nn.Module | None = None,
 ) -> np.ndarray:
     """Compute the pointwise mutual information of each row, by nets that never saw it.
 
@@ -184,83 +206,105 @@ def pointwise_mutual_information_of(
     Returns:
       float64 `[N]` nats, at most -log P(label).
     """
-    return cross_fit(x, y, seed=seed, model=model).pmi
+    _check_size(y)
+    return cross_fit(x, y, groups=groups, missing=missing, seed=seed, model=model).pmi
 
 
 def cross_fit(
-    x: ArrayLike,
+    x: Any,
     y: ArrayLike,
     *,
+    groups: ArrayLike | None = None,
+    missing: str = "error",
     seed: int = 0,
     model: nn.Module | None = None,
-    plan: nets.Plan | None = None,
+    plan: Plan | None = None,
 ) -> CrossFit:
-    """Train and score the nets behind `estimate_mutual_information`.
+    """Train and score the learners behind `estimate_mutual_information`.
 
-    * Columns are scaled by median and quartiles, and arcsinh shortens long tails. A
-      constant column is left out. If no other is left, or if there is a single label,
-      the mutual information is 0, exactly.
-    * Up to 10 equal rows are taken for copies: they share a fold, and count as one in
-      the standard error. More than 10 are a value that x often takes.
+    * Columns of numbers are scaled by median and quartiles, and arcsinh shortens long
+      tails. A constant column is left out. If no other is left, or if there is a single
+      label, the mutual information is 0, exactly.
+    * Words and categories are 0/1 inputs. Whole numbers of few different values are
+      seen both as numbers and as categories.
+    * With `missing="keep"`, the median stands for a missing number, and a 0/1 input
+      says that it is missing.
+    * Without `groups`, equal rows that could hardly be equal by chance are copies: they
+      share a fold, and count as one in the standard error. Copies, rows that depend on
+      the rows before them, and columns that count the rows are warned of.
     * Labels are spread over the folds. A net that never saw a label says nothing about
       it: its rows count with a pointwise mutual information of 0.
-    * Images with sides of 16 to 64 pixels go through a small convolutional net. Other
-      inputs are flattened and go through dense layers, which leave out irrelevant
+    * Where at most six columns are numbers, nets with Fourier features, nearest
+      neighbors and random forests join the plain nets. Weights of the learners come
+      from rows that neither train nor are scored.
+    * Images go through a small convolutional net; sides above 64 pixels are averaged
+      over blocks. Other inputs go through dense layers, which leave out irrelevant
       columns by a group lasso on the first.
+    * With fewer than ten groups of rows nothing is trained, and the estimate is 0.
 
-    Arguments and errors are those of `estimate_mutual_information`, and `plan` says how
-    to train the nets; by default the data decide.
+    Arguments and errors are those of `estimate_mutual_information`, but N may be
+    smaller; `plan` says how to train the nets; by default the data decide.
     """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise UserError(f"seed: must be a whole number, not {seed!r}")
     if not 0 <= seed < 2**32:
         raise UserError(f"seed: must be in [0, 2**32), not {seed}")
-    x, y = inputs.as_arrays(x, y)
-    labels, label = inputs.encode(y)
-    if len(y) < MIN_ROWS:
-        raise UserError(f"x: {len(y)} rows are too few; at least {MIN_ROWS} are needed")
-    inputs.check_finite(x)
-    given, fitted = inputs.make_inputs(x), None
-    if len(labels) == 1 or not len(given.columns):
-        group, fold = np.arange(len(y)), np.zeros(len(y), np.int64)
-        pmi, mean_ratio = np.zeros(len(y)), np.ones(len(labels))
-        decided = np.full(len(y), np.bincount(label).argmax())
-    else:
-        plan = plan or nets.make_plan(given, len(labels), selects=model is None)
-        model = model or nets.default_model(given, len(labels))
-        _check_model(model, given, len(labels), plan)
-        group = inputs.copies(given)
-        fold = inputs.deal(group, label, np.random.default_rng([seed, 0]))
-        fitted = nets.train(given, label, fold, model, plan, seed)
-        pmi, decided, mean_ratio = nets.score(fitted, given, label, fold)
+    choose(missing, ("error", "keep"), "missing")
+    check_index(x, y)
+    rows = as_rows(x)
+    labels, label = as_labels(y, rows.values.shape)
+    if groups is not None:
+        check_index(x, groups, "groups")
+        groups = as_groups(groups, rows.values.shape)
+    check_finite(rows, allow_missing=missing == "keep")
+    group, warnings = _examine(rows, label, groups)
+    given, fitted, gap = make_inputs(rows), None, 0.0
+    fold = np.zeros(len(label), np.int64)
+    counts = np.bincount(label)
+    scores = fitting.Scores(
+        pmi=np.zeros(len(label)),
+        predicted=np.full(len(label), counts.argmax()),
+        confidence=np.full(len(label), counts.max() / len(label)),
+    )
+    if len(labels) > 1 and given.varies:
+        if group.max() + 1 < fitting.LEAST_GROUPS:
+            few = f"{group.max() + 1} independent rows or groups are too few to learn"
+            warnings = (*warnings, f"{few}, so the estimate is 0")
+        else:
+            fitted, fold = fitting.fit(given, label, group, model, plan, int(seed))
+            scores = fitting.score(fitted, given, label, fold)
+            gap = fitting.training_gap(fitted, given, label, fold)
     return CrossFit(
-        pmi=pmi,
-        predictions=labels[decided],
+        pmi=scores.pmi,
+        predictions=labels[scores.predicted],
+        confidence=scores.confidence,
         labels=labels,
         label=label,
         fold=fold,
         group=group,
-        mean_ratio=mean_ratio,
+        rows=rows,
+        warnings=warnings,
+        training_gap=gap,
+        _missing=missing,
         _inputs=given,
-        _nets=fitted,
+        _mixture=fitted,
     )
 
 
-def _check_model(
-    model: nn.Module, given: inputs.Inputs, num_classes: int, plan: nets.Plan
-) -> None:
-    """Check that a model fits the data, the plan and the contract of `create_model`."""
-    init = functools.partial(model.init_with_output, train=False)
-    output, variables = jax.eval_shape(init, jax.random.key(0), given[np.arange(1)])
-    if (shape := output.logits.shape) != (1, num_classes):
+def _examine(
+    rows: Rows, label: np.ndarray, groups: np.ndarray | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the group of each row, `[N]` from 0 on, and what is odd about the rows."""
+    counting = dependence.counting_columns(rows)
+    if groups is not None:
+        return groups, counting
+    copies = dependence.find_groups(rows)
+    found = (copies.warning, dependence.serial_warning(rows, label), *counting)
+    return copies.group, tuple(filter(None, found))
+
+
+def _check_size(y: ArrayLike) -> None:
+    if hasattr(y, "__len__") and 0 < len(y) < MIN_ROWS:
         raise UserError(
-            f"model: gives {shape[-1]} logits, but y has {num_classes} labels"
-        )
-    if set(variables) != {"params"} or "head" not in variables["params"]:
-        raise UserError(
-            "model: must have parameters only, the last layer's named 'head'"
-        )
-    kernel = variables["params"].get("hidden0", {}).get("kernel")
-    if plan.lasso and getattr(kernel, "ndim", 0) != 2:
-        raise UserError(
-            "plan.lasso: the model has no dense layer 'hidden0' that can leave out "
-            "inputs; name its first layer so, or set lasso=0"
+            f"x: {len(y)} rows are too few; at least {MIN_ROWS} are needed"
         )

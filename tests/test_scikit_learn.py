@@ -146,7 +146,7 @@ def test_too_few_rows_or_one_label_give_the_frequencies(rows, labels, expected):
         assert "too few" in " ".join(classifier.mutual_information_.warnings)
 
 
-def test_ten_rows_train_nets():
+def test_twenty_rows_train_nets():
     y = np.arange(20) % 2
     x = np.random.default_rng(0).standard_normal((20, 1)) + 8 * y[:, None]
     assert MutualInformationClassifier().fit(x, y).score(x, y) == 1

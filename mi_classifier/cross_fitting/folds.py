@@ -3,8 +3,8 @@
 import numpy as np
 
 FOLDS = 5
-_SLOTS = 8  # parts of a fold, of which one stops nets
-_FEW_GROUPS = 2_000  # with fewer, two of eight parts stop nets
+_SLOTS = 16  # parts of a fold, of which one, two or four stop nets
+_FEW_GROUPS, _MANY_GROUPS = 2_000, 4_000  # with fewer four, with more one
 
 
 def deal(
@@ -29,7 +29,8 @@ def deal(
     place = np.empty(len(label_of), np.int64)
     place[order] = np.arange(len(order))
     slots = min(_SLOTS, max(len(label_of) // FOLDS, 1))
-    few = slots == _SLOTS and len(label_of) < _FEW_GROUPS
     fold, slot = place % FOLDS, place // FOLDS % slots
-    stops = slot < (2 if few else 1)
+    count = len(label_of)
+    sixteenths = 2 if count >= _MANY_GROUPS else 2 if count >= _FEW_GROUPS else 4
+    stops = slot < max(slots * sixteenths // _SLOTS, 1)
     return fold[group], stops[group]

@@ -10,7 +10,8 @@ from mi_classifier.data.containers import Rows, blocks
 
 SCALE_ROWS = 200_000  # medians and quartiles come from so many rows, at most
 MOST_SIDE = 64  # pixels; a larger image is averaged over blocks of pixels
-_FARTHEST = 5.0  # deviations from the mean, after arcsinh; inputs are clipped there
+_FARTHEST = 10.0  # deviations from the mean, after arcsinh; inputs are clipped there
+_STRAIGHT = 3.0  # deviations up to which arcsinh changes little; it bends waves
 _MOST_VALUES = 256  # of a column that are inputs of their own; others share bins
 _MOST_INTEGER_INPUTS = 512  # 0/1 inputs for the values of all columns of integers
 _ROWS_OF_A_VALUE = 4  # on average, if an integer column is to be seen as categories
@@ -45,6 +46,11 @@ class Inputs:
     def images(self) -> bool:
         """Whether the inputs are images, which go through a convolutional net."""
         return self.values.ndim == 4
+
+    @property
+    def varies(self) -> bool:
+        """Whether any input differs between rows."""
+        return bool(len(self.numbers) + len(self.hot_mean))
 
     @property
     def width(self) -> int:
@@ -206,6 +212,7 @@ def _scales(some: np.ndarray, extremes: np.ndarray) -> tuple[np.ndarray, ...]:
     scale, deviation = upper / 1.349 - lower / 1.349, np.nanstd(some / size, 0) * size
     # The quartiles agree if half of the rows do, the sample if a value is rare.
     scale = np.where(scale > 0, scale, np.where(deviation > 0, deviation, size))
+    scale = scale * _STRAIGHT
     z = np.arcsinh((some - center) / scale)
     deviation = np.nanstd(z, 0)
     return center, scale, np.nanmean(z, 0), np.where(deviation > 0, deviation, 1)

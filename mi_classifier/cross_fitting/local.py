@@ -5,7 +5,6 @@ nets decides how much it counts, see `mixture`.
 """
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 from scipy import spatial
@@ -21,10 +20,6 @@ _TREE_ROWS = 50_000  # that a forest is trained on, at most
 _TREE_CLASSES = 50  # with more labels, forests take too long
 _TREE_COLUMNS = 20
 _CATEGORY_DOUBTS = (1.0, 10.0)  # rows of P(y) that are added to those of a category
-_MANY_LEVELS = 20  # of a category that is an expert of its own
-
-# From inputs and indices of rows `[B]` to P(y|x) of each expert, `[experts, B, M]`.
-Experts = Callable[[Inputs, np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +33,7 @@ class Local:
     counts: tuple[tuple[int, np.ndarray], ...]  # column, and labels by code `[L, M]`
 
     def probabilities(self, inputs: Inputs, rows: np.ndarray) -> np.ndarray:
-        """Compute P(y|x) by each learner, float64 `[experts, B, M]`."""
+        """Compute P(y|x) by each learner, float64 `[E, B, M]`."""
         parts = []
         if self.tree is not None:
             parts += self._of_neighbors(inputs, rows)
@@ -52,13 +47,19 @@ class Local:
             parts += [self._smoothed(own, doubt) for doubt in _CATEGORY_DOUBTS]
         return np.stack(parts)
 
+    def grown(self, task: Task, rows: np.ndarray) -> "Local":
+        """Return the same learners with more rows as neighbors and counts."""
+        tree, labels = _neighbors(task, rows)
+        counts = _counts(task, rows)
+        return dataclasses.replace(self, tree=tree, labels=labels, counts=counts)
+
     def _smoothed(self, counts: np.ndarray, doubt: float) -> np.ndarray:
         total = counts.sum(1, keepdims=True)
         return (counts + doubt * self.prior) / (total + doubt)
 
     def _of_neighbors(self, inputs: Inputs, rows: np.ndarray) -> list[np.ndarray]:
-        most = min(max(_NEIGHBORS), len(self.labels))
-        _, near = self.tree.query(_place(inputs, rows), k=np.arange(1, most + 1), workers=-1)
+        place = _place(inputs, rows)
+        _, near = self.tree.query(place, k=max(_NEIGHBORS), workers=-1)
         labels = self.labels[near]
         counts = np.zeros((len(rows), len(self.prior)))
         row = np.arange(len(rows))[:, None]
@@ -84,11 +85,10 @@ def _tree_inputs(inputs: Inputs, rows: np.ndarray) -> np.ndarray:
     return dense(inputs.values, rows)[:, columns].astype(np.float32)
 
 
-def fit(task: Task, rows: np.ndarray, seed: int) -> Local | None:
-    """Fit the learners to some rows; None if none of them suits the data."""
+def fit(task: Task, rows: np.ndarray, seed: int) -> Local:
+    """Fit the learners to some rows."""
     inputs, label = task.inputs, task.label[rows]
     prior = np.bincount(task.label, minlength=task.num_classes) / len(task.label)
-    tree = spatial.KDTree(_place(inputs, rows)) if len(inputs.numbers) else None
     forests = ()
     few = len(np.unique(inputs.origin)) <= _TREE_COLUMNS
     if few and task.num_classes <= _TREE_CLASSES and len(rows):
@@ -105,8 +105,24 @@ def fit(task: Task, rows: np.ndarray, seed: int) -> Local | None:
             ).fit(x, label[some])
             for leaf in _LEAVES
         )
-    return Local(prior, tree, label, forests, _counts(task, rows))
+    return Local(prior, *_neighbors(task, rows), forests, _counts(task, rows))
+
+
+def _neighbors(
+    task: Task, rows: np.ndarray
+) -> tuple[spatial.KDTree | None, np.ndarray]:
+    if not len(task.inputs.numbers) or len(rows) < max(_NEIGHBORS):
+        return None, rows[:0]
+    return spatial.KDTree(_place(task.inputs, rows)), task.label[rows]
 
 
 def _counts(task: Task, rows: np.ndarray) -> tuple[tuple[int, np.ndarray], ...]:
-    return ()
+    """Count the labels of each category, in columns of many categories."""
+    result = []
+    x, label = dense(task.inputs.values, rows), task.label[rows]
+    for column, bin_of in task.inputs.bins[::2]:
+        counts = np.zeros((len(bin_of), task.num_classes))
+        known = x[:, column] >= 0
+        np.add.at(counts, (x[known, column].astype(int), label[known]), 1)
+        result.append((column, counts))
+    return tuple(result)

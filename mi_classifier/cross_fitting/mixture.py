@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import numpy as np
+from scipy import optimize, special
 
 from mi_classifier.cross_fitting import local, nets
 from mi_classifier.cross_fitting.folds import FOLDS
@@ -11,87 +12,153 @@ from mi_classifier.cross_fitting.inputs import Inputs
 from mi_classifier.cross_fitting.nets import Nets, Task
 from mi_classifier.cross_fitting.plan import Plan
 
-_STEPS = 50  # of the EM algorithm
-_PSEUDO_ROWS = 0.5  # of each learner, so that none has a weight of 0 by chance
+_STEPS = 300  # of the EM algorithm
+_PSEUDO_ROWS = 0.1  # of each learner, so that none has a weight of 0 by chance
+_POOL_VALUES = 1 << 23  # of all learners, rows and labels; with more, there is no pool
+_POOL_PENALTY = 3.0  # on squared powers, for all rows together
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """How the learners of a fold are mixed.
+
+    Attributes:
+      powers: of the learners' P(y|x) in their product, which is one more learner, `[E]`.
+        All are 0 if there is no product.
+      shares: of the learners, then of their product, `[E + 1]`, with sum 1.
+    """
+
+    powers: np.ndarray
+    shares: np.ndarray
+
+    def mix(self, log_ratios: np.ndarray, log_prior: np.ndarray) -> np.ndarray:
+        """Mix log P(y|x) / P(y), `[E, B, M]`, to that of the mixture, `[B, M]`."""
+        product = pool(log_ratios, self.powers, log_prior)
+        every = np.concatenate([log_ratios, product[None]])
+        return special.logsumexp(every, 0, b=self.shares[:, None, None])
+
+
+def pool(
+    log_ratios: np.ndarray, powers: np.ndarray, log_prior: np.ndarray
+) -> np.ndarray:
+    """Return log of the learners' product, normalized so that P(y|x) sums to 1."""
+    product = np.tensordot(powers, log_ratios, 1)
+    return product - special.logsumexp(product + log_prior, 1, keepdims=True)
 
 
 @dataclasses.dataclass(frozen=True)
 class Mixture:
-    """The learners of every fold and their weights.
+    """The learners of every fold, and how they are mixed.
 
     Attributes:
       nets: those of all folds.
-      local: of each fold, or None.
-      weights: of each fold's nets, then its local learners, `[folds, learners]`.
+      local: of each fold; empty if no local learner suits the data.
+      weights: of each fold's nets, then its local learners.
       log_prior: log P(y) of all rows, `[M]`.
       chunk: rows that are scored at once.
     """
 
     nets: Nets
     local: tuple[local.Local, ...]
-    weights: np.ndarray
+    weights: tuple[Weights, ...]
     log_prior: np.ndarray
     chunk: int
 
     def log_ratios(self, inputs: Inputs, rows: np.ndarray, fold: int) -> np.ndarray:
         """Compute log P(y|x) / P(y) of at most `chunk` rows by a fold, `[B, M]`."""
-        mixed = np.tensordot(self.weights[fold], self._ratios(inputs, rows, fold), 1)
-        return np.log(mixed)
+        parts = self.of_learners(inputs, rows, fold)
+        return self.weights[fold].mix(parts, self.log_prior)
 
-    def _ratios(self, inputs: Inputs, rows: np.ndarray, fold: int) -> np.ndarray:
-        """Compute P(y|x) / P(y) by each learner of a fold, float64 `[E, B, M]`."""
+    def of_learners(self, inputs: Inputs, rows: np.ndarray, fold: int) -> np.ndarray:
+        """Compute log P(y|x) / P(y) by each learner of a fold, float64 `[E, B, M]`."""
         own = jax.tree.map(lambda a: a.reshape(FOLDS, -1, *a.shape[1:])[fold], self.nets)
-        padded = np.resize(rows, min(self.chunk, nets.power_of_two(len(rows))))
-        parts = [np.exp(np.asarray(nets.log_ratios(own, inputs[padded]), np.float64))]
-        parts[0] = parts[0][:, : len(rows)]
+        parts = [self._of_nets(own, inputs, rows)]
         if self.local:
             doubt = np.exp(float(self.nets.log_doubt[0]))
             ratio = self.local[fold].probabilities(inputs, rows) / np.exp(self.log_prior)
-            parts.append((1 - doubt) * ratio + doubt)
+            parts.append(np.log((1 - doubt) * ratio + doubt))
         return np.concatenate(parts)
+
+    def of_best_net(self, inputs: Inputs, rows: np.ndarray, fold: int) -> np.ndarray:
+        """Compute log P(y|x) / P(y) by the best net of a fold, `[B, M]`."""
+        bound = np.where(np.asarray(self.nets.fold) == fold, self.nets.bound, -np.inf)
+        best = jax.tree.map(lambda a: a[bound.argmax()][None], self.nets)
+        return self._of_nets(best, inputs, rows)[0]
+
+    def _of_nets(self, own: Nets, inputs: Inputs, rows: np.ndarray) -> np.ndarray:
+        parts = []
+        for start in range(0, len(rows), self.chunk):
+            part = rows[start : start + self.chunk]
+            # Always of one size, so that a row's result does not depend on others.
+            ratios = nets.log_ratios(own, inputs[np.resize(part, self.chunk)])
+            parts.append(np.asarray(ratios, np.float64)[:, : len(part)])
+        return np.concatenate(parts, 1)
 
 
 def fit(task: Task, trained: Nets, plan: Plan, seed: int) -> Mixture:
     """Fit the local learners, and weigh all learners on the stopping rows."""
-    locals_: list[local.Local] = []
-    learners = len(trained.fold) // FOLDS
     counts = np.bincount(task.label, minlength=task.num_classes)
-    mixture = Mixture(
-        nets=trained,
-        local=(),
-        weights=np.full((FOLDS, learners), 1 / learners),
-        log_prior=np.log(counts / counts.sum()),
-        chunk=plan.chunk,
-    )
+    mixture = Mixture(trained, (), (), np.log(counts / counts.sum()), plan.chunk)
     others = [np.flatnonzero(task.fold != k) for k in range(FOLDS)]
     if plan.local:
-        locals_ = [
-            local.fit(task, rows[~task.stops[rows]], seed) for rows in others
-        ]
-        mixture = dataclasses.replace(mixture, local=tuple(locals_))
+        fitted = [local.fit(task, rows[~task.stops[rows]], seed) for rows in others]
+        mixture = dataclasses.replace(mixture, local=tuple(fitted))
     weights = []
     for k, rows in enumerate(others):
         stopping = rows[task.stops[rows]][: plan.stopping_rows]
-        parts = [
-            mixture._ratios(task.inputs, part, k)[:, np.arange(len(part)), task.label[part]]
-            for part in np.split(stopping, range(plan.chunk, len(stopping), plan.chunk))
-        ]
-        weights.append(weigh(np.concatenate(parts, 1)))
-    return dataclasses.replace(mixture, weights=np.stack(weights))
+        log_ratios = mixture.of_learners(task.inputs, stopping, k)
+        weights.append(weigh(log_ratios, task.label[stopping], mixture.log_prior))
+    if plan.local:
+        grown = [one.grown(task, rows) for one, rows in zip(fitted, others, strict=True)]
+        mixture = dataclasses.replace(mixture, local=tuple(grown))
+    return dataclasses.replace(mixture, weights=tuple(weights))
 
 
-def weigh(ratios: np.ndarray) -> np.ndarray:
-    """Find the weights of the mixture that makes rows likeliest, by EM.
+def weigh(log_ratios: np.ndarray, label: np.ndarray, log_prior: np.ndarray) -> Weights:
+    """Find the mixture that makes the labels of some rows likeliest.
 
     Args:
-      ratios: P(y|x) / P(y) of each row's label by each learner, `[E, B]`.
-
-    Returns:
-      `[E]`, positive, with sum 1.
+      log_ratios: log P(y|x) / P(y) by each learner, `[E, B, M]`.
+      label: `[B]`.
+      log_prior: log P(y), `[M]`.
     """
-    weights = np.full(len(ratios), 1 / len(ratios))
+    powers = np.zeros(len(log_ratios))
+    if log_ratios.size <= _POOL_VALUES:
+        powers = _powers(log_ratios, label, log_prior)
+    product = pool(log_ratios, powers, log_prior)[None]
+    every = np.concatenate([log_ratios, product])
+    return Weights(powers, _shares(np.exp(every[:, np.arange(len(label)), label])))
+
+
+def _powers(
+    log_ratios: np.ndarray, label: np.ndarray, log_prior: np.ndarray
+) -> np.ndarray:
+    """Fit the powers of the product of learners, none negative."""
+    of_label = log_ratios[:, np.arange(len(label)), label]
+    start = np.full(len(log_ratios), 1 / len(log_ratios))
+
+    def loss(powers: np.ndarray) -> tuple[float, np.ndarray]:
+        product = np.tensordot(powers, log_ratios, 1) + log_prior
+        log_sum = special.logsumexp(product, 1)
+        share = np.exp(product - log_sum[:, None])
+        expected = np.einsum("ebm,bm->e", log_ratios, share)
+        away = powers - start
+        value = log_sum.sum() - powers @ of_label.sum(1)
+        penalty = _POOL_PENALTY * away
+        return value + penalty @ away / 2, expected - of_label.sum(1) + penalty
+
+    bounds = [(0.0, 3.0)] * len(start)
+    return optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+
+
+def _shares(ratios: np.ndarray) -> np.ndarray:
+    """Find the shares of learners whose mixture makes rows likeliest, by EM.
+
+    `ratios` are P(y|x) / P(y) of each row's label by each learner, `[E, B]`.
+    """
+    shares = np.full(len(ratios), 1 / len(ratios))
     for _ in range(_STEPS):
-        share = weights[:, None] * ratios
-        share = (share / share.sum(0)).sum(1) + _PSEUDO_ROWS
-        weights = share / share.sum()
-    return weights
+        part = shares[:, None] * ratios
+        part = (part / part.sum(0)).sum(1) + _PSEUDO_ROWS
+        shares = part / part.sum()
+    return shares

@@ -29,7 +29,8 @@ from mi_classifier.optimization import State, descend, group_lasso
 Array = jax.Array
 # Factors of the logits; each net gets the one that is best on its stopping rows.
 _SCALES = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0], np.float32)
-_ENOUGH = 0.003  # nats: train no longer if the last cycle has raised the bound by less
+_ENOUGH = 0.05  # nats: if the second half of a cycle gains less, do not go on
+_AS_GOOD_AS_ALL = 0.003  # nats below H(Y) that are not worth another cycle
 
 
 @flax.struct.dataclass
@@ -78,6 +79,12 @@ def _scaled_log_ratio(net: Nets, scale: Array, x: Array) -> Array:
     return log_ratio(scale * logits, net.log_prior, net.log_doubt)
 
 
+def most_steps(plan: Plan) -> int:
+    """Return the steps of all nets together, if no cycle is left out."""
+    rounds = plan.nets * plan.rounds * ((1 << plan.cycles) - 1)
+    return FOLDS * plan.steps * (len(plan.scales) * plan.search_rounds + rounds)
+
+
 def train(
     task: Task,
     model: nn.Module,
@@ -86,64 +93,120 @@ def train(
     advance: Callable[[float], None] = lambda steps: None,
 ) -> Nets:
     """Train nets for every fold; `advance` is told of each net's steps."""
-    generator = np.random.default_rng([seed, 1])
-    scored = np.repeat(np.arange(FOLDS), len(plan.candidates))
-    best, own_prior = _new_nets(task, model, plan, scored, seed)
-    stopping = _stopping_rows(task, plan, generator)
-    before = np.full(len(scored), 0.0)
+    trainer = _Trainer(task, model, plan, seed, advance)
+    scales, early = np.zeros((FOLDS, plan.nets)), None
+    if plan.scales:
+        early = trainer.new_nets(np.tile(plan.scales, (FOLDS, 1)), 0)
+        early, _ = trainer.cycle(early, 0, plan.search_rounds)
+        early, scales = _selected(early, plan)
+    nets = trainer.new_nets(scales, 1)
     for cycle in range(plan.cycles):
-        best = _train_cycle(
-            best, own_prior, task, plan, (cycle, seed), stopping, generator, advance
+        nets, gain = trainer.cycle(nets, cycle + 1, plan.rounds << cycle)
+        left = information.label_entropy(nets.log_prior[0]) - nets.bound.mean()
+        if gain < _ENOUGH or left < _AS_GOOD_AS_ALL:
+            break
+    return nets if early is None else _side_by_side(early, nets)
+
+
+def _selected(early: Nets, plan: Plan) -> tuple[Nets, np.ndarray]:
+    """Return each fold's best net and its neighbors, and the scales to train longer.
+
+    Small scales take longer to train, and are often the better ones in the end.
+    """
+    bound = np.asarray(early.bound).reshape(FOLDS, -1)
+    best = bound.argmax(1)
+    chosen = np.stack([np.maximum(best - 1, 0), best], 1)
+    scales = np.asarray(plan.scales)[np.repeat(chosen, plan.nets // 2, 1)]
+    around = np.arange(-1, 2) + best.clip(1, bound.shape[1] - 2)[:, None]
+    kept = around + np.arange(FOLDS)[:, None] * bound.shape[1]
+    return jax.tree.map(lambda a: a[kept.ravel()], early), scales
+
+
+def _side_by_side(a: Nets, b: Nets) -> Nets:
+    """Join nets, so that those of a fold stay side by side."""
+
+    def join(*arrays: Array) -> Array:
+        split = [x.reshape(FOLDS, -1, *x.shape[1:]) for x in arrays]
+        joined = jnp.concatenate(split, 1)
+        return joined.reshape(-1, *joined.shape[2:])
+
+    return jax.tree.map(join, a, b)
+
+
+class _Trainer:
+    """Trains nets on one task by one plan."""
+
+    def __init__(
+        self,
+        task: Task,
+        model: nn.Module,
+        plan: Plan,
+        seed: int,
+        advance: Callable[[float], None],
+    ) -> None:
+        self._task, self._model, self._plan, self._seed = task, model, plan, seed
+        self._advance = advance
+        self._generator = np.random.default_rng([seed, 1])
+        self._stopping = _stopping_rows(task, plan, self._generator)
+        fold = np.arange(FOLDS)
+        counts = np.bincount(task.label, minlength=task.num_classes)
+        own = [
+            np.bincount(task.label[rows], minlength=len(counts))
+            for rows in _trained_on(task, fold)
+        ]
+        with np.errstate(divide="ignore"):
+            log_counts = np.log([own, np.where(own, counts, 0)])
+        priors = special.log_softmax(log_counts, axis=-1).astype(np.float32)
+        # log P(y) among a fold's training rows and among all; -inf if it has no row.
+        self._own_prior, self._log_prior = priors
+
+    def new_nets(self, scales: np.ndarray, number: int) -> Nets:
+        """Return nets that say nothing yet, by the scales of each fold, `[folds, n]`."""
+        fold = np.repeat(np.arange(FOLDS), scales.shape[1])
+        key = jax.random.fold_in(jax.random.key(self._seed), number)
+        keys = jax.random.split(key, len(fold))
+        factors = jnp.asarray(scales.ravel(), jnp.float32)
+        example = self._task.inputs[np.arange(1)]
+        log_doubt = -np.log(len(self._task.label))
+        return Nets(
+            model=self._model,
+            params=_init(self._model, keys, factors, example),
+            fold=jnp.asarray(fold),
+            scale=jnp.zeros(len(fold)),
+            bound=jnp.full(len(fold), -jnp.inf),
+            log_prior=jnp.asarray(self._log_prior[fold]),
+            log_doubt=jnp.full(len(fold), log_doubt, jnp.float32),
         )
-        bound = np.asarray(best.bound)
-        if not np.isfinite(bound).all():
+
+    def cycle(self, best: Nets, number: int, rounds: int) -> tuple[Nets, float]:
+        """Train from the best parameters on, while the learning rate falls to 0.
+
+        Return the nets where they were best, and by how many nats their mean bound has
+        risen in the second half.
+        """
+        plan, fold = self._plan, np.asarray(best.fold)
+        length = rounds * plan.steps
+        lasso_steps = 2 * length // 3 if number < 2 else 0
+        key = jax.random.fold_in(jax.random.key(self._seed), number)
+        # A copy, because the state is donated.
+        state = _start(plan, jax.tree.map(jnp.copy, best.params))
+        trained_on = _trained_on(self._task, fold)
+        batches = _batches(self._task, trained_on, plan, rounds, self._generator)
+        for index, (data, indices) in enumerate(batches):
+            steps = np.arange(index * plan.steps, (index + 1) * plan.steps)
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(key, steps)
+            batch = (indices, keys, self._own_prior[fold])
+            schedule = (length, lasso_steps)
+            state = _train_steps(best.model, plan, state, data, batch, schedule)
+            best = _keep_better(best, state[0], self._stopping)
+            bound = float(best.bound.mean())
+            halfway = bound if 2 * index < rounds else halfway
+            self._advance(plan.steps * len(fold))
+        if not np.isfinite(bound):
             raise UserError(
                 "model: its loss is never finite; check its outputs and initializers"
             )
-        if cycle == 0 and len(plan.candidates) > plan.kept:
-            chosen = _best_of_folds(bound, plan.kept)
-            best, own_prior = jax.tree.map(lambda a: a[chosen], (best, own_prior))
-            bound = bound[chosen]
-        elif cycle and (bound - before).mean() < _ENOUGH:
-            break
-        entropy = -(np.exp(best.log_prior) * np.maximum(best.log_prior, -99)).sum(1)
-        if (entropy - bound).mean() < _ENOUGH:
-            break
-        before = bound
-    return best
-
-
-def _best_of_folds(bound: np.ndarray, kept: int) -> np.ndarray:
-    """Return the indices of the best nets of each fold, fold by fold."""
-    order = np.argsort(-bound.reshape(FOLDS, -1), 1, kind="stable")[:, :kept]
-    return (order + np.arange(FOLDS)[:, None] * (len(bound) // FOLDS)).ravel()
-
-
-def _new_nets(
-    task: Task, model: nn.Module, plan: Plan, scored: np.ndarray, seed: int
-) -> tuple[Nets, Array]:
-    """Return nets that say nothing yet, and log P(y) among each one's rows."""
-    trained_on = _trained_on(task, scored)
-    counts = np.bincount(task.label, minlength=task.num_classes)
-    own = np.stack(
-        [np.bincount(task.label[rows], minlength=len(counts)) for rows in trained_on]
-    )
-    with np.errstate(divide="ignore"):
-        log_counts = np.log([own, np.where(own, counts, 0)])
-    own_prior, log_prior = special.log_softmax(log_counts, axis=-1).astype(np.float32)
-    keys = jax.random.split(jax.random.key(seed), len(scored))
-    factors = jnp.asarray(np.tile(plan.candidates, FOLDS), jnp.float32)
-    params = _init(model, keys, factors, task.inputs[np.arange(1)])
-    nets = Nets(
-        model=model,
-        params=params,
-        fold=jnp.asarray(scored),
-        scale=jnp.zeros(len(scored)),
-        bound=jnp.full(len(scored), -jnp.inf),
-        log_prior=jnp.asarray(log_prior),
-        log_doubt=jnp.full(len(scored), -np.log(len(task.label)), jnp.float32),
-    )
-    return nets, jnp.asarray(own_prior)
+        return best, bound - halfway
 
 
 def _trained_on(task: Task, scored: np.ndarray) -> np.ndarray:
@@ -179,38 +242,6 @@ def _stopping_rows(
 def power_of_two(size: int) -> int:
     """Return the least power of two that is not below a size, so that shapes recur."""
     return 1 << max(size - 1, 31).bit_length()
-
-
-def _train_cycle(
-    best: Nets,
-    own_prior: Array,
-    task: Task,
-    plan: Plan,
-    numbers: tuple[int, int],
-    stopping: tuple[Array, ...],
-    generator: np.random.Generator,
-    advance: Callable[[float], None],
-) -> Nets:
-    """Train from the best parameters on, while the learning rate falls to 0."""
-    cycle, seed = numbers
-    rounds = plan.rounds << cycle
-    length = rounds * plan.steps
-    lasso_steps = 2 * length // 3 if cycle < 2 else 0
-    key = jax.random.fold_in(jax.random.key(seed), cycle)
-    # A copy, because the state is donated.
-    state = _start(plan, jax.tree.map(jnp.copy, best.params))
-    trained_on = _trained_on(task, np.asarray(best.fold))
-    batches = _batches(task, trained_on, plan, rounds, generator)
-    for number, (data, indices) in enumerate(batches):
-        steps = np.arange(number * plan.steps, (number + 1) * plan.steps)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, steps)
-        state = _train_steps(
-            best.model, plan, state, data, (indices, keys), own_prior, length, lasso_steps
-        )
-        best = _keep_better(best, state[0], stopping)
-        best.bound.block_until_ready()
-        advance(plan.steps * len(best.fold))
-    return best
 
 
 def _batches(
@@ -251,10 +282,11 @@ def _optimizer(plan: Plan, length: Array, lasso_steps: Array) -> optax.GradientT
     def rate(step: Array) -> Array:
         return plan.learning_rate * (1 + jnp.cos(jnp.pi * step / length)) / 2
 
+    adam = optax.adamw(rate, weight_decay=plan.weight_decay)
     if not plan.lasso:
-        return optax.adam(rate)
+        return adam
     lasso = group_lasso("hidden0", lambda step: plan.lasso * rate(step), lasso_steps)
-    return optax.chain(optax.adam(rate), lasso)
+    return optax.chain(adam, lasso)
 
 
 @functools.partial(jax.jit, static_argnames="plan")
@@ -268,20 +300,19 @@ def _train_steps(
     plan: Plan,
     state: State,
     data: tuple[Array, Array],
-    batches: tuple[Array, Array],
-    log_prior: Array,
-    length: Array,
-    lasso_steps: Array,
+    batches: tuple[Array, Array, Array],
+    schedule: tuple[Array, Array],
 ) -> State:
     """Take S steps with every net.
 
-    `data` are inputs and labels of a block, `batches` the indices in it of each net's
-    examples, `[S, nets, B]`, and a key of each step for dropout, `[S]`. The cycle has
-    `length` steps, and the lasso leaves out inputs in the first `lasso_steps` of them.
+    `data` are inputs and labels of a block. `batches` are the indices in it of each
+    net's examples, `[S, nets, B]`, a key of each step for dropout, `[S]`, and log P(y)
+    for each net, `[nets, M]`. `schedule` is the number of steps of the cycle, and of
+    those in which the lasso leaves out inputs.
     """
     x, label = data
-    indices, keys = batches
-    optimizer = _optimizer(plan, length, lasso_steps)
+    indices, keys, log_prior = batches
+    optimizer = _optimizer(plan, *schedule)
 
     def net(state: State, indices: Array, log_prior: Array) -> State:
         def loss(

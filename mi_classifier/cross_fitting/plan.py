@@ -5,7 +5,7 @@ import dataclasses
 import flax.linen as nn
 import numpy as np
 
-from mi_classifier.cross_fitting.inputs import MOST_SIDE, Inputs
+from mi_classifier.cross_fitting.inputs import Inputs
 from mi_classifier.models import create_model
 
 BLOCK_BYTES = 1 << 28  # of inputs on the device at a time, at most
@@ -23,13 +23,15 @@ _LEAST_SIDE = 16  # pixels, of images for "mnist_cnn"; it is made for 28
 class Plan:
     """How to train the nets."""
 
-    candidates: tuple[float, ...]  # scale of the Fourier features of each net of a fold
-    kept: int  # nets of a fold that go on after the first cycle
+    scales: tuple[float, ...]  # of Fourier features that compete; none: no such features
+    nets: int  # of each fold
     batch_size: int
+    search_rounds: int  # of the competing nets
     rounds: int  # of the first cycle; after each round, every net is scored
     steps: int  # in each round
     cycles: int  # at most; each is twice as long as the one before
     learning_rate: float  # at the first step of a cycle; it falls to 0 along a cosine
+    weight_decay: float  # decoupled, as in AdamW
     lasso: float  # of the layer "hidden0", in learning rates a step; 0 for none
     num_blocks: int  # of rows; the device holds one of them at a time
     stopping_rows: int  # at most
@@ -40,24 +42,26 @@ class Plan:
 def make_plan(inputs: Inputs, num_classes: int, own_model: bool = False) -> Plan:
     """Choose how to train; `own_model` says that the user has given a model."""
     rows, images = len(inputs), inputs.images
-    row_bytes = 4 * (inputs[np.arange(1)].size)
+    row_bytes = 4 * inputs[np.arange(1)].size
     size = 64 if images else int(np.clip(rows // 80, 32, 1_000))
     num_blocks = -(-rows * row_bytes // BLOCK_BYTES)
-    rounds = max(10, 2 * num_blocks)
-    steps = max(200 if images else 500, 5 * rows // size // 4)
+    steps = 500 if images else 1_600
+    steps = max(steps, 4 * rows // size)
     fine = not images and not own_model and has_few_numbers(inputs)
     return Plan(
-        candidates=_FOURIER if fine else (0.0,) if images else (0.0, 0.0),
-        kept=1 if images else 2,
+        scales=_FOURIER if fine else (),
+        nets=4 if fine else 1 if images else 2,
         batch_size=size,
-        rounds=rounds,
-        steps=-(-steps // rounds),
-        cycles=4,
+        search_rounds=max(10, num_blocks),
+        rounds=max(20 if fine else 32, 2 * num_blocks),
+        steps=-(-steps // max(32, 2 * num_blocks)),
+        cycles=2 if fine else 3,
         learning_rate=1e-3 if images else 3e-3,
-        lasso=0.0 if images or own_model else 3.0,
+        weight_decay=0.1 if fine else 0.0,
+        lasso=0.0 if images or own_model else 0.3 if fine else 3.0,
         num_blocks=num_blocks,
         stopping_rows=min(_STOPPING_ROWS, BLOCK_BYTES // row_bytes + 1),
-        chunk=int(np.clip(_LOGITS // num_classes, 16, 256 if images else 4_096)),
+        chunk=int(np.clip(_LOGITS // num_classes, 16, 256 if images else 1_024)),
         local=fine,
     )
 

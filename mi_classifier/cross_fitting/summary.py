@@ -1,0 +1,126 @@
+"""The estimate: a mean over rows, its error bar, and how both are told."""
+
+import dataclasses
+
+import numpy as np
+from scipy import stats
+
+from mi_classifier import information
+
+_LARGE_GAP = 0.02  # nats between training and other rows that are worth a sentence
+
+
+@dataclasses.dataclass(frozen=True)
+class MutualInformation:
+    """An estimate of the mutual information between inputs and labels.
+
+    Attributes:
+      nats: the cross-fitted lower bound on I(X; Y), Eq. 5.
+      bits: the same in bits.
+      standard_error: of `nats`.
+      confidence_interval: 95%, in nats, of the bound that the same nets reach on the
+        whole population, with the population's label frequencies. As I(X; Y) is never
+        negative, an interval wholly below 0 ends at 0.
+      label_entropy: H(Y) in nats, an upper bound on I(X; Y).
+      accuracy: share of rows whose label is predicted by the nets that never saw them.
+      majority: share of the most frequent label, the accuracy without any input.
+      num_examples: number of rows N.
+      num_classes: number of different labels M.
+      warnings: sentences about what is odd in the data; empty if nothing is.
+      num_groups: number of groups that are independent of each other; N if all rows
+        are.
+      training_gap: by how many nats the nets score their training rows better than
+        others. If it is large, more rows would raise the bound.
+    """
+
+    nats: float
+    bits: float
+    standard_error: float
+    confidence_interval: tuple[float, float]
+    label_entropy: float
+    accuracy: float
+    majority: float
+    num_examples: int
+    num_classes: int
+    warnings: tuple[str, ...] = ()
+    num_groups: int = 0
+    training_gap: float = 0.0
+
+    def __str__(self) -> str:
+        low, high = self.confidence_interval
+        share = f" ({self.nats / self.label_entropy:.1%})" if self.label_entropy else ""
+        within = f"95%: {low:.4f} to {high:.4f}"
+        if self.nats > 0:
+            head = (
+                f"I(X; Y) ≥ {self.nats:.4f} ± {self.standard_error:.4f} nats "
+                f"({within}), {self.bits:.4f} bits\n"
+                f"of a label entropy H(Y) of {self.label_entropy:.4f} nats{share}"
+            )
+        else:
+            head = (
+                f"no information found: the bound is {self.nats:.4f} ± "
+                f"{self.standard_error:.4f} nats ({within})\n"
+                f"the label entropy H(Y) is {self.label_entropy:.4f} nats"
+            )
+        groups = ""
+        if 0 < self.num_groups < self.num_examples:
+            groups = f" in {self.num_groups:,} groups"
+        lines = [
+            head,
+            f"accuracy {self.accuracy:.2%} on held-out rows; "
+            f"the most frequent label alone {self.majority:.2%}",
+            f"{self.num_examples:,} rows{groups}, {self.num_classes:,} labels",
+            "the interval is for the bound that these nets reach on new rows",
+        ]
+        if self.training_gap > max(_LARGE_GAP, 2 * self.standard_error):
+            lines.append(
+                f"I(X; Y) is likely higher: the nets score their training rows "
+                f"{self.training_gap:.2f} nats better, so more rows would help"
+            )
+        lines += [f"warning: {sentence}" for sentence in self.warnings]
+        return "\n".join(lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rated:
+    """Rows that nets have scored without having seen them.
+
+    Attributes:
+      pmi: log P(y|x) / P(y) of each row and its label, nats `[N]`.
+      label: integers in [0, M), `[N]`.
+      fold: the fold of each row, `[N]`.
+      group: rows of one group depend on each other, integers from 0 on, `[N]`.
+    """
+
+    pmi: np.ndarray
+    label: np.ndarray
+    fold: np.ndarray
+    group: np.ndarray
+
+
+def error_bar(rated: Rated) -> tuple[float, tuple[float, float]]:
+    """Compute the standard error of the mean PMI, and a 95% interval, in nats.
+
+    The interval is for E[log P(y|x) - log P(y)] over the population, P(y|x) by the nets
+    and P(y) the population's. The mean PMI estimates it with the sample's frequencies.
+
+    * Given the nets, the groups of a fold are independent of each other, so the variance
+      is pooled within folds (Bayle et al. 2020, "Cross-validation confidence intervals
+      for test error").
+    * The first-order error of the sample's entropy is part of each row's PMI. Near
+      uniform frequencies it vanishes, and the second-order error counts: a chi-squared
+      variable of M - 1 degrees of freedom, divided by 2N (Miller 1955, "Note on the
+      bias of information estimates"). Its mean moves the upper end of the interval.
+    """
+    folds = len(np.unique(rated.fold))
+    means = np.bincount(rated.fold, rated.pmi) / np.bincount(rated.fold).clip(1)
+    residual = rated.pmi - means[rated.fold]
+    groups = int(rated.group.max()) + 1
+    first = information.standard_error(residual, rated.group, folds)
+    num_classes = len(np.unique(rated.label))
+    bias = (num_classes - 1) / (2 * groups)
+    error = float(np.hypot(first, np.sqrt((num_classes - 1) / 2) / groups))
+    margin = float(stats.t.ppf(0.975, groups - folds)) * error
+    nats = float(rated.pmi.mean())
+    high = min(nats + bias + margin, float(np.log(num_classes)))
+    return error, (nats - margin, max(high, nats, 0.0))
