@@ -4,6 +4,7 @@ The public names, by the room they live in:
 
 * estimates: `estimate_mutual_information`, `pointwise_mutual_information_of`,
   `cross_fit`, `CrossFit`, `MutualInformation`
+* columns: `rank_columns`, `Ranking`, `conditional_mutual_information`
 * scikit-learn: `MutualInformationClassifier`, `mutual_information_score`
 * information: `log_pc_softmax`, `pointwise_mutual_information`, `variational_bound`,
   `label_entropy`, `log_label_prior`, `optimal_decision`, `softmax_to_pc_logits`

@@ -36,6 +36,9 @@ from . import (
     models as models,
 )
 from . import (
+    ranking as ranking,
+)
+from . import (
     scikit_learn as scikit_learn,
 )
 from . import (
@@ -151,6 +154,15 @@ from .models import (
 )
 from .models import (
     create_model as create_model,
+)
+from .ranking import (
+    Ranking as Ranking,
+)
+from .ranking import (
+    conditional_mutual_information as conditional_mutual_information,
+)
+from .ranking import (
+    rank_columns as rank_columns,
 )
 from .run import (
     Prediction as Prediction,

@@ -13,7 +13,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from mi_classifier import information
-from mi_classifier.cross_fitting import dependence, fitting
+from mi_classifier.cross_fitting import dependence, fitting, near_copies
 from mi_classifier.cross_fitting.folds import FOLDS
 from mi_classifier.cross_fitting.inputs import Inputs, make_inputs
 from mi_classifier.cross_fitting.mixture import Mixture
@@ -27,6 +27,17 @@ from mi_classifier.data.labels import as_groups, as_known_labels, as_labels, che
 from mi_classifier.errors import UserError, choose
 
 MIN_ROWS = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """What is given to an estimate; the attributes are those of `CrossFit`."""
+
+    rows: Rows
+    labels: np.ndarray
+    label: np.ndarray
+    group: np.ndarray
+    warnings: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +194,7 @@ def estimate_mutual_information(
       >>> found.nats > 0.6
       True
     """
-    _check_size(y)
+    check_size(y)
     return cross_fit(
         x, y, groups=groups, missing=missing, seed=seed, model=model
     ).summary()
@@ -206,7 +217,7 @@ def pointwise_mutual_information_of(
     Returns:
       float64 `[N]` nats, at most -log P(label).
     """
-    _check_size(y)
+    check_size(y)
     return cross_fit(x, y, groups=groups, missing=missing, seed=seed, model=model).pmi
 
 
@@ -245,19 +256,9 @@ def cross_fit(
     Arguments and errors are those of `estimate_mutual_information`, but N may be
     smaller; `plan` says how to train the nets; by default the data decide.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise UserError(f"seed: must be a whole number, not {seed!r}")
-    if not 0 <= seed < 2**32:
-        raise UserError(f"seed: must be in [0, 2**32), not {seed}")
-    choose(missing, ("error", "keep"), "missing")
-    check_index(x, y)
-    rows = as_rows(x)
-    labels, label = as_labels(y, rows.values.shape)
-    if groups is not None:
-        check_index(x, groups, "groups")
-        groups = as_groups(groups, rows.values.shape)
-    check_finite(rows, allow_missing=missing == "keep")
-    group, warnings = _examine(rows, label, groups)
+    table = prepare(x, y, groups=groups, missing=missing, seed=seed)
+    rows, label, group, warnings = table.rows, table.label, table.group, table.warnings
+    labels = table.labels
     given, fitted, gap = make_inputs(rows), None, 0.0
     fold = np.zeros(len(label), np.int64)
     counts = np.bincount(label)
@@ -291,6 +292,31 @@ def cross_fit(
     )
 
 
+def prepare(
+    x: Any,
+    y: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    missing: str = "error",
+    seed: int = 0,
+) -> Table:
+    """Check the arguments of an estimate, and turn them into arrays."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise UserError(f"seed: must be a whole number, not {seed!r}")
+    if not 0 <= seed < 2**32:
+        raise UserError(f"seed: must be in [0, 2**32), not {seed}")
+    choose(missing, ("error", "keep"), "missing")
+    check_index(x, y)
+    rows = as_rows(x)
+    labels, label = as_labels(y, rows.values.shape)
+    if groups is not None:
+        check_index(x, groups, "groups")
+        groups = as_groups(groups, rows.values.shape)
+    check_finite(rows, allow_missing=missing == "keep")
+    group, warnings = _examine(rows, label, groups)
+    return Table(rows, labels, label, group, warnings)
+
+
 def _examine(
     rows: Rows, label: np.ndarray, groups: np.ndarray | None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -299,11 +325,16 @@ def _examine(
     if groups is not None:
         return groups, counting
     copies = dependence.find_groups(rows)
-    found = (copies.warning, dependence.serial_warning(rows, label), *counting)
+    found = (
+        copies.warning or near_copies.cluster_warning(rows),
+        dependence.serial_warning(rows, label),
+        *counting,
+    )
     return copies.group, tuple(filter(None, found))
 
 
-def _check_size(y: ArrayLike) -> None:
+def check_size(y: ArrayLike) -> None:
+    """Raise a UserError if there are too few rows for an estimate."""
     if hasattr(y, "__len__") and 0 < len(y) < MIN_ROWS:
         raise UserError(
             f"x: {len(y)} rows are too few; at least {MIN_ROWS} are needed"

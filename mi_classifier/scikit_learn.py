@@ -18,9 +18,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from mi_classifier import estimate
-from mi_classifier.cross_fitting.folds import FOLDS
-from mi_classifier.data.containers import as_rows
+from mi_classifier import estimate, ranking
 from mi_classifier.data.labels import as_labels
 
 
@@ -155,13 +153,15 @@ def mutual_information_score(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Score each column by the nats that it alone carries about the labels.
 
-    This is a `score_func` for `SelectKBest` and its relatives.
+    This is a `score_func` for `SelectKBest` and its relatives. The scores are `alone`
+    of `rank_columns`; no net is trained.
 
     The p-value is of the hypothesis that the column carries nothing. The estimate is
-    then at most 0 in expectation, so p is the upper tail of Student's t, with
-    N - 5 degrees of freedom, at the estimate divided by its standard error. Columns
-    are tested one by one: for many columns, use `SelectFdr` or `SelectFwe`. A column
-    that says something only together with others has a score near 0.
+    then at most 0 in expectation, so p is the upper tail of Student's t at the estimate
+    divided by its standard error. There are N - 5 degrees of freedom if rows are
+    independent; otherwise groups take the place of rows. Columns are tested one by one:
+    for many columns, use `SelectFdr` or `SelectFwe`. A column that says something only
+    together with others has a score near 0.
 
     Args:
       X: rows `[N, D]`, N of 50 or more.
@@ -183,19 +183,13 @@ def mutual_information_score(
       >>> [name.removesuffix(" (cm)") for name in select.get_feature_names_out()]
       ['petal length', 'petal width']
     """
-    values = as_rows(X).values
     seed = _seed(random_state)
-    found = [
-        estimate.estimate_mutual_information(
-            values[:, [j]], y, groups=groups, seed=seed
-        )
-        for j in range(values.shape[1])
-    ]
-    nats = np.array([column.nats for column in found])
-    errors = np.array([column.standard_error for column in found])
-    # No error means that no net said anything; then nothing speaks against 0.
+    nats, errors, freedom = ranking.information_of_columns(
+        X, y, groups=groups, seed=seed
+    )
+    # No error means that no learner said anything; then nothing speaks against 0.
     t = np.divide(nats, errors, out=np.zeros_like(nats), where=errors > 0)
-    p_values = stats.t.sf(t, len(y) - FOLDS)
+    p_values = stats.t.sf(t, freedom)
     return nats, np.where(errors > 0, p_values, 1.0)
 
 

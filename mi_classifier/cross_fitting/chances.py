@@ -270,17 +270,28 @@ def _chance(
     step = _step(found)
     if step:
         edges = np.quantile(x[np.isfinite(x)], np.linspace(0, 1, _BINS + 1))
-        steps = np.maximum(np.diff(edges) / step, 1)
+        bin_of = np.searchsorted(edges[1:-1], found)
+        inside = [found[bin_of == b] for b in range(_BINS)]
+        coarse = np.array([_coarser(part, step) for part in inside])
+        steps = np.maximum(np.diff(edges) / (coarse * step), 1)
         density = 1 / (_BINS * steps[np.searchsorted(edges[1:-1], at)])
-        # The density is far from even in the outer bins, so count in the others.
-        expected = -(steps * np.expm1(-counts.sum() / (_BINS * steps)))[1:-1].sum()
-        inner = np.sum((found > edges[1]) & (found <= edges[-2]))
-        smooth = inner < _DISTINCT * expected
+        # The median, since the density is far from even in outer bins and across a gap.
+        expected = -steps * np.expm1(-counts.sum() / (_BINS * steps))
+        inner = np.array([len(part) for part in inside])
+        smooth = np.median(inner / expected) < _DISTINCT
     else:
         smooth = not _from_whole_numbers(found, counts)
         density = _NEVER
     smooth = smooth & (share < _FREQUENT)
     return np.where(smooth, density, share), smooth
+
+
+def _coarser(found: np.ndarray, step: float) -> int:
+    """Return how many steps apart values are here: 1, 10, 100, ..., by their digits."""
+    gaps, factor = np.rint(np.diff(found) / step), 1
+    while len(gaps) > 2 and factor < 1e6 and not (gaps % (10 * factor)).any():
+        factor *= 10
+    return factor
 
 
 def _from_whole_numbers(found: np.ndarray, counts: np.ndarray) -> bool:

@@ -3,8 +3,8 @@
 import numpy as np
 
 FOLDS = 5
-_SLOTS = 16  # parts of a fold, of which one, two or four stop nets
-_FEW_GROUPS, _MANY_GROUPS = 2_000, 4_000  # with fewer four, with more one
+_MANY_GROUPS = 2_000
+_FEW, _MANY = 4, 8  # one group in so many stops nets; no multiple of 5, as folds go
 
 
 def deal(
@@ -28,9 +28,6 @@ def deal(
     order = np.lexsort((generator.random(len(label_of)), label_of))
     place = np.empty(len(label_of), np.int64)
     place[order] = np.arange(len(order))
-    slots = min(_SLOTS, max(len(label_of) // FOLDS, 1))
-    fold, slot = place % FOLDS, place // FOLDS % slots
-    count = len(label_of)
-    sixteenths = 2 if count >= _MANY_GROUPS else 2 if count >= _FEW_GROUPS else 4
-    stops = slot < max(slots * sixteenths // _SLOTS, 1)
+    period = _MANY if len(label_of) >= _MANY_GROUPS else _FEW
+    fold, stops = place % FOLDS, place % period == period - 1
     return fold[group], stops[group]

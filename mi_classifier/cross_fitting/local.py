@@ -19,6 +19,8 @@ _TREES = 100
 _TREE_ROWS = 50_000  # that a forest is trained on, at most
 _TREE_CLASSES = 50  # with more labels, forests take too long
 _TREE_COLUMNS = 20
+_THREADED_ROWS = 1_000  # with fewer, threads cost more than they save
+_DIGITS = 12  # of a forest's P(y|x); threads add up trees in any order
 _CATEGORY_DOUBTS = (1.0, 10.0)  # rows of P(y) that are added to those of a category
 
 
@@ -49,9 +51,11 @@ class Local:
 
     def grown(self, task: Task, rows: np.ndarray) -> "Local":
         """Return the same learners with more rows as neighbors and counts."""
+        grown = dataclasses.replace(self, counts=_counts(task, rows))
+        if self.tree is None:  # no weight has been found for neighbors
+            return grown
         tree, labels = _neighbors(task, rows)
-        counts = _counts(task, rows)
-        return dataclasses.replace(self, tree=tree, labels=labels, counts=counts)
+        return dataclasses.replace(grown, tree=tree, labels=labels)
 
     def _smoothed(self, counts: np.ndarray, doubt: float) -> np.ndarray:
         total = counts.sum(1, keepdims=True)
@@ -72,7 +76,7 @@ class Local:
 
     def _of_forest(self, forest: RandomForestClassifier, x: np.ndarray) -> np.ndarray:
         result = np.zeros((len(x), len(self.prior)))
-        result[:, forest.classes_] = forest.predict_proba(x)
+        result[:, forest.classes_] = forest.predict_proba(x).round(_DIGITS)
         return result
 
 
@@ -100,7 +104,7 @@ def fit(task: Task, rows: np.ndarray, seed: int) -> Local:
                 _TREES,
                 min_samples_leaf=leaf,
                 max_features=None if x.shape[1] <= 3 else 2 / 3,
-                n_jobs=-1,
+                n_jobs=-1 if len(some) > _THREADED_ROWS else 1,
                 random_state=seed % 2**31,
             ).fit(x, label[some])
             for leaf in _LEAVES

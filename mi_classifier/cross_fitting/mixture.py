@@ -32,7 +32,11 @@ class Weights:
     shares: np.ndarray
 
     def mix(self, log_ratios: np.ndarray, log_prior: np.ndarray) -> np.ndarray:
-        """Mix log P(y|x) / P(y), `[E, B, M]`, to that of the mixture, `[B, M]`."""
+        """Mix log P(y|x) / P(y), `[E, B, M]`, to that of the mixture, `[B, M]`.
+
+        `log_prior` is log P(y) among labels that were seen in training, `[M]`, -inf for
+        others, of which no learner says anything.
+        """
         product = pool(log_ratios, self.powers, log_prior)
         every = np.concatenate([log_ratios, product[None]])
         return special.logsumexp(every, 0, b=self.shares[:, None, None])
@@ -42,8 +46,10 @@ def pool(
     log_ratios: np.ndarray, powers: np.ndarray, log_prior: np.ndarray
 ) -> np.ndarray:
     """Return log of the learners' product, normalized so that P(y|x) sums to 1."""
-    product = np.tensordot(powers, log_ratios, 1)
-    return product - special.logsumexp(product + log_prior, 1, keepdims=True)
+    # No matrix product: its rounding of a row depends on the rows beside it.
+    product = (powers[:, None, None] * log_ratios).sum(0)
+    product -= special.logsumexp(product + log_prior, 1, keepdims=True)
+    return np.where(np.isneginf(log_prior), 0, product)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,26 +73,34 @@ class Mixture:
     def log_ratios(self, inputs: Inputs, rows: np.ndarray, fold: int) -> np.ndarray:
         """Compute log P(y|x) / P(y) of at most `chunk` rows by a fold, `[B, M]`."""
         parts = self.of_learners(inputs, rows, fold)
-        return self.weights[fold].mix(parts, self.log_prior)
+        return self.weights[fold].mix(parts, self.seen_prior(fold))
+
+    def seen_prior(self, fold: int) -> np.ndarray:
+        """Return log P(y) among the labels that a fold's learners saw, `[M]`."""
+        learners = len(self.nets.fold) // FOLDS
+        return np.asarray(self.nets.log_prior[fold * learners], np.float64)
 
     def of_learners(self, inputs: Inputs, rows: np.ndarray, fold: int) -> np.ndarray:
         """Compute log P(y|x) / P(y) by each learner of a fold, float64 `[E, B, M]`."""
-        own = jax.tree.map(lambda a: a.reshape(FOLDS, -1, *a.shape[1:])[fold], self.nets)
-        parts = [self._of_nets(own, inputs, rows)]
+        parts = [self._of_nets(fold, inputs, rows)]
         if self.local:
             doubt = np.exp(float(self.nets.log_doubt[0]))
-            ratio = self.local[fold].probabilities(inputs, rows) / np.exp(self.log_prior)
-            parts.append(np.log((1 - doubt) * ratio + doubt))
+            prior = np.exp(self.seen_prior(fold))
+            probability = self.local[fold].probabilities(inputs, rows) * (prior > 0)
+            probability /= probability.sum(2, keepdims=True)
+            ratio = np.divide(probability, prior, where=prior > 0, out=probability)
+            mixed = np.where(prior > 0, (1 - doubt) * ratio + doubt, 1)
+            parts.append(np.log(mixed))
         return np.concatenate(parts)
 
     def of_best_net(self, inputs: Inputs, rows: np.ndarray, fold: int) -> np.ndarray:
         """Compute log P(y|x) / P(y) by the best net of a fold, `[B, M]`."""
-        bound = np.where(np.asarray(self.nets.fold) == fold, self.nets.bound, -np.inf)
-        best = jax.tree.map(lambda a: a[bound.argmax()][None], self.nets)
-        return self._of_nets(best, inputs, rows)[0]
+        best = self.nets.bound.reshape(FOLDS, -1)[fold].argmax()
+        return self._of_nets(fold, inputs, rows)[best]
 
-    def _of_nets(self, own: Nets, inputs: Inputs, rows: np.ndarray) -> np.ndarray:
-        parts = []
+    def _of_nets(self, fold: int, inputs: Inputs, rows: np.ndarray) -> np.ndarray:
+        own = jax.tree.map(lambda a: a.reshape(FOLDS, -1, *a.shape[1:])[fold], self.nets)
+        own, parts = jax.device_put(own), []
         for start in range(0, len(rows), self.chunk):
             part = rows[start : start + self.chunk]
             # Always of one size, so that a row's result does not depend on others.
@@ -98,6 +112,7 @@ class Mixture:
 def fit(task: Task, trained: Nets, plan: Plan, seed: int) -> Mixture:
     """Fit the local learners, and weigh all learners on the stopping rows."""
     counts = np.bincount(task.label, minlength=task.num_classes)
+    trained = jax.device_get(trained)
     mixture = Mixture(trained, (), (), np.log(counts / counts.sum()), plan.chunk)
     others = [np.flatnonzero(task.fold != k) for k in range(FOLDS)]
     if plan.local:
@@ -107,7 +122,8 @@ def fit(task: Task, trained: Nets, plan: Plan, seed: int) -> Mixture:
     for k, rows in enumerate(others):
         stopping = rows[task.stops[rows]][: plan.stopping_rows]
         log_ratios = mixture.of_learners(task.inputs, stopping, k)
-        weights.append(weigh(log_ratios, task.label[stopping], mixture.log_prior))
+        prior = mixture.seen_prior(k)
+        weights.append(weigh(log_ratios, task.label[stopping], prior))
     if plan.local:
         grown = [one.grown(task, rows) for one, rows in zip(fitted, others, strict=True)]
         mixture = dataclasses.replace(mixture, local=tuple(grown))
@@ -120,8 +136,11 @@ def weigh(log_ratios: np.ndarray, label: np.ndarray, log_prior: np.ndarray) -> W
     Args:
       log_ratios: log P(y|x) / P(y) by each learner, `[E, B, M]`.
       label: `[B]`.
-      log_prior: log P(y), `[M]`.
+      log_prior: log P(y) among labels that the learners saw, `[M]`; rows of other
+        labels are left out.
     """
+    seen = ~np.isneginf(log_prior[label])
+    log_ratios, label = log_ratios[:, seen], label[seen]
     powers = np.zeros(len(log_ratios))
     if log_ratios.size <= _POOL_VALUES:
         powers = _powers(log_ratios, label, log_prior)

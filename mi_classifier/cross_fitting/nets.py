@@ -95,9 +95,12 @@ def train(
     """Train nets for every fold; `advance` is told of each net's steps."""
     trainer = _Trainer(task, model, plan, seed, advance)
     scales, early = np.zeros((FOLDS, plan.nets)), None
-    if plan.scales:
-        early = trainer.new_nets(np.tile(plan.scales, (FOLDS, 1)), 0)
-        early, _ = trainer.cycle(early, 0, plan.search_rounds)
+    for start in range(0, len(plan.scales), plan.nets):
+        # As many nets at a time as later, so that the same programs serve.
+        some = np.tile(plan.scales[start : start + plan.nets], (FOLDS, 1))
+        nets, _ = trainer.cycle(trainer.new_nets(some, 2 + start), 0, plan.search_rounds)
+        early = nets if early is None else _side_by_side(early, nets)
+    if early is not None:
         early, scales = _selected(early, plan)
     nets = trainer.new_nets(scales, 1)
     for cycle in range(plan.cycles):
@@ -106,6 +109,23 @@ def train(
         if gain < _ENOUGH or left < _AS_GOOD_AS_ALL:
             break
     return nets if early is None else _side_by_side(early, nets)
+
+
+def of(nets: Nets, which: slice) -> Nets:
+    """Return some of the nets."""
+    return jax.tree.map(lambda a: a[which], nets)
+
+
+def tune(
+    task: Task,
+    nets: Nets,
+    plan: Plan,
+    seed: int,
+    advance: Callable[[float], None] = lambda steps: None,
+) -> Nets:
+    """Train nets for one more cycle. The nets of a fold see the same batches."""
+    trainer = _Trainer(task, nets.model, plan, seed, advance)
+    return trainer.cycle(nets, 1, plan.rounds, shared=True)[0]
 
 
 def _selected(early: Nets, plan: Plan) -> tuple[Nets, np.ndarray]:
@@ -173,16 +193,18 @@ class _Trainer:
             params=_init(self._model, keys, factors, example),
             fold=jnp.asarray(fold),
             scale=jnp.zeros(len(fold)),
-            bound=jnp.full(len(fold), -jnp.inf),
+            bound=jnp.full(len(fold), -jnp.inf, jnp.float32),
             log_prior=jnp.asarray(self._log_prior[fold]),
             log_doubt=jnp.full(len(fold), log_doubt, jnp.float32),
         )
 
-    def cycle(self, best: Nets, number: int, rounds: int) -> tuple[Nets, float]:
+    def cycle(
+        self, best: Nets, number: int, rounds: int, shared: bool = False
+    ) -> tuple[Nets, float]:
         """Train from the best parameters on, while the learning rate falls to 0.
 
         Return the nets where they were best, and by how many nats their mean bound has
-        risen in the second half.
+        risen in the second half. `shared`: the nets of a fold see the same batches.
         """
         plan, fold = self._plan, np.asarray(best.fold)
         length = rounds * plan.steps
@@ -190,11 +212,12 @@ class _Trainer:
         key = jax.random.fold_in(jax.random.key(self._seed), number)
         # A copy, because the state is donated.
         state = _start(plan, jax.tree.map(jnp.copy, best.params))
-        trained_on = _trained_on(self._task, fold)
+        trained_on = _trained_on(self._task, np.arange(FOLDS) if shared else fold)
         batches = _batches(self._task, trained_on, plan, rounds, self._generator)
         for index, (data, indices) in enumerate(batches):
+            indices = indices[:, fold] if shared else indices
             steps = np.arange(index * plan.steps, (index + 1) * plan.steps)
-            keys = jax.vmap(jax.random.fold_in, (None, 0))(key, steps)
+            keys = _keys(key, steps)
             batch = (indices, keys, self._own_prior[fold])
             schedule = (length, lasso_steps)
             state = _train_steps(best.model, plan, state, data, batch, schedule)
@@ -207,6 +230,9 @@ class _Trainer:
                 "model: its loss is never finite; check its outputs and initializers"
             )
         return best, bound - halfway
+
+
+_keys = jax.jit(jax.vmap(jax.random.fold_in, (None, 0)))
 
 
 def _trained_on(task: Task, scored: np.ndarray) -> np.ndarray:
@@ -261,11 +287,11 @@ def _batches(
     count = plan.steps * plan.batch_size
 
     def examples(own: np.ndarray) -> Iterator[np.ndarray]:
-        queue = np.zeros(0, np.int32)
+        rows, queue = np.flatnonzero(own).astype(np.int32), np.zeros(0, np.int32)
         while True:
-            while len(queue) < count:
-                again = generator.permutation(np.flatnonzero(own).astype(np.int32))
-                queue = np.concatenate([queue, again])
+            again = -(-max(count - len(queue), 0) // len(rows))
+            more = [generator.permutation(rows) for _ in range(again)]
+            queue = np.concatenate([queue, *more])
             yield queue[:count].reshape(plan.steps, plan.batch_size)
             queue = queue[count:]
 

@@ -31,6 +31,8 @@ class MutualInformation:
         are.
       training_gap: by how many nats the nets score their training rows better than
         others. If it is large, more rows would raise the bound.
+      conditional: whether `nats` is I(X, Z; Y) - I(Z; Y) instead, which is I(X; Y | Z).
+        A difference of two lower bounds is not itself a bound.
     """
 
     nats: float
@@ -45,20 +47,31 @@ class MutualInformation:
     warnings: tuple[str, ...] = ()
     num_groups: int = 0
     training_gap: float = 0.0
+    conditional: bool = False
 
     def __str__(self) -> str:
         low, high = self.confidence_interval
         share = f" ({self.nats / self.label_entropy:.1%})" if self.label_entropy else ""
         within = f"95%: {low:.4f} to {high:.4f}"
+        what, shown, sign, bound = "I(X; Y)", "I(X; Y)", "≥", "the bound"
+        target = "the interval is for the bound that these nets reach on new rows"
+        if self.conditional:
+            what, shown, sign = "I(X, Z; Y)", "I(X; Y | Z)", "≈"
+            bound = "the difference"
+            target = (
+                "this is I(X, Z; Y) - I(Z; Y), a difference of two lower bounds, so it "
+                "is not itself a bound\nthe interval is for the difference of the "
+                "bounds that these nets reach on new rows"
+            )
         if self.nats > 0:
             head = (
-                f"I(X; Y) ≥ {self.nats:.4f} ± {self.standard_error:.4f} nats "
+                f"{shown} {sign} {self.nats:.4f} ± {self.standard_error:.4f} nats "
                 f"({within}), {self.bits:.4f} bits\n"
                 f"of a label entropy H(Y) of {self.label_entropy:.4f} nats{share}"
             )
         else:
             head = (
-                f"no information found: the bound is {self.nats:.4f} ± "
+                f"no information found: {bound} is {self.nats:.4f} ± "
                 f"{self.standard_error:.4f} nats ({within})\n"
                 f"the label entropy H(Y) is {self.label_entropy:.4f} nats"
             )
@@ -70,11 +83,11 @@ class MutualInformation:
             f"accuracy {self.accuracy:.2%} on held-out rows; "
             f"the most frequent label alone {self.majority:.2%}",
             f"{self.num_examples:,} rows{groups}, {self.num_classes:,} labels",
-            "the interval is for the bound that these nets reach on new rows",
+            target,
         ]
         if self.training_gap > max(_LARGE_GAP, 2 * self.standard_error):
             lines.append(
-                f"I(X; Y) is likely higher: the nets score their training rows "
+                f"{what} is likely higher: the nets score their training rows "
                 f"{self.training_gap:.2f} nats better, so more rows would help"
             )
         lines += [f"warning: {sentence}" for sentence in self.warnings]
@@ -124,3 +137,17 @@ def error_bar(rated: Rated) -> tuple[float, tuple[float, float]]:
     nats = float(rated.pmi.mean())
     high = min(nats + bias + margin, float(np.log(num_classes)))
     return error, (nats - margin, max(high, nats, 0.0))
+
+
+def error_bar_of_difference(rated: Rated) -> tuple[float, tuple[float, float]]:
+    """Compute what `error_bar` does for a mean difference of PMIs, `rated.pmi`.
+
+    Both have the same label frequencies, whose error cancels.
+    """
+    means = np.bincount(rated.fold, rated.pmi) / np.bincount(rated.fold).clip(1)
+    folds, groups = len(np.unique(rated.fold)), int(rated.group.max()) + 1
+    residual = rated.pmi - means[rated.fold]
+    error = information.standard_error(residual, rated.group, folds)
+    margin = float(stats.t.ppf(0.975, groups - folds)) * error
+    nats = float(rated.pmi.mean())
+    return error, (nats - margin, max(nats + margin, 0.0))
