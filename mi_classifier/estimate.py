@@ -140,7 +140,11 @@ class CrossFit:
         )
 
     def without_rows(self) -> "CrossFit":
-        """Return the same learners without the inputs, to be kept for `probabilities`."""
+        """Return the same learners without the inputs, to be kept for `probabilities`.
+
+        Nearest neighbors still need the training rows: of up to six columns of numbers,
+        as the nets see them, and only in tables where neighbors are learners.
+        """
         rows = dataclasses.replace(self.rows, values=self.rows.values[:0])
         inputs = dataclasses.replace(self._inputs, values=rows.values)
         return dataclasses.replace(self, rows=rows, _inputs=inputs)

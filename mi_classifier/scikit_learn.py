@@ -137,8 +137,7 @@ class MutualInformationClassifier(ClassifierMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        # `categorical` stays off, as for HistGradientBoostingClassifier: it would stand
-        # for input that holds categories and nothing else.
+        tags.input_tags.categorical = True
         tags.input_tags.string = True
         tags.input_tags.allow_nan = self.missing == "keep"
         return tags

@@ -10,6 +10,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 import mi_classifier as mi
@@ -55,9 +56,9 @@ def test_estimate_of_the_mixture_is_within_two_hundredths_of_a_nat():
     low, high = found.confidence_interval
     assert low < found.nats < high
     # With thousands of rows, Student's quantile is the normal one.
-    assert found.nats - low == pytest.approx(1.9605 * found.standard_error, rel=1e-3)
+    assert high - low == pytest.approx(2 * 1.9605 * found.standard_error, rel=1e-3)
     # Four degrees of freedom: the sample's entropy is too low by 4 / 2N on average.
-    assert high - found.nats == pytest.approx(found.nats - low + 4 / 8_000)
+    assert (high + low) / 2 - found.nats == pytest.approx(4 / 8_000)
     assert found.standard_error == pytest.approx(truth.std() / np.sqrt(4_000), rel=0.1)
     counts = np.bincount(y) / len(y)
     assert found.label_entropy == pytest.approx(-(counts * np.log(counts)).sum())
@@ -321,3 +322,96 @@ def test_many_labels_and_narrow_floats():
 def test_a_negative_seed_is_refused():
     with pytest.raises(UserError, match="seed"):
         estimate.cross_fit(ROWS, LABELS, seed=-1)
+
+
+@pytest.mark.slow
+def test_categories_say_the_same_however_they_are_coded():
+    generator = np.random.default_rng(0)
+    code = generator.integers(0, 30, 900)
+    number = generator.standard_normal(900)
+    label = (generator.permutation(30) % 2)[code]
+    names = np.array([f"town {c}" for c in range(30)])
+    tables = {
+        "words": pd.DataFrame({"town": names[code], "number": number}),
+        "categories": pd.DataFrame(
+            {"town": pd.Categorical(names[code]), "number": number}
+        ),
+        "integers": np.stack([code, number], 1),
+        "0/1": np.column_stack([np.eye(30)[code], number]),
+    }
+    found = {kind: mi.estimate_mutual_information(x, label) for kind, x in tables.items()}
+    for kind, one in found.items():
+        assert one.nats == pytest.approx(one.label_entropy, abs=0.02), kind
+        assert one.warnings == ()
+
+
+def test_groups_share_a_fold_and_count_once():
+    generator = np.random.default_rng(0)
+    subject = np.repeat(np.arange(40), 10)
+    x = generator.standard_normal((40, 3))[subject]
+    x = x + 0.1 * generator.standard_normal(x.shape)
+    y = generator.integers(0, 2, 40)[subject]
+    fit = mi.cross_fit(x, y, groups=[f"subject {s}" for s in subject])
+    assert all(len(set(fit.fold[subject == s])) == 1 for s in range(40))
+    found = fit.summary()
+    assert found.num_groups == 40 and "in 40 groups" in str(found)
+    assert found.confidence_interval[0] <= 0 <= found.confidence_interval[1]
+    assert found.warnings == ()
+    without = mi.cross_fit(x, y)
+    assert without.summary().nats > 0.4 and without.warnings
+
+
+def test_missing_values_are_kept_as_information():
+    generator = np.random.default_rng(0)
+    y = generator.integers(0, 2, 300)
+    x = generator.standard_normal((300, 2))
+    x[y == 1, 1] = np.nan
+    with pytest.raises(UserError, match="row [0-3], column 1; .*missing='keep'"):
+        mi.estimate_mutual_information(x, y)
+    fit = mi.cross_fit(x, y, missing="keep")
+    assert fit.summary().nats > 0.6
+    np.testing.assert_allclose(fit.probabilities(x[:9]).argmax(1), y[:9])
+    with pytest.raises(UserError, match="missing: unknown value 'drop'"):
+        mi.estimate_mutual_information(x, y, missing="drop")
+
+
+def test_no_bound_on_fresh_rows_exceeds_the_entropy_and_intervals_hold_it():
+    generator = np.random.default_rng(0)
+
+    def draw(rows):
+        y = generator.integers(0, 10, rows)
+        return 8 * np.eye(10)[y] + generator.standard_normal((rows, 10)), y
+
+    fit = mi.cross_fit(*draw(300))
+    target = fit.score(*draw(20_000)).mean()
+    assert target <= np.log(10)
+    low, high = fit.summary().confidence_interval
+    assert low <= target <= high <= np.log(10)
+    # What a few rows are scored by are the frequencies of the fit.
+    x, y = draw(5)
+    shift = fit.score(x, y) - np.log(fit.probabilities(x)[np.arange(5), y])
+    np.testing.assert_allclose(shift.mean(0), np.log(10), atol=0.3)
+
+
+def test_probabilities_sum_to_one_and_do_not_depend_on_other_rows(small):
+    x, *_, fit = small
+    every = fit.probabilities(x)
+    np.testing.assert_allclose(every.sum(1), 1)
+    chex.assert_trees_all_equal(fit.probabilities(x[7:8]), every[7:8])
+    kept = fit.without_rows()
+    assert len(kept.rows.values) == 0
+    chex.assert_trees_all_equal(kept.probabilities(x[:3]), every[:3])
+    own = every[np.arange(300), every.argmax(1)]
+    assert fit.confidence.mean() == pytest.approx(own.mean(), abs=0.05)
+
+
+def test_few_rows_are_not_trained_on_and_say_so():
+    fit = mi.cross_fit(ROWS[:8], LABELS[:8])
+    assert fit.summary().nats == 0 and "too few to learn" in fit.warnings[0]
+    chex.assert_trees_all_equal(fit.probabilities(ROWS[:2]), np.full((2, 2), 0.5))
+
+
+@pytest.mark.parametrize("seed", [None, True, 1.5, np.random.RandomState(0)])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(UserError, match="seed: must be a whole number"):
+        mi.estimate_mutual_information(ROWS, LABELS, seed=seed)

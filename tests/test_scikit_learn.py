@@ -1,5 +1,7 @@
 """The classifier keeps scikit-learn's rules, and tells the same estimate as ours."""
 
+import copy
+import dataclasses
 import pickle
 import warnings
 
@@ -12,15 +14,18 @@ import sklearn
 from scipy import sparse, special, stats
 from sklearn.base import clone
 from sklearn.calibration import CalibrationDisplay
+from sklearn.compose import make_column_transformer
 from sklearn.feature_selection import SelectKBest
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 import mi_classifier as mi
 from mi_classifier import MutualInformationClassifier, mutual_information_score
+from mi_classifier.cross_fitting import fitting
+from mi_classifier.cross_fitting.plan import make_plan
 
 WORDS = np.array(["bad", "good"])
 
@@ -43,7 +48,14 @@ def fitted():
 
 
 @pytest.mark.slow
-def test_scikit_learn_finds_no_fault():
+def test_scikit_learn_finds_no_fault(monkeypatch):
+    """Nets of the 75 fits train for a quarter of the first cycle, to save time."""
+
+    def short_plan(*arguments, **options):
+        plan = make_plan(*arguments, **options)
+        return dataclasses.replace(plan, rounds=8, cycles=1)
+
+    monkeypatch.setattr(fitting, "make_plan", short_plan)
     with warnings.catch_warnings():
         # One check needs SCIPY_ARRAY_API=1 before SciPy is imported.
         warnings.simplefilter("ignore", sklearn.exceptions.SkipTestWarning)
@@ -78,6 +90,22 @@ def test_other_columns_are_refused(fitted):
         classifier.predict(x.rename(columns={"told": "other"}))
     with pytest.raises(ValueError, match="feature names"):
         classifier.predict(x[["told"]])
+
+
+def test_a_row_gets_the_same_probabilities_beside_any_others(fitted):
+    x, _, classifier = fitted
+    together = classifier.predict_proba(x)
+    for rows in ([7], [3, 150], range(0, 200, 3)):
+        some = x.iloc[list(rows)]
+        assert (classifier.predict_proba(some) == together[list(rows)]).all()
+
+
+def test_copies_answer_alike(fitted):
+    x, _, classifier = fitted
+    expected = classifier.predict_proba(x[:9])
+    for again in (copy.deepcopy(classifier), pickle.loads(pickle.dumps(classifier))):
+        assert (again.predict_proba(x[:9]) == expected).all()
+        assert again.mutual_information_ == classifier.mutual_information_
 
 
 def test_the_classifier_forgets_the_rows():
@@ -120,6 +148,29 @@ def test_words_and_missing_values_are_columns_too():
     assert clone(keeps).fit(words, y).score(words, y) == 1
     unseen = classifier.predict_proba(frame[:2].assign(color="green"))
     assert np.isfinite(unseen).all()
+
+
+@pytest.mark.parametrize("labels", [[False, True], ["no", "yes"], [-1, 1], [2.0, 5.0]])
+def test_labels_are_given_back_as_they_came(labels):
+    x, y, _ = two_classes(60)
+    y = np.array(labels)[y]
+    classifier = MutualInformationClassifier().fit(x, y)
+    assert classifier.classes_.tolist() == labels
+    assert classifier.predict(x).dtype == y.dtype
+    assert classifier.score(x, y) > 0.7
+
+
+def test_a_column_transformer_passes_words_or_encodes_them():
+    x, y, _ = two_classes()
+    frame = pd.DataFrame({"told": x[:, 0], "word": np.where(x[:, 1] > 0, "a", "b")})
+    for of_words in ("passthrough", OneHotEncoder(sparse_output=False)):
+        prepare = make_column_transformer(
+            (StandardScaler(), ["told"]), (of_words, ["word"])
+        )
+        for output in ("default", "pandas"):
+            prepare.set_output(transform=output)
+            pipeline = make_pipeline(clone(prepare), MutualInformationClassifier())
+            assert pipeline.fit(frame, y).score(frame, y) > 0.8
 
 
 def test_a_sparse_matrix_gives_what_its_array_gives():

@@ -11,9 +11,9 @@ from mi_classifier.cross_fitting import alone, dependence, left_out, nets
 from mi_classifier.cross_fitting.fitting import LEAST_GROUPS
 from mi_classifier.cross_fitting.folds import FOLDS, deal
 from mi_classifier.cross_fitting.inputs import Inputs, make_inputs
-from mi_classifier.cross_fitting.left_out import Helpers
+from mi_classifier.cross_fitting.left_out import Helpers, Scorer
 from mi_classifier.cross_fitting.nets import Nets, Task
-from mi_classifier.cross_fitting.plan import Plan, default_model, make_plan
+from mi_classifier.cross_fitting.plan import default_model, make_plan
 from mi_classifier.cross_fitting.summary import (
     Rated,
     error_bar,
@@ -23,6 +23,7 @@ from mi_classifier.data.containers import Rows
 from mi_classifier.progress import Progress
 
 MOST_LEFT_OUT = 500  # columns that nets see; in a wider table, no net is trained
+_MOST_TRAINED = 63  # columns without which nets train on: those that they miss most
 _STEPS_OF_COLUMN = 2_000  # of a net, take as long as the learners of a column
 
 
@@ -49,6 +50,11 @@ class Question:
     def num_columns(self) -> int:
         """D."""
         return self.rows.values.shape[1]
+
+    @property
+    def num_classes(self) -> int:
+        """M."""
+        return int(self.label.max()) + 1
 
     def split(self, group: np.ndarray) -> alone.Split:
         """Deal the rows, as `fitting.fit` does."""
@@ -107,14 +113,10 @@ def ask(question: Question, without: bool = True) -> Answer:
     return answer
 
 
-def _plan(inputs: Inputs, question: Question) -> Plan:
-    return make_plan(inputs, int(question.label.max()) + 1)
-
-
 def _most_steps(inputs: Inputs, question: Question) -> int:
-    plan = _plan(inputs, question)
-    short = left_out.short_plan(plan, int(question.label.max()) + 1)
-    columns = len(np.unique(inputs.origin)) + left_out.AT_ONCE
+    plan = make_plan(inputs, question.num_classes)
+    short = left_out.short_plan(plan, question.num_classes)
+    columns = min(len(np.unique(inputs.origin)), _MOST_TRAINED) + left_out.AT_ONCE
     return nets.most_steps(plan) + FOLDS * short.rounds * short.steps * columns
 
 
@@ -127,12 +129,9 @@ class _Asked:
     def both(self) -> Answer:
         """Train nets on every column, ask each alone, and train without each."""
         question, inputs = self.question, self.inputs
-        split, num_classes = (
-            question.split(question.group),
-            int(question.label.max()) + 1,
-        )
+        split, num_classes = question.split(question.group), question.num_classes
         task = Task(inputs, split.label, split.fold, split.stops, num_classes)
-        plan = _plan(inputs, question)
+        plan = make_plan(inputs, num_classes)
         model = default_model(inputs, num_classes)
         trained = nets.train(task, model, plan, question.seed, self.advance)
         base = left_out.best_of_each_fold(trained)
@@ -143,21 +142,35 @@ class _Asked:
         ]
         answer, helpers = self.alone(of_stopping)
         helping = [index for index, _ in helpers.columns]
-        columns = np.union1d(left_out.seen_columns(base, task), helping).astype(int)
+        asked = np.union1d(left_out.seen_columns(base, task), helping).astype(int)
+        scorer = left_out.Scorer(task, split, helpers, short, question.seed)
         lost = np.zeros_like(answer.lost)
-        chunks = -(-(len(columns) + 1) // left_out.AT_ONCE)
-        size = -(-(len(columns) + 1) // chunks)
-        asked = np.resize(np.r_[-1, columns], chunks * size)  # the last ones come twice
+        if len(asked) > _MOST_TRAINED:
+            self._leave_out(asked, scorer, base, lost, train=False)
+            asked = asked[np.argsort(-lost[0, asked])[:_MOST_TRAINED]]
+        self._leave_out(asked, scorer, base, lost, train=True)
+        return dataclasses.replace(answer, lost=lost)
+
+    def _leave_out(
+        self,
+        asked: np.ndarray,
+        scorer: Scorer,
+        base: Nets,
+        lost: np.ndarray,
+        train: bool,
+    ) -> None:
+        """Write into `lost` what is lost without each of the columns `asked`."""
+        chunks = -(-(len(asked) + 1) // left_out.AT_ONCE)
+        size = -(-(len(asked) + 1) // chunks)
+        padded = np.resize(np.r_[-1, asked], chunks * size)
         whole = None
-        for chunk in asked.reshape(chunks, size):
-            scorer = left_out.Scorer(task, split, helpers, short, question.seed)
-            pmi = scorer.scores(base, chunk, self.advance)
+        for chunk in padded.reshape(chunks, size):
+            pmi = scorer.scores(base, chunk, self.advance if train else None)
             whole = pmi[0] if whole is None else whole
             for index, own in zip(chunk, pmi, strict=True):
                 if index >= 0:
-                    rated = Rated(whole - own, split.label, split.fold, question.group)
+                    rated = scorer.rated(whole - own, self.question.group)
                     lost[:, index] = rated.pmi.mean(), error_bar_of_difference(rated)[0]
-        return dataclasses.replace(answer, lost=lost)
 
     def alone(self, of_stopping: list[np.ndarray]) -> tuple[Answer, Helpers]:
         """Ask each column alone, and find those that help the nets.

@@ -18,6 +18,7 @@ from mi_classifier.cross_fitting import alone, mixture, nets
 from mi_classifier.cross_fitting.folds import FOLDS
 from mi_classifier.cross_fitting.nets import Nets, Task
 from mi_classifier.cross_fitting.plan import Plan
+from mi_classifier.cross_fitting.summary import Rated
 from mi_classifier.models import ModelOutput
 
 AT_ONCE = 16  # nets of each fold that are trained together
@@ -158,14 +159,17 @@ class Scorer:
     seed: int
 
     def scores(
-        self, base: Nets, left_out: np.ndarray, advance: Callable[[float], None]
+        self,
+        base: Nets,
+        left_out: np.ndarray,
+        advance: Callable[[float], None] | None,
     ) -> np.ndarray:
         """Train nets without each of some columns, and score the rows.
 
         Args:
           base: a net of each fold, which saw every column.
           left_out: the columns; -1 leaves out none.
-          advance: is told of each net's steps.
+          advance: is told of each net's steps; None if nets are not to train on.
 
         Returns:
           log P(y|x) / P(y) of each row and its label, `[columns, N]` nats.
@@ -179,7 +183,9 @@ class Scorer:
             params={**every.params, "mask": mask},
             bound=jnp.full(count * FOLDS, -jnp.inf),
         )
-        tuned = nets.tune(self.task, start, self.plan, self.seed, advance)
+        tuned = start
+        if advance is not None:
+            tuned = nets.tune(self.task, start, self.plan, self.seed, advance)
         pmi = np.zeros((count, len(self.task.label)))
         for fold in range(FOLDS):
             own = nets.of(tuned, slice(fold, None, FOLDS))
@@ -188,6 +194,10 @@ class Scorer:
             rows = np.flatnonzero(self.task.fold == fold)
             pmi[:, rows] = self._of_fold(learners, rows)
         return pmi
+
+    def rated(self, pmi: np.ndarray, group: np.ndarray) -> Rated:
+        """Return rows and their scores, for an error bar."""
+        return Rated(pmi, self.split.label, self.split.fold, group)
 
     def _of_fold(self, learners: _Learners, rows: np.ndarray) -> np.ndarray:
         """Mix the learners of a fold, and score its rows, `[columns, B]`."""

@@ -57,7 +57,7 @@ class Mixture:
     """The learners of every fold, and how they are mixed.
 
     Attributes:
-      nets: those of all folds.
+      nets: those of all folds, as NumPy arrays.
       local: of each fold; empty if no local learner suits the data.
       weights: of each fold's nets, then its local learners.
       log_prior: log P(y) of all rows, `[M]`.
@@ -99,7 +99,8 @@ class Mixture:
         return self._of_nets(fold, inputs, rows)[best]
 
     def _of_nets(self, fold: int, inputs: Inputs, rows: np.ndarray) -> np.ndarray:
-        own = jax.tree.map(lambda a: a.reshape(FOLDS, -1, *a.shape[1:])[fold], self.nets)
+        count = len(self.nets.fold) // FOLDS
+        own = nets.of(self.nets, slice(fold * count, (fold + 1) * count))
         own, parts = jax.device_put(own), []
         for start in range(0, len(rows), self.chunk):
             part = rows[start : start + self.chunk]

@@ -123,7 +123,7 @@ def error_bar(rated: Rated) -> tuple[float, tuple[float, float]]:
     * The first-order error of the sample's entropy is part of each row's PMI. Near
       uniform frequencies it vanishes, and the second-order error counts: a chi-squared
       variable of M - 1 degrees of freedom, divided by 2N (Miller 1955, "Note on the
-      bias of information estimates"). Its mean moves the upper end of the interval.
+      bias of information estimates"). Its mean moves the interval, but `nats` stays in.
     """
     folds = len(np.unique(rated.fold))
     means = np.bincount(rated.fold, rated.pmi) / np.bincount(rated.fold).clip(1)
@@ -135,8 +135,9 @@ def error_bar(rated: Rated) -> tuple[float, tuple[float, float]]:
     error = float(np.hypot(first, np.sqrt((num_classes - 1) / 2) / groups))
     margin = float(stats.t.ppf(0.975, groups - folds)) * error
     nats = float(rated.pmi.mean())
+    low = min(nats, nats + bias - margin)
     high = min(nats + bias + margin, float(np.log(num_classes)))
-    return error, (nats - margin, max(high, nats, 0.0))
+    return error, (low, max(high, nats, 0.0))
 
 
 def error_bar_of_difference(rated: Rated) -> tuple[float, tuple[float, float]]:
