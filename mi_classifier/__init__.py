@@ -23,7 +23,7 @@ The public names, by the room they live in:
 
 import lazy_loader
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 # Loads a name when it is first asked for: importing JAX, TFDS and Orbax takes seconds,
 # and `train.py --help` needs none of them. __init__.pyi says where each name lives.

@@ -18,10 +18,7 @@ from mi_classifier.cross_fitting.folds import FOLDS
 from mi_classifier.cross_fitting.inputs import Inputs, make_inputs
 from mi_classifier.cross_fitting.mixture import Mixture
 from mi_classifier.cross_fitting.plan import Plan
-from mi_classifier.cross_fitting.summary import (
-    MutualInformation as MutualInformation,
-)
-from mi_classifier.cross_fitting.summary import Rated, error_bar
+from mi_classifier.cross_fitting.summary import MutualInformation, Rated, error_bar
 from mi_classifier.data.containers import Rows, as_rows, check_finite
 from mi_classifier.data.labels import as_groups, as_known_labels, as_labels, check_index
 from mi_classifier.errors import UserError, choose
@@ -91,13 +88,18 @@ class CrossFit:
         label = as_known_labels(y, self.labels, inputs.values.shape)
         if not self._mixture:
             return np.zeros((FOLDS, len(label)))
-        own, new = (np.bincount(a, minlength=len(self.labels)) for a in (self.label, label))
+        own, new = (
+            np.bincount(a, minlength=len(self.labels)) for a in (self.label, label)
+        )
         together = (own + new) / (len(self.label) + len(label))
         shift = np.log(own / own.sum()) - np.log(together)
         folds = np.repeat(np.arange(FOLDS)[:, None], len(label), axis=1)
-        return np.stack(
-            [fitting.score(self._mixture, inputs, label, k).pmi for k in folds]
-        ) + shift[label]
+        return (
+            np.stack(
+                [fitting.score(self._mixture, inputs, label, k).pmi for k in folds]
+            )
+            + shift[label]
+        )
 
     def probabilities(self, x: Any) -> np.ndarray:
         """Compute P(y|x) of rows that no net has seen, by the nets of all folds.
@@ -340,6 +342,4 @@ def _examine(
 def check_size(y: ArrayLike) -> None:
     """Raise a UserError if there are too few rows for an estimate."""
     if hasattr(y, "__len__") and 0 < len(y) < MIN_ROWS:
-        raise UserError(
-            f"x: {len(y)} rows are too few; at least {MIN_ROWS} are needed"
-        )
+        raise UserError(f"x: {len(y)} rows are too few; at least {MIN_ROWS} are needed")

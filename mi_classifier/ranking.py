@@ -95,9 +95,9 @@ def rank_columns(
 
     A category is one column, however many inputs it has for the nets. Columns are asked
     on the same folds, except that a column with copies of its own has its own folds
-    for `alone`. In tables of more than 63 columns, nets train on without the 63 that they
-    miss most; without each of the others, they are scored as they are, so that `lost`
-    may be too large. In tables of more than 500 columns, it is NaN.
+    for `alone`. In tables of more than 63 columns, nets train on without the 63 that
+    they miss most; without each of the others, they are scored as they are, so that
+    `lost` may be too large. In tables of more than 500 columns, it is NaN.
 
     Args:
       x: a table as in `estimate_mutual_information`, `[N, D]`; not images.

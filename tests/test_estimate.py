@@ -15,9 +15,10 @@ import pytest
 
 import mi_classifier as mi
 from mi_classifier import estimate
+from mi_classifier.cross_fitting.batches import Task
 from mi_classifier.cross_fitting.folds import deal
 from mi_classifier.cross_fitting.inputs import make_inputs
-from mi_classifier.cross_fitting.nets import Task, train
+from mi_classifier.cross_fitting.nets import train
 from mi_classifier.cross_fitting.plan import default_model, make_plan
 from mi_classifier.data import gaussian_mixture
 from mi_classifier.data.containers import as_rows
@@ -162,7 +163,9 @@ def test_far_outliers_do_not_matter(small):
     x = x.astype(np.float64)
     x[0] = 1e12
     found = mi.estimate_mutual_information(x, y)
-    assert found.nats == pytest.approx(fit.summary().nats, abs=0.05)  # its error is 0.04
+    assert found.nats == pytest.approx(
+        fit.summary().nats, abs=0.05
+    )  # its error is 0.04
 
 
 @pytest.mark.parametrize("kind", ["constant", "one label"])
@@ -339,7 +342,9 @@ def test_categories_say_the_same_however_they_are_coded():
         "integers": np.stack([code, number], 1),
         "0/1": np.column_stack([np.eye(30)[code], number]),
     }
-    found = {kind: mi.estimate_mutual_information(x, label) for kind, x in tables.items()}
+    found = {
+        kind: mi.estimate_mutual_information(x, label) for kind, x in tables.items()
+    }
     for kind, one in found.items():
         assert one.nats == pytest.approx(one.label_entropy, abs=0.02), kind
         assert one.warnings == ()
@@ -366,7 +371,7 @@ def test_missing_values_are_kept_as_information():
     y = generator.integers(0, 2, 300)
     x = generator.standard_normal((300, 2))
     x[y == 1, 1] = np.nan
-    with pytest.raises(UserError, match="row [0-3], column 1; .*missing='keep'"):
+    with pytest.raises(UserError, match=r"row [0-3], column 1; .*missing='keep'"):
         mi.estimate_mutual_information(x, y)
     fit = mi.cross_fit(x, y, missing="keep")
     assert fit.summary().nats > 0.6

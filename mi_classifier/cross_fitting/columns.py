@@ -8,11 +8,12 @@ import scipy.sparse
 import threadpoolctl
 
 from mi_classifier.cross_fitting import alone, dependence, left_out, nets
+from mi_classifier.cross_fitting.batches import Task
 from mi_classifier.cross_fitting.fitting import LEAST_GROUPS
 from mi_classifier.cross_fitting.folds import FOLDS, deal
 from mi_classifier.cross_fitting.inputs import Inputs, make_inputs
 from mi_classifier.cross_fitting.left_out import Helpers, Scorer
-from mi_classifier.cross_fitting.nets import Nets, Task
+from mi_classifier.cross_fitting.nets import Nets
 from mi_classifier.cross_fitting.plan import default_model, make_plan
 from mi_classifier.cross_fitting.summary import (
     Rated,

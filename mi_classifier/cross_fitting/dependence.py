@@ -58,7 +58,7 @@ def find_groups(rows: Rows) -> Copies:
     group = np.empty(size, np.int64)
     group[order] = np.cumsum(new) - 1
     first, counts = order[new], np.diff(np.r_[np.flatnonzero(new), size])
-    if len(counts) == size:
+    if len(counts) in (1, size):
         return Copies(np.arange(size))
     copied = are_copies(rows, first, counts)
     often = (counts > 1) & ~copied

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import flax.linen as nn
 import jax
 import numpy as np
+import threadpoolctl
 
 from mi_classifier.cross_fitting import mixture, nets
+from mi_classifier.cross_fitting.batches import Task
 from mi_classifier.cross_fitting.folds import FOLDS, deal
 from mi_classifier.cross_fitting.inputs import Inputs
 from mi_classifier.cross_fitting.mixture import Mixture
-from mi_classifier.cross_fitting.nets import Task
 from mi_classifier.cross_fitting.plan import Plan, default_model, make_plan
 from mi_classifier.errors import UserError
 from mi_classifier.progress import Progress
@@ -55,7 +56,9 @@ def fit(
     total = nets.most_steps(plan)
     with Progress("cross-fitting", total, at_most=True) as progress:
         trained = nets.train(task, model, plan, seed, progress.advance)
-        fitted = mixture.fit(task, trained, plan, seed)
+        # On small matrices, threads of NumPy's products cost more than they save.
+        with threadpoolctl.threadpool_limits(1, "blas"):
+            fitted = mixture.fit(task, trained, plan, seed)
         progress.finish()
     return fitted, fold
 
@@ -79,7 +82,7 @@ def score(
 
 
 def probabilities(fitted: Mixture, inputs: Inputs) -> np.ndarray:
-    """Compute P(y|x) of rows that no learner saw, by the mean of all folds, `[N, M]`."""
+    """Compute P(y|x) of rows that no learner saw, by all folds' mean, `[N, M]`."""
     result = np.zeros((len(inputs), len(fitted.log_prior)))
     for rows in parts_of(np.arange(len(inputs)), fitted):
         for k in range(FOLDS):

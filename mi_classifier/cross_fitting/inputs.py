@@ -1,4 +1,4 @@
-"""Encode the user's rows for the nets: one scale for all numbers, 0/1 for categories."""
+"""Encode rows for the nets: one scale for all numbers, 0/1 inputs for categories."""
 
 import dataclasses
 from typing import Any
@@ -39,7 +39,7 @@ class Inputs:
     mean: np.ndarray  # after arcsinh
     deviation: np.ndarray
     hot: np.ndarray  # (column, value) of each 0/1 input, [H, 2]; NaN for "is missing"
-    bins: tuple[tuple[int, np.ndarray], ...]  # a column, and the bin of each of its codes
+    bins: tuple[tuple[int, np.ndarray], ...]  # a column, and the bin of each code
     hot_mean: np.ndarray  # of the 0/1 inputs and the bins, [H + bins]
 
     @property
@@ -106,7 +106,7 @@ def shrink(images: np.ndarray) -> np.ndarray:
 def zeros_and_ones(
     x: np.ndarray, hot: np.ndarray, bins: tuple[tuple[int, np.ndarray], ...]
 ) -> np.ndarray:
-    """Return whether each row has each value, and lies in each bin; bool `[B, H + bins]`."""
+    """Return which values and bins each row has; bool `[B, H + bins]`."""
     column, value = hot[:, 0].astype(np.int64), hot[:, 1]
     equal = np.where(np.isnan(value), np.isnan(x[:, column]), x[:, column] == value)
     parts = [equal]
@@ -161,7 +161,9 @@ def _image_inputs(values: np.ndarray) -> Inputs:
 def _ranges(values: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return each column's least and greatest value, and whether any is missing."""
     if scipy.sparse.issparse(values):
-        low, high = (np.asarray(f(axis=0).todense()).ravel() for f in (values.min, values.max))
+        low, high = (
+            np.asarray(f(axis=0).todense()).ravel() for f in (values.min, values.max)
+        )
         return low, high, np.isnan(low) | np.isnan(high)
     low = high = None
     missing = np.zeros(values[0].size, bool).reshape(values.shape[1:])
@@ -184,7 +186,9 @@ def _hot(
         x = some[:, column]
         if column in rows.levels:
             count = len(rows.levels[column])
-            counts = np.bincount(x[np.isfinite(x) & (x >= 0)].astype(int), minlength=count)
+            counts = np.bincount(
+                x[np.isfinite(x) & (x >= 0)].astype(int), minlength=count
+            )
             common = np.argsort(-counts, kind="stable")[:_MOST_VALUES]
             hot += [(column, float(code)) for code in np.sort(common)]
             if count > _MOST_VALUES:

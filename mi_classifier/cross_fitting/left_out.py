@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mi_classifier.cross_fitting import alone, mixture, nets
+from mi_classifier.cross_fitting.batches import Task
 from mi_classifier.cross_fitting.folds import FOLDS
-from mi_classifier.cross_fitting.nets import Nets, Task
+from mi_classifier.cross_fitting.nets import Nets
 from mi_classifier.cross_fitting.plan import Plan
 from mi_classifier.cross_fitting.summary import Rated
 from mi_classifier.models import ModelOutput

@@ -10,8 +10,8 @@ import numpy as np
 from scipy import spatial
 from sklearn.ensemble import RandomForestClassifier
 
+from mi_classifier.cross_fitting.batches import Task
 from mi_classifier.cross_fitting.inputs import Inputs, dense
-from mi_classifier.cross_fitting.nets import Task
 
 _NEIGHBORS = (5, 10, 20, 40, 80)
 _LEAVES = (3, 10)  # rows in a leaf, at least

@@ -7,9 +7,10 @@ import numpy as np
 from scipy import optimize, special
 
 from mi_classifier.cross_fitting import local, nets
+from mi_classifier.cross_fitting.batches import Task
 from mi_classifier.cross_fitting.folds import FOLDS
 from mi_classifier.cross_fitting.inputs import Inputs
-from mi_classifier.cross_fitting.nets import Nets, Task
+from mi_classifier.cross_fitting.nets import Nets
 from mi_classifier.cross_fitting.plan import Plan
 
 _STEPS = 300  # of the EM algorithm
@@ -23,8 +24,8 @@ class Weights:
     """How the learners of a fold are mixed.
 
     Attributes:
-      powers: of the learners' P(y|x) in their product, which is one more learner, `[E]`.
-        All are 0 if there is no product.
+      powers: of the learners' P(y|x) in their product, which is one more learner,
+        `[E]`. All are 0 if there is no product.
       shares: of the learners, then of their product, `[E + 1]`, with sum 1.
     """
 
@@ -126,7 +127,9 @@ def fit(task: Task, trained: Nets, plan: Plan, seed: int) -> Mixture:
         prior = mixture.seen_prior(k)
         weights.append(weigh(log_ratios, task.label[stopping], prior))
     if plan.local:
-        grown = [one.grown(task, rows) for one, rows in zip(fitted, others, strict=True)]
+        grown = [
+            one.grown(task, rows) for one, rows in zip(fitted, others, strict=True)
+        ]
         mixture = dataclasses.replace(mixture, local=tuple(grown))
     return dataclasses.replace(mixture, weights=tuple(weights))
 

@@ -6,9 +6,8 @@ columns are numbers, nets with Fourier features of several scales compete in the
 cycle, and the best go on.
 """
 
-import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import flax
 import flax.linen as nn
@@ -19,8 +18,13 @@ import optax
 from scipy import special
 
 from mi_classifier import information
+from mi_classifier.cross_fitting.batches import (
+    Task,
+    batches_of,
+    stopping_rows,
+    trained_on,
+)
 from mi_classifier.cross_fitting.folds import FOLDS
-from mi_classifier.cross_fitting.inputs import Inputs
 from mi_classifier.cross_fitting.plan import Plan
 from mi_classifier.errors import UserError
 from mi_classifier.losses import pc_softmax_cross_entropy
@@ -44,17 +48,6 @@ class Nets:
     bound: Array  # on the stopping rows, nats, [nets]
     log_prior: Array  # of all rows, but -inf for labels not trained on, [nets, M]
     log_doubt: Array  # log 1 / N, see `log_ratio`, [nets]
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """What the nets learn: the label of each row, and which rows are for what."""
-
-    inputs: Inputs
-    label: np.ndarray  # [N]
-    fold: np.ndarray  # [N]
-    stops: np.ndarray  # whether a row stops the nets of other folds, bool [N]
-    num_classes: int
 
 
 def log_ratio(logits: Array, log_prior: Array, log_doubt: Array) -> Array:
@@ -98,7 +91,9 @@ def train(
     for start in range(0, len(plan.scales), plan.nets):
         # As many nets at a time as later, so that the same programs serve.
         some = np.tile(plan.scales[start : start + plan.nets], (FOLDS, 1))
-        nets, _ = trainer.cycle(trainer.new_nets(some, 2 + start), 0, plan.search_rounds)
+        nets, _ = trainer.cycle(
+            trainer.new_nets(some, 2 + start), 0, plan.search_rounds
+        )
         early = nets if early is None else _side_by_side(early, nets)
     if early is not None:
         early, scales = _selected(early, plan)
@@ -167,12 +162,12 @@ class _Trainer:
         self._task, self._model, self._plan, self._seed = task, model, plan, seed
         self._advance = advance
         self._generator = np.random.default_rng([seed, 1])
-        self._stopping = _stopping_rows(task, plan, self._generator)
+        self._stopping = stopping_rows(task, plan, self._generator)
         fold = np.arange(FOLDS)
         counts = np.bincount(task.label, minlength=task.num_classes)
         own = [
             np.bincount(task.label[rows], minlength=len(counts))
-            for rows in _trained_on(task, fold)
+            for rows in trained_on(task, fold)
         ]
         with np.errstate(divide="ignore"):
             log_counts = np.log([own, np.where(own, counts, 0)])
@@ -181,7 +176,7 @@ class _Trainer:
         self._own_prior, self._log_prior = priors
 
     def new_nets(self, scales: np.ndarray, number: int) -> Nets:
-        """Return nets that say nothing yet, by the scales of each fold, `[folds, n]`."""
+        """Return nets that say nothing yet; `scales` are of each fold's, `[folds, n]`."""
         fold = np.repeat(np.arange(FOLDS), scales.shape[1])
         key = jax.random.fold_in(jax.random.key(self._seed), number)
         keys = jax.random.split(key, len(fold))
@@ -212,8 +207,9 @@ class _Trainer:
         key = jax.random.fold_in(jax.random.key(self._seed), number)
         # A copy, because the state is donated.
         state = _start(plan, jax.tree.map(jnp.copy, best.params))
-        trained_on = _trained_on(self._task, np.arange(FOLDS) if shared else fold)
-        batches = _batches(self._task, trained_on, plan, rounds, self._generator)
+        own = trained_on(self._task, np.arange(FOLDS) if shared else fold)
+        batches = batches_of(self._task, own, plan, rounds, self._generator)
+        halfway = -np.inf
         for index, (data, indices) in enumerate(batches):
             indices = indices[:, fold] if shared else indices
             steps = np.arange(index * plan.steps, (index + 1) * plan.steps)
@@ -235,10 +231,6 @@ class _Trainer:
 _keys = jax.jit(jax.vmap(jax.random.fold_in, (None, 0)))
 
 
-def _trained_on(task: Task, scored: np.ndarray) -> np.ndarray:
-    return (task.fold != scored[:, None]) & ~task.stops
-
-
 @functools.partial(jax.jit, static_argnames="model")
 def _init(model: nn.Module, keys: Array, factors: Array, example: Array) -> Array:
     """Initialize every net; its head is 0, so that it says nothing yet."""
@@ -250,61 +242,9 @@ def _init(model: nn.Module, keys: Array, factors: Array, example: Array) -> Arra
     return params
 
 
-def _stopping_rows(
-    task: Task, plan: Plan, generator: np.random.Generator
-) -> tuple[Array, ...]:
-    """Load inputs, labels and folds of the stopping rows, `[chunks, chunk, ...]`."""
-    picked = generator.permutation(np.flatnonzero(task.stops))[: plan.stopping_rows]
-    chunk = min(plan.chunk, power_of_two(len(picked)))
-    size = -(-len(picked) // chunk) * chunk
-    rows = np.resize(picked, size)
-    fold = np.where(np.arange(size) < len(picked), task.fold[rows], -1)  # -1 pads
-    return tuple(
-        jnp.asarray(a.reshape(-1, chunk, *a.shape[1:]))
-        for a in (task.inputs[rows], task.label[rows], fold)
-    )
-
-
-def power_of_two(size: int) -> int:
-    """Return the least power of two that is not below a size, so that shapes recur."""
-    return 1 << max(size - 1, 31).bit_length()
-
-
-def _batches(
-    task: Task,
-    trained_on: np.ndarray,
-    plan: Plan,
-    rounds: int,
-    generator: np.random.Generator,
-) -> Iterator[tuple[tuple[Array, Array], np.ndarray]]:
-    """Yield what each round trains on; blocks of rows take turns.
-
-    That is inputs and labels of a block; and the indices in it of each net's examples,
-    `[S, nets, B]`, each as often as any other.
-    """
-    block_of = np.random.default_rng(0).permutation(len(task.label)) % plan.num_blocks
-    blocks = [np.flatnonzero(block_of == b) for b in range(plan.num_blocks)]
-    count = plan.steps * plan.batch_size
-
-    def examples(own: np.ndarray) -> Iterator[np.ndarray]:
-        rows, queue = np.flatnonzero(own).astype(np.int32), np.zeros(0, np.int32)
-        while True:
-            again = -(-max(count - len(queue), 0) // len(rows))
-            more = [generator.permutation(rows) for _ in range(again)]
-            queue = np.concatenate([queue, *more])
-            yield queue[:count].reshape(plan.steps, plan.batch_size)
-            queue = queue[count:]
-
-    queues = [[examples(own[rows]) for own in trained_on] for rows in blocks]
-    for number in range(rounds):
-        block = number % plan.num_blocks
-        if number == 0 or plan.num_blocks > 1:
-            rows = np.resize(blocks[block], power_of_two(len(blocks[block])))
-            data = (jnp.asarray(task.inputs[rows]), jnp.asarray(task.label[rows]))
-        yield data, np.stack([next(queue) for queue in queues[block]], 1)
-
-
-def _optimizer(plan: Plan, length: Array, lasso_steps: Array) -> optax.GradientTransformation:
+def _optimizer(
+    plan: Plan, length: Array, lasso_steps: Array
+) -> optax.GradientTransformation:
     def rate(step: Array) -> Array:
         return plan.learning_rate * (1 + jnp.cos(jnp.pi * step / length)) / 2
 
@@ -356,9 +296,7 @@ def _train_steps(
 
 
 @jax.jit
-def _keep_better(
-    best: Nets, params: optax.Params, stopping: tuple[Array, ...]
-) -> Nets:
+def _keep_better(best: Nets, params: optax.Params, stopping: tuple[Array, ...]) -> Nets:
     """Keep a net's new parameters, at their best scale, where they raise its bound."""
 
     def bounds(net: Nets) -> Array:

@@ -24,7 +24,7 @@ _LEAST_SIDE = 16  # pixels, of images for "mnist_cnn"; it is made for 28
 class Plan:
     """How to train the nets."""
 
-    scales: tuple[float, ...]  # of Fourier features that compete; none: no such features
+    scales: tuple[float, ...]  # of Fourier features that compete; may be none
     nets: int  # of each fold
     batch_size: int
     search_rounds: int  # of the competing nets

@@ -80,8 +80,8 @@ class MutualInformation:
             groups = f" in {self.num_groups:,} groups"
         lines = [
             head,
-            f"accuracy {self.accuracy:.2%} on held-out rows; "
-            f"the most frequent label alone {self.majority:.2%}",
+            f"accuracy {self.accuracy:.2%} on held-out rows; the most frequent label "
+            + f"alone {self.majority:.2%}",
             f"{self.num_examples:,} rows{groups}, {self.num_classes:,} labels",
             target,
         ]
@@ -117,8 +117,8 @@ def error_bar(rated: Rated) -> tuple[float, tuple[float, float]]:
     The interval is for E[log P(y|x) - log P(y)] over the population, P(y|x) by the nets
     and P(y) the population's. The mean PMI estimates it with the sample's frequencies.
 
-    * Given the nets, the groups of a fold are independent of each other, so the variance
-      is pooled within folds (Bayle et al. 2020, "Cross-validation confidence intervals
+    * Given the nets, the groups of a fold are independent of each other, so the
+      variance is pooled within folds (Bayle et al. 2020, "Cross-validation confidence intervals
       for test error").
     * The first-order error of the sample's entropy is part of each row's PMI. Near
       uniform frequencies it vanishes, and the second-order error counts: a chi-squared

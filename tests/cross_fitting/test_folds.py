@@ -38,7 +38,9 @@ def test_a_group_is_in_one_fold_and_stops_or_trains_as_a_whole():
 
 @pytest.mark.parametrize("groups", [10, 11, 40])
 def test_few_groups_still_train_and_stop_every_fold(groups):
-    fold, stops = deal(np.arange(groups), np.zeros(groups, int), np.random.default_rng(0))
+    fold, stops = deal(
+        np.arange(groups), np.zeros(groups, int), np.random.default_rng(0)
+    )
     for k in range(FOLDS):
         assert (fold == k).any()
         assert stops[fold != k].any() and not stops[fold != k].all()

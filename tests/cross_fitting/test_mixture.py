@@ -1,4 +1,4 @@
-"""Weights of a mixture come from rows; the mixture is a density ratio as its parts are."""
+"""Rows decide the weights of a mixture, which is a density ratio as its parts are."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The error bar is for the population's frequencies, and the text says what it shows."""
+"""The interval is for the population's frequencies; the text says what it shows."""
 
 import dataclasses
 
