@@ -176,7 +176,7 @@ class _Trainer:
         self._own_prior, self._log_prior = priors
 
     def new_nets(self, scales: np.ndarray, number: int) -> Nets:
-        """Return nets that say nothing yet; `scales` are of each fold's, `[folds, n]`."""
+        """Return nets that say nothing yet, by their scales, `[folds, n]`."""
         fold = np.repeat(np.arange(FOLDS), scales.shape[1])
         key = jax.random.fold_in(jax.random.key(self._seed), number)
         keys = jax.random.split(key, len(fold))

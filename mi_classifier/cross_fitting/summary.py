@@ -118,8 +118,8 @@ def error_bar(rated: Rated) -> tuple[float, tuple[float, float]]:
     and P(y) the population's. The mean PMI estimates it with the sample's frequencies.
 
     * Given the nets, the groups of a fold are independent of each other, so the
-      variance is pooled within folds (Bayle et al. 2020, "Cross-validation confidence intervals
-      for test error").
+      variance is pooled within folds (Bayle et al. 2020, "Cross-validation confidence
+      intervals for test error").
     * The first-order error of the sample's entropy is part of each row's PMI. Near
       uniform frequencies it vanishes, and the second-order error counts: a chi-squared
       variable of M - 1 degrees of freedom, divided by 2N (Miller 1955, "Note on the
