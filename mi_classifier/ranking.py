@@ -178,7 +178,7 @@ def conditional_mutual_information(
 
     Raises:
       UserError: as `estimate_mutual_information`. Columns of z are named "given ..." if
-      they have no names.
+        they have no names.
 
     Examples:
       >>> generator = np.random.default_rng(0)

@@ -9,6 +9,7 @@ import numpy as np
 
 from mi_classifier.cross_fitting.inputs import Inputs
 from mi_classifier.cross_fitting.plan import Plan
+from mi_classifier.errors import UserError
 
 Array = jax.Array
 
@@ -67,6 +68,11 @@ def batches_of(
 
     def examples(own: np.ndarray) -> Iterator[np.ndarray]:
         rows, queue = np.flatnonzero(own).astype(np.int32), np.zeros(0, np.int32)
+        if not len(rows):
+            raise UserError(
+                "groups: too few rows are outside of the largest group; give smaller "
+                "groups"
+            )
         while True:
             again = -(-max(count - len(queue), 0) // len(rows))
             more = [generator.permutation(rows) for _ in range(again)]

@@ -63,7 +63,8 @@ class MutualInformation:
                 "is not itself a bound\nthe interval is for the difference of the "
                 "bounds that these nets reach on new rows"
             )
-        if self.nats > 0:
+        found = self.nats >= 5e-5  # less is printed as 0
+        if found:
             head = (
                 f"{shown} {sign} {self.nats:.4f} ± {self.standard_error:.4f} nats "
                 f"({within}), {self.bits:.4f} bits\n"
@@ -75,9 +76,9 @@ class MutualInformation:
                 f"{self.standard_error:.4f} nats ({within})\n"
                 f"the label entropy H(Y) is {self.label_entropy:.4f} nats"
             )
-        groups = ""
+        groups, more = "", "rows"
         if 0 < self.num_groups < self.num_examples:
-            groups = f" in {self.num_groups:,} groups"
+            groups, more = f" in {self.num_groups:,} groups", "groups"
         lines = [
             head,
             f"accuracy {self.accuracy:.2%} on held-out rows; the most frequent label "
@@ -85,10 +86,10 @@ class MutualInformation:
             f"{self.num_examples:,} rows{groups}, {self.num_classes:,} labels",
             target,
         ]
-        if self.training_gap > max(_LARGE_GAP, 2 * self.standard_error):
+        if found and self.training_gap > max(_LARGE_GAP, 2 * self.standard_error):
             lines.append(
                 f"{what} is likely higher: the nets score their training rows "
-                f"{self.training_gap:.2f} nats better, so more rows would help"
+                f"{self.training_gap:.2f} nats better, so more {more} would help"
             )
         lines += [f"warning: {sentence}" for sentence in self.warnings]
         return "\n".join(lines)

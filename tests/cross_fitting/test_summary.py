@@ -53,6 +53,7 @@ def test_the_text_says_what_was_found():
     nothing = dataclasses.replace(FOUND, nats=-0.02, confidence_interval=(-0.04, 0.0))
     assert str(nothing).startswith("no information found: the bound is -0.0200")
     assert "≥" not in str(nothing)
+    assert "likely" not in str(dataclasses.replace(nothing, training_gap=0.3))
     rising = dataclasses.replace(FOUND, training_gap=0.3)
     assert "I(X; Y) is likely higher" in str(rising) and "0.30 nats" in str(rising)
     grouped = dataclasses.replace(FOUND, num_groups=40, warnings=("odd",))
