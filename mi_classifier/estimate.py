@@ -341,5 +341,9 @@ def _examine(
 
 def check_size(y: ArrayLike) -> None:
     """Raise a UserError if there are too few rows for an estimate."""
-    if hasattr(y, "__len__") and 0 < len(y) < MIN_ROWS:
-        raise UserError(f"x: {len(y)} rows are too few; at least {MIN_ROWS} are needed")
+    try:
+        rows = len(y)
+    except TypeError:  # a single value; `as_labels` says what y must be
+        return
+    if 0 < rows < MIN_ROWS:
+        raise UserError(f"x: {rows} rows are too few; at least {MIN_ROWS} are needed")
