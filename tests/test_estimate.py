@@ -58,8 +58,10 @@ def test_estimate_of_the_mixture_is_near_the_truth():
     assert low < found.nats < high
     # With thousands of rows, Student's quantile is the normal one.
     assert high - low == pytest.approx(2 * 1.9615 * found.standard_error, rel=1e-3)
-    # Four degrees of freedom: the sample's entropy is too low by 4 / 2N on average.
-    assert (high + low) / 2 - found.nats == pytest.approx(4 / 3_000)
+    # Four degrees of freedom of five frequencies: see `error_bar`.
+    known = found.nats / found.label_entropy
+    shift = (2 * known - 1) * 4 / 3_000
+    assert (high + low) / 2 - found.nats == pytest.approx(shift)
     assert found.standard_error == pytest.approx(truth.std() / np.sqrt(1_500), rel=0.3)
     counts = np.bincount(y) / len(y)
     assert found.label_entropy == pytest.approx(-(counts * np.log(counts)).sum())

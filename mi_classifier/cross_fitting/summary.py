@@ -121,23 +121,30 @@ def error_bar(rated: Rated) -> tuple[float, tuple[float, float]]:
     * Given the nets, the groups of a fold are independent of each other, so the
       variance is pooled within folds (Bayle et al. 2020, "Cross-validation confidence
       intervals for test error").
-    * The first-order error of the sample's entropy is part of each row's PMI. Near
-      uniform frequencies it vanishes, and the second-order error counts: a chi-squared
-      variable of M - 1 degrees of freedom, divided by 2N (Miller 1955, "Note on the
-      bias of information estimates"). Its mean moves the interval, but `nats` stays in.
+    * The sample's frequencies stand for the population's twice. In H(Y) they make the
+      mean too low, by a chi-squared variable of M - 1 degrees of freedom over 2N
+      (Miller 1955, "Note on the bias of information estimates"). In P(y|x) they make it
+      too high, by up to twice that where the inputs say nothing, because every fold has
+      the same frequencies. Its share is about 1 - I / H. The mean of both moves the
+      interval, though `nats` stays in, and their variance widens it.
     """
     folds = len(np.unique(rated.fold))
     means = np.bincount(rated.fold, rated.pmi) / np.bincount(rated.fold).clip(1)
     residual = rated.pmi - means[rated.fold]
     groups = int(rated.group.max()) + 1
     first = information.standard_error(residual, rated.group, folds)
-    num_classes = len(np.unique(rated.label))
-    bias = (num_classes - 1) / (2 * groups)
-    error = float(np.hypot(first, np.sqrt((num_classes - 1) / 2) / groups))
-    margin = float(stats.t.ppf(0.975, groups - folds)) * error
+    counts = np.bincount(rated.label)
+    freedom = np.count_nonzero(counts) - 1
+    log_prior = information.log_label_prior(rated.label, len(counts))
     nats = float(rated.pmi.mean())
-    low = min(nats, nats + bias - margin)
-    high = min(nats + bias + margin, float(np.log(num_classes)))
+    unknown = 1 - nats / max(float(information.label_entropy(log_prior)), 1e-12)
+    unknown = min(max(unknown, 0.0), 1.0)
+    variance = freedom / (2 * groups**2)
+    error = float(np.sqrt(first**2 + (1 + 4 * unknown) * variance))
+    center = nats + (1 - 2 * unknown) * freedom / (2 * groups)
+    margin = float(stats.t.ppf(0.975, groups - folds)) * error
+    low = min(nats, center - margin)
+    high = min(max(nats, center + margin), float(np.log(freedom + 1)))
     return error, (low, max(high, nats, 0.0))
 
 
