@@ -28,7 +28,7 @@ MIN_ROWS = 50
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """What is given to an estimate; the attributes are those of `CrossFit`."""
+    """The checked arguments of an estimate, with the attributes of `CrossFit`."""
 
     rows: Rows
     labels: np.ndarray

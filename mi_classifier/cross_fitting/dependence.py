@@ -128,7 +128,7 @@ def serial_warning(rows: Rows, label: np.ndarray) -> str:
       label: int `[N]`.
 
     Returns:
-      What was seen and what to do, or "" if nothing is odd.
+      A sentence that says what was seen and what to do; "" if nothing is odd.
     """
     columns = _spread_columns(rows)
     for chosen in _stretches(len(label)):
@@ -234,8 +234,9 @@ def _dependence_of_inputs(
     """Return how much each column depends on row order given the label.
 
     Returns:
-      Of the ranks within a label, the correlation of neighbors `[D]`, and the share of
-      the variance that is between long blocks of rows `[D]`; 0 if not beyond chance.
+      Two values of each column's ranks within a label, `[D]` each: the correlation of
+      neighbors, and the share of the variance that is between long blocks of rows. A
+      value is 0 if it is not beyond chance.
     """
     z, allowed = _standardized_ranks(x, label), _FALSE_ALARMS / (2 * x.shape[1])
     same = np.flatnonzero(label[1:] == label[:-1])

@@ -24,7 +24,7 @@ def cluster_warning(rows: Rows) -> str:
     of numbers of full precision are used, so that categories make no clusters.
 
     Returns:
-      What was seen and what to do, or "" if nothing is odd.
+      A sentence that says what was seen and what to do; "" if nothing is odd.
     """
     values = rows.values
     size = values.shape[0]

@@ -173,7 +173,7 @@ def _is_header(rows: Sequence[Row], width: int) -> bool:
     columns = [[c for c in own if c not in MISSING] for own in zip(*body, strict=True)]
     numeric = [_share_of_numbers(own) > 0.5 for own in columns]
     spelled = (spelled_numbers.look(first).kinds > 0).tolist()
-    # Of the cells over columns of numbers, names are the ones that are no numbers.
+    # A cell above a column of numbers is a name if it is not a number itself.
     over = [i for i in range(width) if numeric[i] and first[i] not in MISSING]
     numbers = [first[i] for i in over if spelled[i]]
     if not over:  # only words, and those of a row of data come again
