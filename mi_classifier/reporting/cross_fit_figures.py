@@ -62,7 +62,7 @@ def rows_by_pmi(pmi: np.ndarray, listed: Sequence[float]) -> Figure:
         axis.plot(listed, heights, transform=foot, label="listed below", **style)
     axis.set_xlabel("pointwise mutual information of a row, nats")
     axis.set_ylabel("rows")
-    axis.legend(fontsize=8)
+    axis.legend(loc="upper left", fontsize=8)
     return figure
 
 
@@ -79,7 +79,7 @@ def calibration(bins: Sequence[ConfidenceBin]) -> Figure:
     above.set_ylabel("share of right predictions")
     above.set_ylim(-0.03, 1.03)
     above.grid(alpha=0.3)
-    above.legend(fontsize=8)
+    above.legend(loc="upper left", fontsize=8)
     counts = [row.rows for row in bins]
     bars = below.bar((np.floor(x * 10).clip(max=9) + 0.5) / 10, counts, 0.09)
     below.bar_label(bars, [f"{count:,}" for count in counts], fontsize=7, padding=1)

@@ -100,7 +100,7 @@ def curves(
             style = {"markersize": 5, "label": name, **_style(index)}
             axis.errorbar(x, mean, error, **_ERROR_BARS, **style)
         axis.set(xlabel=xlabel, ylabel="mutual information, nats")
-        axis.legend(fontsize=8)
+        axis.legend(loc="best", fontsize=8)
     return figure
 
 
@@ -117,7 +117,7 @@ def reliability(bins: Sequence[Bin], title: str) -> Figure:
     axis.scatter(claimed, observed, 12 + 120 * labels / labels.sum(), **style)
     axis.set_xlabel("pointwise mutual information claimed by the net, nats")
     axis.set_ylabel("observed, nats")
-    axis.legend(fontsize=8)
+    axis.legend(loc="best", fontsize=8)
     return figure
 
 
@@ -158,7 +158,7 @@ def recall_by_frequency(
     points = [(x[i], 100 * first[i]) for i in named]
     _name_points(axis, [_short(names[i]) for i in named], points)
     axis.set_ylabel("recall on the test split, %")
-    axis.legend(fontsize=8)
+    axis.legend(loc="best", fontsize=8)
     return figure
 
 
@@ -174,7 +174,7 @@ def threshold_curves(
         axis.plot(thresholds, 100 * values, label=label, **style)
     axis.set_xlabel("threshold, share of the map's maximum")
     axis.set_ylabel("boxes with IoU 0.5 or more with a true box, %")
-    axis.legend(fontsize=8)
+    axis.legend(loc="best", fontsize=8)
     return figure
 
 
@@ -202,7 +202,7 @@ def training_curves(rows: Sequence[Mapping[str, float]], epoch: int) -> Figure:
         axis.set_xlabel(f"epoch; dotted: the best, {epoch}")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if axis.get_legend_handles_labels()[0]:
-            axis.legend(fontsize=8)
+            axis.legend(loc="best", fontsize=8)
     return figure
 
 
