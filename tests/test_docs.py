@@ -11,6 +11,8 @@ from PIL import Image
 import mi_classifier
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.usefixtures("long_runs")
+
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 # Names of files that a reader would make, and patterns.
 PLACEHOLDERS = {"my_net.py", "my_data.py", "configs/X.py", "configs/X.py:a,b"}

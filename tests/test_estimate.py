@@ -24,6 +24,8 @@ from mi_classifier.data import gaussian_mixture
 from mi_classifier.data.containers import as_rows
 from mi_classifier.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("long_runs")
+
 
 def mixture(rows, dim=2, seed=0):
     """Samples the paper's mixture, with the true pointwise mutual information."""

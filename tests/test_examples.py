@@ -6,6 +6,8 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.usefixtures("long_runs")
+
 NOTEBOOKS = sorted((REPOSITORY / "examples").glob("*.ipynb"))
 
 

@@ -12,6 +12,8 @@ from mi_classifier import conditional_mutual_information, rank_columns
 from mi_classifier.cross_fitting import columns
 from mi_classifier.ranking import information_of_columns
 
+pytestmark = pytest.mark.usefixtures("long_runs")
+
 LOG2 = math.log(2)
 
 

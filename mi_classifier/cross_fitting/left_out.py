@@ -11,7 +11,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mi_classifier.cross_fitting import alone, mixture, nets
@@ -58,7 +57,7 @@ def best_of_each_fold(trained: Nets) -> Nets:
     """Return the net of each fold that does best on its stopping rows."""
     best = np.asarray(trained.bound).reshape(FOLDS, -1).argmax(1)
     chosen = best + np.arange(FOLDS) * (len(trained.bound) // FOLDS)
-    return jax.tree.map(lambda a: a[chosen], trained)
+    return nets.of(trained, chosen)
 
 
 def seen_columns(base: Nets, task: Task) -> np.ndarray:
@@ -177,16 +176,17 @@ class Scorer:
         """
         masks = self.task.inputs.origin != left_out[:, None]
         count = len(masks)
-        every = jax.tree.map(lambda a: jnp.concatenate([a] * count), base)
-        mask = jnp.asarray(np.repeat(masks, FOLDS, 0), jnp.float32)
+        every = jax.tree.map(lambda a: np.concatenate([a] * count), base)
+        mask = np.repeat(masks, FOLDS, 0).astype(np.float32)
         start = every.replace(
             model=Masked(base.model),
             params={**every.params, "mask": mask},
-            bound=jnp.full(count * FOLDS, -jnp.inf),
+            bound=np.full(count * FOLDS, -np.inf, np.float32),
         )
         tuned = start
         if advance is not None:
             tuned = nets.tune(self.task, start, self.plan, self.seed, advance)
+        tuned = jax.device_get(tuned)
         pmi = np.zeros((count, len(self.task.label)))
         for fold in range(FOLDS):
             own = nets.of(tuned, slice(fold, None, FOLDS))

@@ -20,6 +20,8 @@ from mi_classifier.overrides import override
 from mi_classifier.reporting.options import ExplainOptions
 from mi_classifier.storage import workdirs
 
+pytestmark = pytest.mark.usefixtures("long_runs")
+
 
 @pytest.fixture(scope="module")
 def arrays():
