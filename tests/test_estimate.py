@@ -39,7 +39,9 @@ def mixture(rows, dim=2, seed=0):
 
 def plan_of(x, num_classes, own_model=False, **changes):
     """The plan of some rows, by default with a tenth of the usual steps."""
-    plan = make_plan(make_inputs(as_rows(np.asarray(x))), num_classes, own_model)
+    plan = make_plan(
+        make_inputs(as_rows(np.asarray(x))), num_classes, len(x), own_model
+    )
     return dataclasses.replace(plan, **({"steps": 5, "cycles": 1} | changes))
 
 
@@ -205,7 +207,7 @@ def test_each_fold_is_scored_by_nets_that_never_saw_its_labels(small):
     inputs = make_inputs(as_rows(x))
     fold, stops = deal(np.arange(300), y, np.random.default_rng(0))
     plan = plan_of(x, 5, steps=2, scales=(), nets=2, rounds=2)
-    model = default_model(inputs, 5)
+    model = default_model(inputs, 5, plan)
     shuffled = y.copy()
     own = np.flatnonzero(fold == 2)
     shuffled[own] = np.random.default_rng(1).permutation(y[own])
@@ -422,3 +424,14 @@ def test_few_rows_are_not_trained_on_and_say_so():
 def test_a_seed_is_a_whole_number(seed):
     with pytest.raises(UserError, match="seed: must be a whole number"):
         mi.estimate_mutual_information(ROWS, LABELS, seed=seed)
+
+
+@pytest.mark.slow
+def test_few_groups_of_many_rows_do_not_learn_their_noise():
+    """100 rows of noise, 20 times each: more rows than groups may not mislead."""
+    generator = np.random.default_rng(0)
+    x, y = generator.standard_normal((100, 2)), generator.integers(2, size=100)
+    copy = generator.permutation(np.repeat(np.arange(100), 20))
+    found = mi.estimate_mutual_information(x[copy], y[copy], groups=copy)
+    assert -0.06 < found.nats < 0.06
+    assert found.confidence_interval[0] <= 0

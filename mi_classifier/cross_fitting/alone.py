@@ -11,9 +11,8 @@ import dataclasses
 import numpy as np
 from scipy import special, stats
 
-from mi_classifier.cross_fitting import mixture
 from mi_classifier.cross_fitting.folds import FOLDS
-from mi_classifier.cross_fitting.mixture import Weights
+from mi_classifier.cross_fitting.mixture import Weights, weigh
 
 _NARROWEST = 2  # rows on each side of a window's center
 _WIDER = 3  # times, from a window to the next; with 2, weights cost as much as is won
@@ -33,12 +32,14 @@ class Split:
       fold: in [0, 5), `[N]`.
       stops: whether a row weighs the learners of other folds; it is not counted, `[N]`.
       log_prior: log P(y) of all rows, `[M]`.
+      evidence: independent groups per row.
     """
 
     label: np.ndarray
     fold: np.ndarray
     stops: np.ndarray
     log_prior: np.ndarray
+    evidence: float = 1.0
 
     def counted(self, fold: int, all_rows: bool) -> np.ndarray:
         """Return rows that are counted for a fold; `all_rows` adds stopping rows."""
@@ -195,5 +196,6 @@ def fit(x: np.ndarray, category: bool, split: Split) -> Column:
         rows = split.stopping(fold)
         counted = column._counted(fold, all_rows=False)
         ratios = counted.log_ratios(x[rows], column._halves(fold), column)
-        weights.append(mixture.weigh(ratios, split.label[rows], split.log_prior))
+        label = split.label[rows]
+        weights.append(weigh(ratios, label, split.log_prior, split.evidence))
     return dataclasses.replace(column, weights=tuple(weights))

@@ -23,6 +23,7 @@ class Task:
     fold: np.ndarray  # [N]
     stops: np.ndarray  # whether a row stops the nets of other folds, bool [N]
     num_classes: int
+    evidence: float = 1.0  # independent groups per row
 
 
 def trained_on(task: Task, scored: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from mi_classifier.cross_fitting.folds import FOLDS, deal
 from mi_classifier.cross_fitting.inputs import Inputs, make_inputs
 from mi_classifier.cross_fitting.left_out import Helpers, Scorer
 from mi_classifier.cross_fitting.nets import Nets
-from mi_classifier.cross_fitting.plan import default_model, make_plan
+from mi_classifier.cross_fitting.plan import Plan, default_model, make_plan
 from mi_classifier.cross_fitting.summary import (
     Rated,
     error_bar,
@@ -57,12 +57,18 @@ class Question:
         """M."""
         return int(self.label.max()) + 1
 
+    def plan(self, inputs: Inputs) -> Plan:
+        """Return how to train nets on every column."""
+        return make_plan(inputs, self.num_classes, int(self.group.max()) + 1)
+
     def split(self, group: np.ndarray) -> alone.Split:
         """Deal the rows, as `fitting.fit` does."""
         generator = np.random.default_rng([self.seed, 0])
         fold, stops = deal(group, self.label, generator)
         counts = np.bincount(self.label)
-        return alone.Split(self.label, fold, stops, np.log(counts / counts.sum()))
+        log_prior = np.log(counts / counts.sum())
+        evidence = (int(group.max()) + 1) / len(group)
+        return alone.Split(self.label, fold, stops, log_prior, evidence)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +121,7 @@ def ask(question: Question, without: bool = True) -> Answer:
 
 
 def _most_steps(inputs: Inputs, question: Question) -> int:
-    plan = make_plan(inputs, question.num_classes)
+    plan = question.plan(inputs)
     short = left_out.short_plan(plan, question.num_classes)
     columns = min(len(np.unique(inputs.origin)), _MOST_TRAINED) + left_out.AT_ONCE
     return nets.most_steps(plan) + FOLDS * short.rounds * short.steps * columns
@@ -131,9 +137,10 @@ class _Asked:
         """Train nets on every column, ask each alone, and train without each."""
         question, inputs = self.question, self.inputs
         split, num_classes = question.split(question.group), question.num_classes
-        task = Task(inputs, split.label, split.fold, split.stops, num_classes)
-        plan = make_plan(inputs, num_classes)
-        model = default_model(inputs, num_classes)
+        plan = question.plan(inputs)
+        model = default_model(inputs, num_classes, plan)
+        roles = (split.label, split.fold, split.stops)
+        task = Task(inputs, *roles, num_classes, split.evidence)
         trained = nets.train(task, model, plan, question.seed, self.advance)
         base = left_out.best_of_each_fold(trained)
         short = left_out.short_plan(plan, num_classes)

@@ -49,10 +49,11 @@ def fit(
     """Train learners for each fold; return them, and the fold of each row, `[N]`."""
     num_classes = int(label.max()) + 1
     fold, stops = deal(group, label, np.random.default_rng([seed, 0]))
-    plan = plan or make_plan(inputs, num_classes, own_model=model is not None)
-    model = model or default_model(inputs, num_classes)
+    groups = int(group.max()) + 1
+    plan = plan or make_plan(inputs, num_classes, groups, model is not None)
+    model = model or default_model(inputs, num_classes, plan)
     _check_model(model, inputs, num_classes, plan)
-    task = Task(inputs, label, fold, stops, num_classes)
+    task = Task(inputs, label, fold, stops, num_classes, groups / len(label))
     total = nets.most_steps(plan)
     with Progress("cross-fitting", total, at_most=True) as progress:
         trained = nets.train(task, model, plan, seed, progress.advance)

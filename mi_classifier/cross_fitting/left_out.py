@@ -13,9 +13,10 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from mi_classifier.cross_fitting import alone, mixture, nets
+from mi_classifier.cross_fitting import alone, nets
 from mi_classifier.cross_fitting.batches import Task
 from mi_classifier.cross_fitting.folds import FOLDS
+from mi_classifier.cross_fitting.mixture import pool, weigh
 from mi_classifier.cross_fitting.nets import Nets
 from mi_classifier.cross_fitting.plan import Plan
 from mi_classifier.cross_fitting.summary import Rated
@@ -92,7 +93,7 @@ class Helpers:
             rows = column.split.stopping(fold)
             own = column.log_ratios(fold, rows, scored=False)
             both = np.stack([ratios, own])
-            product = mixture.pool(both, np.array([1, _POWER]), column.split.log_prior)
+            product = pool(both, np.array([1, _POWER]), column.split.log_prior)
             difference = product - ratios
             gain.append(difference[np.arange(len(rows)), column.split.label[rows]])
         gain = np.concatenate(gain)
@@ -205,7 +206,7 @@ class Scorer:
         label, log_prior = self.split.label, self.split.log_prior
         stopping = self.split.stopping(learners.fold)
         weights = [
-            mixture.weigh(ratios, label[stopping], log_prior)
+            weigh(ratios, label[stopping], log_prior, self.split.evidence)
             for ratios in learners.ratios(stopping, scored=False)
         ]
         parts = []

@@ -125,7 +125,8 @@ def fit(task: Task, trained: Nets, plan: Plan, seed: int) -> Mixture:
         stopping = rows[task.stops[rows]][: plan.stopping_rows]
         log_ratios = mixture.of_learners(task.inputs, stopping, k)
         prior = mixture.seen_prior(k)
-        weights.append(weigh(log_ratios, task.label[stopping], prior))
+        label = task.label[stopping]
+        weights.append(weigh(log_ratios, label, prior, task.evidence))
     if plan.local:
         grown = [
             one.grown(task, rows) for one, rows in zip(fitted, others, strict=True)
@@ -134,7 +135,12 @@ def fit(task: Task, trained: Nets, plan: Plan, seed: int) -> Mixture:
     return dataclasses.replace(mixture, weights=tuple(weights))
 
 
-def weigh(log_ratios: np.ndarray, label: np.ndarray, log_prior: np.ndarray) -> Weights:
+def weigh(
+    log_ratios: np.ndarray,
+    label: np.ndarray,
+    log_prior: np.ndarray,
+    evidence: float = 1.0,
+) -> Weights:
     """Find the mixture that makes the labels of some rows likeliest.
 
     Args:
@@ -142,19 +148,22 @@ def weigh(log_ratios: np.ndarray, label: np.ndarray, log_prior: np.ndarray) -> W
       label: `[B]`.
       log_prior: log P(y) among labels that the learners saw, `[M]`; rows of other
         labels are left out.
+      evidence: independent groups per row, below 1 where rows of a group are alike. The
+        less there is, the nearer are the weights to equal ones.
     """
     seen = ~np.isneginf(log_prior[label])
     log_ratios, label = log_ratios[:, seen], label[seen]
     powers = np.zeros(len(log_ratios))
     if log_ratios.size <= _POOL_VALUES:
-        powers = _powers(log_ratios, label, log_prior)
+        powers = _powers(log_ratios, label, log_prior, evidence)
     product = pool(log_ratios, powers, log_prior)[None]
     every = np.concatenate([log_ratios, product])
-    return Weights(powers, _shares(np.exp(every[:, np.arange(len(label)), label])))
+    ratios = np.exp(every[:, np.arange(len(label)), label])
+    return Weights(powers, _shares(ratios, evidence))
 
 
 def _powers(
-    log_ratios: np.ndarray, label: np.ndarray, log_prior: np.ndarray
+    log_ratios: np.ndarray, label: np.ndarray, log_prior: np.ndarray, evidence: float
 ) -> np.ndarray:
     """Fit the powers of the product of learners, none negative."""
     of_label = log_ratios[:, np.arange(len(label)), label]
@@ -167,14 +176,14 @@ def _powers(
         expected = np.einsum("ebm,bm->e", log_ratios, share)
         away = powers - start
         value = log_sum.sum() - powers @ of_label.sum(1)
-        penalty = _POOL_PENALTY * away
+        penalty = _POOL_PENALTY / evidence * away
         return value + penalty @ away / 2, expected - of_label.sum(1) + penalty
 
     bounds = [(0.0, 3.0)] * len(start)
     return optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
 
 
-def _shares(ratios: np.ndarray) -> np.ndarray:
+def _shares(ratios: np.ndarray, evidence: float) -> np.ndarray:
     """Find the shares of learners whose mixture makes rows likeliest, by EM.
 
     `ratios` are P(y|x) / P(y) of each row's label by each learner, `[E, B]`.
@@ -182,6 +191,6 @@ def _shares(ratios: np.ndarray) -> np.ndarray:
     shares = np.full(len(ratios), 1 / len(ratios))
     for _ in range(_STEPS):
         part = shares[:, None] * ratios
-        part = (part / part.sum(0)).sum(1) + _PSEUDO_ROWS
+        part = (part / part.sum(0)).sum(1) + _PSEUDO_ROWS / evidence
         shares = part / part.sum()
     return shares

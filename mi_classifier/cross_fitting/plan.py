@@ -12,7 +12,9 @@ BLOCK_BYTES = 1 << 28  # of inputs on the device at a time, at most
 _LOGITS = 1 << 19  # of a net at a time, at most, when it is scored
 _STOPPING_ROWS = 20_000  # at most
 _FEW_NUMBERS = 6  # columns of numbers; with more, Fourier features find no structure
-_FINE_ROWS = 1_000  # with fewer, plain nets find as much, in less time
+_FINE_GROUPS = (
+    1_000  # independent ones; with fewer, plain nets find as much, in less time
+)
 _FREQUENCIES = 64
 # Standard deviations of the frequencies, in radians per deviation of a column; with 0,
 # the net has nothing but its inputs.
@@ -40,15 +42,25 @@ class Plan:
     local: bool  # whether neighbors and trees join the nets
 
 
-def make_plan(inputs: Inputs, num_classes: int, own_model: bool = False) -> Plan:
-    """Choose how to train; `own_model` says that the user has given a model."""
+def make_plan(
+    inputs: Inputs, num_classes: int, groups: int, own_model: bool = False
+) -> Plan:
+    """Choose how to train.
+
+    Args:
+      inputs: of N rows.
+      num_classes: number of labels M.
+      groups: number of groups that are independent of each other; N if all rows are.
+      own_model: whether the user has given a model.
+    """
     rows, images = len(inputs), inputs.images
     row_bytes = 4 * inputs[np.arange(1)].size
     size = 64 if images else int(np.clip(rows // 80, 32, 1_000))
     num_blocks = -(-rows * row_bytes // BLOCK_BYTES)
     steps = 500 if images else 1_600
     steps = max(steps, 4 * rows // size)
-    fine = not images and not own_model and shows_fine_structure(inputs)
+    few = 0 < len(inputs.numbers) <= _FEW_NUMBERS
+    fine = not images and not own_model and few and groups >= _FINE_GROUPS
     return Plan(
         scales=_FOURIER if fine else (),
         nets=4 if fine else 1 if images else 2,
@@ -67,12 +79,7 @@ def make_plan(inputs: Inputs, num_classes: int, own_model: bool = False) -> Plan
     )
 
 
-def shows_fine_structure(inputs: Inputs) -> bool:
-    """Return whether fine structure can be found: few numbers, and enough rows."""
-    return 0 < len(inputs.numbers) <= _FEW_NUMBERS and len(inputs) >= _FINE_ROWS
-
-
-def default_model(inputs: Inputs, num_classes: int) -> nn.Module:
+def default_model(inputs: Inputs, num_classes: int, plan: Plan) -> nn.Module:
     """Create the net that fits the inputs: dense, or convolutional for images."""
     if inputs.images:
         height, width = inputs[np.arange(1)].shape[1:3]
@@ -80,7 +87,7 @@ def default_model(inputs: Inputs, num_classes: int) -> nn.Module:
         return create_model("gap_cnn" if small else "mnist_cnn", num_classes)
     hidden = (100, 100, 100) if len(inputs) >= 500 else (32, 32)
     fourier = {}
-    if shows_fine_structure(inputs):
+    if plan.scales:
         count = len(inputs.numbers)
         fourier = {"frequencies": _FREQUENCIES, "fourier_inputs": count}
     return create_model("mlp", num_classes, hidden=hidden, **fourier)

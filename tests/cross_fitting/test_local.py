@@ -18,7 +18,7 @@ def fitted(request):
     y = np.arange(request.param) % 3
     x = generator.standard_normal((len(y), 2))
     x[:, 0] += 2 * y
-    plan = make_plan(make_inputs(as_rows(x)), 3)
+    plan = make_plan(make_inputs(as_rows(x)), 3, len(x))
     plan = dataclasses.replace(plan, local=True, rounds=2, cycles=1)
     return cross_fit(x, y, plan=plan), generator.standard_normal((300, 2))
 

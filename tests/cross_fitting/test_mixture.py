@@ -60,3 +60,16 @@ def test_the_product_of_independent_evidence_is_better_than_any_part():
     exact = 1 / (1 + np.exp(-x.sum(0)))
     product = np.exp(pool(log_ratios, np.ones(2), log_prior)[:, 1]) / 2
     np.testing.assert_allclose(product, exact, rtol=1e-6)
+
+
+def test_copies_of_a_row_are_no_evidence(learners):
+    """Twenty copies of each row, of which this is told, weigh as one."""
+    log_ratios, label, log_prior = learners
+    log_ratios, label = log_ratios[:, :50], label[:50]
+    once = weigh(log_ratios, label, log_prior)
+    rows = np.repeat(np.arange(50), 20)
+    copied = weigh(log_ratios[:, rows], label[rows], log_prior, evidence=1 / 20)
+    np.testing.assert_allclose(copied.shares, once.shares, atol=1e-6)
+    np.testing.assert_allclose(copied.powers, once.powers, atol=1e-3)
+    trusting = weigh(log_ratios[:, rows], label[rows], log_prior)
+    assert abs(trusting.powers - once.powers).max() > 0.01
