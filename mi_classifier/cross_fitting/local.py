@@ -49,9 +49,20 @@ class Local:
             parts += [self._smoothed(own, doubt) for doubt in _CATEGORY_DOUBTS]
         return np.stack(parts)
 
-    def grown(self, task: Task, rows: np.ndarray) -> "Local":
-        """Return the same learners with more rows as neighbors and counts."""
+    @property
+    def of_forests(self) -> np.ndarray:
+        """The places of the forests among the learners."""
+        first = len(_NEIGHBORS) if self.tree is not None else 0
+        return first + np.arange(len(self.forests))
+
+    def grown(self, task: Task, rows: np.ndarray, seed: int, forests: bool) -> "Local":
+        """Return the same learners fitted to more rows; `forests` says whether trees.
+
+        They take longest, and may have no weight.
+        """
         grown = dataclasses.replace(self, counts=_counts(task, rows))
+        if forests:
+            grown = dataclasses.replace(grown, forests=_forests(task, rows, seed))
         if self.tree is None:  # no weight has been found for neighbors
             return grown
         tree, labels = _neighbors(task, rows)
@@ -91,25 +102,29 @@ def _tree_inputs(inputs: Inputs, rows: np.ndarray) -> np.ndarray:
 
 def fit(task: Task, rows: np.ndarray, seed: int) -> Local:
     """Fit the learners to some rows."""
-    inputs, label = task.inputs, task.label[rows]
     prior = np.bincount(task.label, minlength=task.num_classes) / len(task.label)
-    forests = ()
-    few = len(np.unique(inputs.origin)) <= _TREE_COLUMNS
-    if few and task.num_classes <= _TREE_CLASSES and len(rows):
-        generator = np.random.default_rng([seed, 2])
-        some = generator.permutation(len(rows))[:_TREE_ROWS]
-        x = _tree_inputs(inputs, rows[some])
-        forests = tuple(
-            RandomForestClassifier(
-                _TREES,
-                min_samples_leaf=leaf,
-                max_features=None if x.shape[1] <= 3 else 2 / 3,
-                n_jobs=-1 if len(some) > _THREADED_ROWS else 1,
-                random_state=seed % 2**31,
-            ).fit(x, label[some])
-            for leaf in _LEAVES
-        )
+    forests = _forests(task, rows, seed)
     return Local(prior, *_neighbors(task, rows), forests, _counts(task, rows))
+
+
+def _forests(
+    task: Task, rows: np.ndarray, seed: int
+) -> tuple[RandomForestClassifier, ...]:
+    few = len(np.unique(task.inputs.origin)) <= _TREE_COLUMNS
+    if not few or task.num_classes > _TREE_CLASSES or not len(rows):
+        return ()
+    some = np.random.default_rng([seed, 2]).permutation(rows)[:_TREE_ROWS]
+    x = _tree_inputs(task.inputs, some)
+    return tuple(
+        RandomForestClassifier(
+            _TREES,
+            min_samples_leaf=leaf,
+            max_features=None if x.shape[1] <= 3 else 2 / 3,
+            n_jobs=-1 if len(some) > _THREADED_ROWS else 1,
+            random_state=seed % 2**31,
+        ).fit(x, task.label[some])
+        for leaf in _LEAVES
+    )
 
 
 def _neighbors(

@@ -15,6 +15,7 @@ from mi_classifier.cross_fitting.plan import Plan
 
 _STEPS = 300  # of the EM algorithm
 _PSEUDO_ROWS = 0.1  # of each learner, so that none has a weight of 0 by chance
+_LEAST_PART = 0.05  # of forests in the mixture, that is worth to fit them again
 _POOL_VALUES = 1 << 23  # of all learners, rows and labels; with more, there is no pool
 _POOL_PENALTY = 3.0  # on squared powers, for all rows together
 
@@ -128,11 +129,19 @@ def fit(task: Task, trained: Nets, plan: Plan, seed: int) -> Mixture:
         label = task.label[stopping]
         weights.append(weigh(log_ratios, label, prior, task.evidence))
     if plan.local:
+        num_nets = len(trained.fold) // FOLDS
         grown = [
-            one.grown(task, rows) for one, rows in zip(fitted, others, strict=True)
+            one.grown(task, rows, seed, _counts_on(weight, num_nets + one.of_forests))
+            for one, rows, weight in zip(fitted, others, weights, strict=True)
         ]
         mixture = dataclasses.replace(mixture, local=tuple(grown))
     return dataclasses.replace(mixture, weights=tuple(weights))
+
+
+def _counts_on(weights: Weights, learners: np.ndarray) -> bool:
+    """Return whether some of the learners have a part in the mixture."""
+    part = weights.shares[:-1] + weights.shares[-1] * weights.powers
+    return bool(part[learners].sum() > _LEAST_PART)
 
 
 def weigh(

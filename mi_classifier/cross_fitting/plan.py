@@ -12,9 +12,7 @@ BLOCK_BYTES = 1 << 28  # of inputs on the device at a time, at most
 _LOGITS = 1 << 19  # of a net at a time, at most, when it is scored
 _STOPPING_ROWS = 20_000  # at most
 _FEW_NUMBERS = 6  # columns of numbers; with more, Fourier features find no structure
-_FINE_GROUPS = (
-    1_000  # independent ones; with fewer, plain nets find as much, in less time
-)
+_FINE_GROUPS = 1_000  # with fewer, plain nets find as much, in less time
 _FREQUENCIES = 64
 # Standard deviations of the frequencies, in radians per deviation of a column; with 0,
 # the net has nothing but its inputs.
