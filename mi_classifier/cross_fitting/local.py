@@ -50,10 +50,10 @@ class Local:
         return np.stack(parts)
 
     @property
-    def of_forests(self) -> np.ndarray:
-        """The places of the forests among the learners."""
-        first = len(_NEIGHBORS) if self.tree is not None else 0
-        return first + np.arange(len(self.forests))
+    def of_forests(self) -> slice:
+        """The places of the forests, if these learners are the last ones."""
+        after = len(self.counts) * len(_CATEGORY_DOUBTS)
+        return slice(-after - len(self.forests), -after or None)
 
     def grown(self, task: Task, rows: np.ndarray, seed: int, forests: bool) -> "Local":
         """Return the same learners fitted to more rows; `forests` says whether trees.

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from scipy import optimize, special
 
-from mi_classifier.cross_fitting import local, nets
+from mi_classifier.cross_fitting import linear, local, nets
 from mi_classifier.cross_fitting.batches import Task
 from mi_classifier.cross_fitting.folds import FOLDS
 from mi_classifier.cross_fitting.inputs import Inputs
@@ -60,13 +60,15 @@ class Mixture:
 
     Attributes:
       nets: those of all folds, as NumPy arrays.
+      linear: of each fold.
       local: of each fold; empty if no local learner suits the data.
-      weights: of each fold's nets, then its local learners.
+      weights: of each fold's nets, then its linear and its local learners.
       log_prior: log P(y) of all rows, `[M]`.
       chunk: rows that are scored at once.
     """
 
     nets: Nets
+    linear: tuple[linear.Linear, ...]
     local: tuple[local.Local, ...]
     weights: tuple[Weights, ...]
     log_prior: np.ndarray
@@ -85,10 +87,12 @@ class Mixture:
     def of_learners(self, inputs: Inputs, rows: np.ndarray, fold: int) -> np.ndarray:
         """Compute log P(y|x) / P(y) by each learner of a fold, float64 `[E, B, M]`."""
         parts = [self._of_nets(fold, inputs, rows)]
-        if self.local:
-            doubt = np.exp(float(self.nets.log_doubt[0]))
-            prior = np.exp(self.seen_prior(fold))
-            probability = self.local[fold].probabilities(inputs, rows) * (prior > 0)
+        doubt = np.exp(float(self.nets.log_doubt[0]))
+        prior = np.exp(self.seen_prior(fold))
+        for others in (self.linear, self.local):
+            if not others:
+                continue
+            probability = others[fold].probabilities(inputs, rows) * (prior > 0)
             probability /= probability.sum(2, keepdims=True)
             ratio = np.divide(probability, prior, where=prior > 0, out=probability)
             mixed = np.where(prior > 0, (1 - doubt) * ratio + doubt, 1)
@@ -116,11 +120,12 @@ def fit(task: Task, trained: Nets, plan: Plan, seed: int) -> Mixture:
     """Fit the local learners, and weigh all learners on the stopping rows."""
     counts = np.bincount(task.label, minlength=task.num_classes)
     trained = jax.device_get(trained)
-    mixture = Mixture(trained, (), (), np.log(counts / counts.sum()), plan.chunk)
+    log_prior = np.log(counts / counts.sum())
     others = [np.flatnonzero(task.fold != k) for k in range(FOLDS)]
-    if plan.local:
-        fitted = [local.fit(task, rows[~task.stops[rows]], seed) for rows in others]
-        mixture = dataclasses.replace(mixture, local=tuple(fitted))
+    own = [rows[~task.stops[rows]] for rows in others]
+    of_lines = tuple(linear.fit(task, rows) for rows in own)
+    nearby = tuple(local.fit(task, rows, seed) for rows in own) if plan.local else ()
+    mixture = Mixture(trained, of_lines, nearby, (), log_prior, plan.chunk)
     weights = []
     for k, rows in enumerate(others):
         stopping = rows[task.stops[rows]][: plan.stopping_rows]
@@ -128,20 +133,21 @@ def fit(task: Task, trained: Nets, plan: Plan, seed: int) -> Mixture:
         prior = mixture.seen_prior(k)
         label = task.label[stopping]
         weights.append(weigh(log_ratios, label, prior, task.evidence))
+    # What is fitted fast is fitted again, to the stopping rows too.
+    of_lines = tuple(linear.fit(task, rows) for rows in others)
     if plan.local:
-        num_nets = len(trained.fold) // FOLDS
         grown = [
-            one.grown(task, rows, seed, _counts_on(weight, num_nets + one.of_forests))
-            for one, rows, weight in zip(fitted, others, weights, strict=True)
+            one.grown(task, rows, seed, _part_of(weight, one.of_forests) > _LEAST_PART)
+            for one, rows, weight in zip(nearby, others, weights, strict=True)
         ]
-        mixture = dataclasses.replace(mixture, local=tuple(grown))
-    return dataclasses.replace(mixture, weights=tuple(weights))
+        nearby = tuple(grown)
+    return Mixture(trained, of_lines, nearby, tuple(weights), log_prior, plan.chunk)
 
 
-def _counts_on(weights: Weights, learners: np.ndarray) -> bool:
-    """Return whether some of the learners have a part in the mixture."""
+def _part_of(weights: Weights, learners: slice) -> float:
+    """Return how much some learners count in the mixture, from 0 on."""
     part = weights.shares[:-1] + weights.shares[-1] * weights.powers
-    return bool(part[learners].sum() > _LEAST_PART)
+    return part[learners].sum()
 
 
 def weigh(
