@@ -4,7 +4,6 @@ import numpy as np
 
 FOLDS = 5
 _MANY_GROUPS = 2_000
-_RARE = 20  # groups
 _FEW, _MANY = 4, 8  # one group in so many stops nets; no multiple of 5, as folds go
 
 
@@ -13,9 +12,7 @@ def deal(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split the rows into folds, label by label; no group is in two folds.
 
-    The label of a group's last row decides for the group. Rare labels are dealt
-    together by chance: if each fold had its share of them, a row that is scored would
-    have more rows of its label to learn from than a new row has.
+    The label of a group's last row decides for the group.
 
     Args:
       group: integers from 0 on, `[N]`; the rows of a group stay together.
@@ -28,7 +25,6 @@ def deal(
     """
     label_of = np.zeros(group.max() + 1, np.int32)
     label_of[group] = label
-    label_of[np.bincount(label_of)[label_of] < _RARE] = -1
     order = np.lexsort((generator.random(len(label_of)), label_of))
     place = np.empty(len(label_of), np.int64)
     place[order] = np.arange(len(order))
