@@ -251,9 +251,11 @@ def cross_fit(
       the rows before them, and columns that count the rows are warned of.
     * Labels are spread over the folds. A net that never saw a label says nothing about
       it: its rows count with a pointwise mutual information of 0.
-    * Where at most six columns are numbers, nets with Fourier features, nearest
-      neighbors and random forests join the plain nets. Weights of the learners come
-      from rows that neither train nor are scored.
+    * Logistic regression and linear discriminant analysis join the nets, because a few
+      rows of a label are enough for them. Where there are 1,000 independent rows or
+      more, and at most six columns are numbers, nets with Fourier features, nearest
+      neighbors and random forests do, too. With `model`, it is the only learner.
+    * Weights of the learners come from rows that no net trains on or scores.
     * Images go through a small convolutional net; sides above 64 pixels are averaged
       over blocks. Other inputs go through dense layers, which leave out irrelevant
       columns by a group lasso on the first.

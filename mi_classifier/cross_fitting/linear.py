@@ -9,7 +9,6 @@ import warnings
 import numpy as np
 from scipy import special
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from mi_classifier.cross_fitting.batches import Task
@@ -35,7 +34,7 @@ class Linear:
 
     def probabilities(self, inputs: Inputs, rows: np.ndarray) -> np.ndarray:
         """Compute P(y|x) by each learner, float64 `[E, B, M]`."""
-        x = np.asarray(inputs[rows], np.float64).reshape(len(rows), -1)
+        x = np.asarray(inputs[rows], np.float64)
         # No matrix product: its rounding of a row depends on the rows beside it.
         parts = [np.einsum("bd,dm->bm", x, kernel) for kernel in self.kernels]
         logits = np.reshape(parts, (-1, len(rows), self.biases.shape[1]))
@@ -43,12 +42,12 @@ class Linear:
 
 
 def fit(task: Task, rows: np.ndarray) -> Linear:
-    """Fit the learners to some rows; none to images, or to too many values."""
+    """Fit the learners to some rows; none to too many values."""
     width, num_classes = task.inputs[np.arange(1)].size, task.num_classes
     label, values = task.label[rows], len(rows) * width
     seen = np.unique(label)
     models = []
-    if not task.inputs.images and len(seen) > 1 and values <= _VALUES:
+    if len(seen) > 1 and values <= _VALUES:
         if values * num_classes <= _REGRESSION_VALUES:
             models.append(LogisticRegression(max_iter=_STEPS))
         if values * width <= _PRODUCTS and len(rows) > len(seen):
@@ -58,7 +57,7 @@ def fit(task: Task, rows: np.ndarray) -> Linear:
     x = np.asarray(task.inputs[rows], np.float64) if models else None
     for kernel, bias, model in zip(kernels, biases, models, strict=True):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.simplefilter("ignore")  # of few steps, or a label of one row
             model.fit(x, label)
         # Of two labels, scikit-learn gives the log odds of the second one.
         of_labels = seen if len(seen) > 2 else seen[1:]

@@ -41,7 +41,8 @@ class Weights:
         """
         product = pool(log_ratios, self.powers, log_prior)
         every = np.concatenate([log_ratios, product[None]])
-        return special.logsumexp(every, 0, b=self.shares[:, None, None])
+        mixed = special.logsumexp(every, 0, b=self.shares[:, None, None])
+        return np.where(np.isneginf(log_prior), 0, mixed)
 
 
 def pool(
@@ -60,7 +61,7 @@ class Mixture:
 
     Attributes:
       nets: those of all folds, as NumPy arrays.
-      linear: of each fold.
+      linear: of each fold; empty if none are asked for.
       local: of each fold; empty if no local learner suits the data.
       weights: of each fold's nets, then its linear and its local learners.
       log_prior: log P(y) of all rows, `[M]`.
@@ -123,7 +124,7 @@ def fit(task: Task, trained: Nets, plan: Plan, seed: int) -> Mixture:
     log_prior = np.log(counts / counts.sum())
     others = [np.flatnonzero(task.fold != k) for k in range(FOLDS)]
     own = [rows[~task.stops[rows]] for rows in others]
-    of_lines = tuple(linear.fit(task, rows) for rows in own)
+    of_lines = tuple(linear.fit(task, rows) for rows in own) if plan.linear else ()
     nearby = tuple(local.fit(task, rows, seed) for rows in own) if plan.local else ()
     mixture = Mixture(trained, of_lines, nearby, (), log_prior, plan.chunk)
     weights = []
@@ -134,7 +135,8 @@ def fit(task: Task, trained: Nets, plan: Plan, seed: int) -> Mixture:
         label = task.label[stopping]
         weights.append(weigh(log_ratios, label, prior, task.evidence))
     # What is fitted fast is fitted again, to the stopping rows too.
-    of_lines = tuple(linear.fit(task, rows) for rows in others)
+    if plan.linear:
+        of_lines = tuple(linear.fit(task, rows) for rows in others)
     if plan.local:
         grown = [
             one.grown(task, rows, seed, _part_of(weight, one.of_forests) > _LEAST_PART)

@@ -37,7 +37,8 @@ class Plan:
     num_blocks: int  # of rows; the device holds one of them at a time
     stopping_rows: int  # at most
     chunk: int  # rows that are scored at once
-    local: bool  # whether neighbors and trees join the nets
+    linear: bool  # whether linear learners join the nets
+    local: bool  # whether neighbors and trees do, too
 
 
 def make_plan(
@@ -73,6 +74,7 @@ def make_plan(
         num_blocks=num_blocks,
         stopping_rows=min(_STOPPING_ROWS, BLOCK_BYTES // row_bytes + 1),
         chunk=int(np.clip(_LOGITS // num_classes, 16, 256 if images else 1_024)),
+        linear=not images and not own_model,
         local=fine,
     )
 
