@@ -52,7 +52,8 @@ class Split:
     def stopping(self, fold: int) -> np.ndarray:
         """Return the rows that weigh the learners of a fold; 20,000 are enough."""
         rows = np.flatnonzero((self.fold != fold) & self.stops)
-        return rows[: int(np.clip((1 << 19) // len(self.log_prior), 1_000, 20_000))]
+        most = int(np.clip((1 << 19) // len(self.log_prior), 1_000, 20_000))
+        return rows[:: -(-len(rows) // most) or 1]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,7 @@ from mi_classifier.errors import UserError
 from mi_classifier.progress import Progress
 
 LEAST_GROUPS = 2 * FOLDS  # with fewer there is nothing to train on
-_SCORED_VALUES = 1 << 22  # of all learners, rows and labels at a time
+_SCORED_VALUES = 1 << 22  # of all learners, rows and labels, or inputs, at a time
 _GAP_ROWS = 2_000  # of each fold, by which the training gap is measured
 
 
@@ -71,7 +71,7 @@ def score(
     count = len(label)
     scores = Scores(np.zeros(count), np.zeros(count, np.int64), np.zeros(count))
     for k in range(FOLDS):
-        for rows in parts_of(np.flatnonzero(fold == k), fitted):
+        for rows in parts_of(np.flatnonzero(fold == k), fitted, inputs):
             ratios = fitted.log_ratios(inputs, rows, k)
             probability = ratios + fitted.log_prior
             best = probability.argmax(1)
@@ -85,17 +85,17 @@ def score(
 def probabilities(fitted: Mixture, inputs: Inputs) -> np.ndarray:
     """Compute P(y|x) of rows that no learner saw, by all folds' mean, `[N, M]`."""
     result = np.zeros((len(inputs), len(fitted.log_prior)))
-    for rows in parts_of(np.arange(len(inputs)), fitted):
+    for rows in parts_of(np.arange(len(inputs)), fitted, inputs):
         for k in range(FOLDS):
             ratios = fitted.log_ratios(inputs, rows, k)
             result[rows] += np.exp(ratios + fitted.log_prior)
     return result / result.sum(1, keepdims=True)
 
 
-def parts_of(rows: np.ndarray, fitted: Mixture) -> Iterator[np.ndarray]:
+def parts_of(rows: np.ndarray, fitted: Mixture, inputs: Inputs) -> Iterator[np.ndarray]:
     """Yield rows in parts that can be scored at once."""
-    learners = max(len(fitted.weights[0].shares), 1)
-    size = max(_SCORED_VALUES // (learners * len(fitted.log_prior)), fitted.chunk)
+    values = len(fitted.weights[0].shares) * len(fitted.log_prior)
+    size = max(_SCORED_VALUES // max(values, inputs.width), fitted.chunk)
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
 

@@ -4,7 +4,10 @@ import numpy as np
 
 FOLDS = 5
 _MANY_GROUPS = 2_000
-_FEW, _MANY = 4, 8  # one group in so many stops nets; no multiple of 5, as folds go
+_FEW, _MANY = (
+    4,
+    8,
+)  # one group in so many stops nets; no multiple of 5, as folds go
 
 
 def deal(

@@ -73,11 +73,16 @@ class Inputs:
             pixels = shrink(np.asarray(self.values[rows]))
             return ((pixels - self.center) / self.scale).astype(np.float32)
         x = dense(self.values, rows)
+        z = self.of_numbers(x)
+        parts = [z, self._zeros_and_ones(x)] if len(self.hot_mean) else [z]
+        return np.concatenate(parts, 1).clip(-_FARTHEST, _FARTHEST).astype(np.float32)
+
+    def of_numbers(self, x: np.ndarray) -> np.ndarray:
+        """Encode the columns of numbers of dense rows; 0 if missing, `[B, Q]`."""
         with np.errstate(over="ignore"):
             z = np.arcsinh((x[:, self.numbers] - self.center) / self.scale)
         z = np.nan_to_num((z - self.mean) / self.deviation, nan=0.0)
-        parts = [z, self._zeros_and_ones(x)] if len(self.hot_mean) else [z]
-        return np.concatenate(parts, 1).clip(-_FARTHEST, _FARTHEST).astype(np.float32)
+        return z.clip(-_FARTHEST, _FARTHEST)
 
     def _zeros_and_ones(self, x: np.ndarray) -> np.ndarray:
         deviation = np.sqrt(self.hot_mean * (1 - self.hot_mean))

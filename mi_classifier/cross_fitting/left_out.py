@@ -97,8 +97,8 @@ class Helpers:
             difference = product - ratios
             gain.append(difference[np.arange(len(rows)), column.split.label[rows]])
         gain = np.concatenate(gain)
-        # Most stopping rows count four times here.
-        error = 2 * gain.std() / np.sqrt(len(gain))
+        # Each stopping row is here for four folds.
+        error = 2 * gain.std() / np.sqrt(len(gain) * column.split.evidence)
         if gain.mean() < max(2 * error, _LEAST_GAIN):
             return self
         every = sorted(

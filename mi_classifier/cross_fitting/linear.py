@@ -16,7 +16,7 @@ from mi_classifier.cross_fitting.inputs import Inputs
 
 _VALUES = 1 << 24  # rows times inputs, at most
 _REGRESSION_VALUES = 1 << 23  # rows times inputs times labels, at most
-_PRODUCTS = 1 << 29  # rows times inputs times inputs, at most
+_PRODUCTS = 1 << 29  # rows or inputs, times inputs squared, at most
 _STEPS = 100  # of the logistic regression, which need not converge
 
 
@@ -34,33 +34,41 @@ class Linear:
 
     def probabilities(self, inputs: Inputs, rows: np.ndarray) -> np.ndarray:
         """Compute P(y|x) by each learner, float64 `[E, B, M]`."""
+        if not len(self.kernels):
+            return np.zeros((0, len(rows), self.biases.shape[1]))
         x = np.asarray(inputs[rows], np.float64)
         # No matrix product: its rounding of a row depends on the rows beside it.
         parts = [np.einsum("bd,dm->bm", x, kernel) for kernel in self.kernels]
-        logits = np.reshape(parts, (-1, len(rows), self.biases.shape[1]))
-        return special.softmax(logits + self.biases[:, None], 2)
+        return special.softmax(np.stack(parts) + self.biases[:, None], 2)
 
 
 def fit(task: Task, rows: np.ndarray) -> Linear:
-    """Fit the learners to some rows; none to too many values."""
-    width, num_classes = task.inputs[np.arange(1)].size, task.num_classes
-    label, values = task.label[rows], len(rows) * width
-    seen = np.unique(label)
+    """Fit the learners to some rows; in large tables, only those that take no minutes.
+
+    The whole table decides which ones, so that they are the same for any part of it.
+    One that cannot be fitted to the rows says P(y).
+    """
+    size, width, num_classes = len(task.label), task.inputs.width, task.num_classes
     models = []
-    if len(seen) > 1 and values <= _VALUES:
-        if values * num_classes <= _REGRESSION_VALUES:
-            models.append(LogisticRegression(max_iter=_STEPS))
-        if values * width <= _PRODUCTS and len(rows) > len(seen):
-            models.append(LinearDiscriminantAnalysis("lsqr", shrinkage="auto"))
+    if size * width * num_classes <= _REGRESSION_VALUES:
+        models.append(LogisticRegression(max_iter=_STEPS))
+    if size * width <= _VALUES and max(size, width) * width**2 <= _PRODUCTS:
+        models.append(LinearDiscriminantAnalysis("lsqr", shrinkage="auto"))
+    label = task.label[rows]
+    seen, counts = np.unique(label, return_counts=True)
     kernels = np.zeros((len(models), width, num_classes))
     biases = np.full((len(models), num_classes), -np.inf)
-    x = np.asarray(task.inputs[rows], np.float64) if models else None
+    biases[:, seen] = np.log(counts / counts.sum())
+    if not models or len(seen) < 2 or len(rows) <= len(seen):
+        return Linear(kernels, biases)
+    x = np.asarray(task.inputs[rows], np.float64)
+    # Of two labels, scikit-learn gives the log odds of the second one.
+    of_labels = seen if len(seen) > 2 else seen[1:]
     for kernel, bias, model in zip(kernels, biases, models, strict=True):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of few steps, or a label of one row
             model.fit(x, label)
-        # Of two labels, scikit-learn gives the log odds of the second one.
-        of_labels = seen if len(seen) > 2 else seen[1:]
-        bias[seen] = 0
-        kernel[:, of_labels], bias[of_labels] = model.coef_.T, model.intercept_
+        if np.isfinite(model.coef_).all() and np.isfinite(model.intercept_).all():
+            bias[seen] = 0
+            kernel[:, of_labels], bias[of_labels] = model.coef_.T, model.intercept_
     return Linear(kernels, biases)

@@ -42,8 +42,9 @@ class Local:
         if self.forests:
             x = _tree_inputs(inputs, rows)
             parts += [self._of_forest(forest, x) for forest in self.forests]
+        x = dense(inputs.values, rows) if self.counts else None
         for column, counts in self.counts:
-            code = dense(inputs.values, rows)[:, column]
+            code = x[:, column]
             known = np.isfinite(code) & (code >= 0)
             own = counts[np.where(known, code, 0).astype(int)] * known[:, None]
             parts += [self._smoothed(own, doubt) for doubt in _CATEGORY_DOUBTS]
@@ -56,9 +57,10 @@ class Local:
         return slice(-after - len(self.forests), -after or None)
 
     def grown(self, task: Task, rows: np.ndarray, seed: int, forests: bool) -> "Local":
-        """Return the same learners fitted to more rows; `forests` says whether trees.
+        """Return the same learners, fitted to other rows.
 
-        They take longest, and may have no weight.
+        `forests` says whether the forests are, too: they take longest, and may count
+        little.
         """
         grown = dataclasses.replace(self, counts=_counts(task, rows))
         if forests:
@@ -92,12 +94,15 @@ class Local:
 
 
 def _place(inputs: Inputs, rows: np.ndarray) -> np.ndarray:
-    return inputs[rows][:, : len(inputs.numbers)]
+    return inputs.of_numbers(dense(inputs.values, rows)).astype(np.float32)
 
 
 def _tree_inputs(inputs: Inputs, rows: np.ndarray) -> np.ndarray:
-    columns = np.unique(inputs.origin)
-    return dense(inputs.values, rows)[:, columns].astype(np.float32)
+    """Return columns as float32, numbers as nets see them, so that no digit is lost."""
+    x = np.array(dense(inputs.values, rows))
+    missing = np.isnan(x[:, inputs.numbers])
+    x[:, inputs.numbers] = np.where(missing, np.nan, inputs.of_numbers(x))
+    return x[:, np.unique(inputs.origin)].astype(np.float32)
 
 
 def fit(task: Task, rows: np.ndarray, seed: int) -> Local:
@@ -138,6 +143,8 @@ def _neighbors(
 def _counts(task: Task, rows: np.ndarray) -> tuple[tuple[int, np.ndarray], ...]:
     """Count the labels of each category, in columns of many categories."""
     result = []
+    if not task.inputs.bins:
+        return ()
     x, label = dense(task.inputs.values, rows), task.label[rows]
     for column, bin_of in task.inputs.bins[::2]:
         counts = np.zeros((len(bin_of), task.num_classes))

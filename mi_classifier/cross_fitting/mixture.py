@@ -15,7 +15,9 @@ from mi_classifier.cross_fitting.plan import Plan
 
 _STEPS = 300  # of the EM algorithm
 _PSEUDO_ROWS = 0.1  # of each learner, so that none has a weight of 0 by chance
-_LEAST_PART = 0.05  # of forests in the mixture, that is worth to fit them again
+# Forests are fitted again if they count at least so much in the mixture.
+_LEAST_PART = 0.05
+_WEIGHED_VALUES = 1 << 21  # stopping rows times labels, at most
 _POOL_VALUES = 1 << 23  # of all learners, rows and labels; with more, there is no pool
 _POOL_PENALTY = 3.0  # on squared powers, for all rows together
 
@@ -37,7 +39,7 @@ class Weights:
         """Mix log P(y|x) / P(y), `[E, B, M]`, to that of the mixture, `[B, M]`.
 
         `log_prior` is log P(y) among labels that were seen in training, `[M]`, -inf for
-        others, of which no learner says anything.
+        others, about which no learner says anything.
         """
         product = pool(log_ratios, self.powers, log_prior)
         every = np.concatenate([log_ratios, product[None]])
@@ -94,7 +96,10 @@ class Mixture:
             if not others:
                 continue
             probability = others[fold].probabilities(inputs, rows) * (prior > 0)
-            probability /= probability.sum(2, keepdims=True)
+            total = probability.sum(2, keepdims=True)
+            # A learner that is sure of a label that no net saw says nothing.
+            known = np.where(total > 0, total, 1)
+            probability = np.where(total > 0, probability / known, prior)
             ratio = np.divide(probability, prior, where=prior > 0, out=probability)
             mixed = np.where(prior > 0, (1 - doubt) * ratio + doubt, 1)
             parts.append(np.log(mixed))
@@ -118,7 +123,7 @@ class Mixture:
 
 
 def fit(task: Task, trained: Nets, plan: Plan, seed: int) -> Mixture:
-    """Fit the local learners, and weigh all learners on the stopping rows."""
+    """Fit the linear and the local learners, and weigh all on the stopping rows."""
     counts = np.bincount(task.label, minlength=task.num_classes)
     trained = jax.device_get(trained)
     log_prior = np.log(counts / counts.sum())
@@ -127,9 +132,11 @@ def fit(task: Task, trained: Nets, plan: Plan, seed: int) -> Mixture:
     of_lines = tuple(linear.fit(task, rows) for rows in own) if plan.linear else ()
     nearby = tuple(local.fit(task, rows, seed) for rows in own) if plan.local else ()
     mixture = Mixture(trained, of_lines, nearby, (), log_prior, plan.chunk)
-    weights = []
+    weights, most = [], int(_WEIGHED_VALUES // task.num_classes)
+    most = int(np.clip(most, 1_000, plan.stopping_rows))
     for k, rows in enumerate(others):
-        stopping = rows[task.stops[rows]][: plan.stopping_rows]
+        stopping = rows[task.stops[rows]]
+        stopping = stopping[:: -(-len(stopping) // most) or 1]
         log_ratios = mixture.of_learners(task.inputs, stopping, k)
         prior = mixture.seen_prior(k)
         label = task.label[stopping]

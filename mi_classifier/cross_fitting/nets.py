@@ -2,8 +2,8 @@
 
 Each net stops where it does best on rows that it neither trains on nor scores. Training
 goes in cycles, each twice as long as the one before, while they still help. Where few
-columns are numbers, nets with Fourier features of several scales compete in the first
-cycle, and the best go on.
+columns are numbers, nets with Fourier features of several scales compete first. The
+best of them stay, and new nets of the best scales are trained for longer.
 """
 
 import functools

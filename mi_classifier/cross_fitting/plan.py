@@ -22,7 +22,7 @@ _LEAST_SIDE = 16  # pixels, of images for "mnist_cnn"; it is made for 28
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How to train the nets."""
+    """How to train the learners."""
 
     scales: tuple[float, ...]  # of Fourier features that compete; may be none
     nets: int  # of each fold

@@ -39,13 +39,26 @@ def test_probabilities_are_those_of_scikit_learn(labels):
     assert (np.concatenate(alone, 1) == probability[:, [0, -1]]).all()
 
 
-def test_what_cannot_be_fitted_is_left_out():
+@pytest.mark.parametrize("label", [np.arange(12), np.zeros(12, int)])
+def test_what_cannot_be_fitted_says_the_frequencies(label):
+    x = np.random.default_rng(0).standard_normal((12, 3))
+    task = task_of(x, label, 12)
+    found = linear.fit(task, np.arange(12)).probabilities(task.inputs, np.arange(5))
+    expected = np.bincount(label, minlength=12) / 12
+    np.testing.assert_allclose(found, np.tile(expected, (2, 5, 1)))
+
+
+@pytest.mark.parametrize("rare", [1, 2, 3])
+def test_a_label_of_few_rows_far_from_others(rare):
+    """In some folds only stopping rows have it, and a linear learner is sure of it."""
     generator = np.random.default_rng(0)
-    x, one_each = generator.standard_normal((12, 3)), np.arange(12)
-    for y, rows, learners in ((one_each, 12, 1), (one_each * 0, 12, 0)):
-        task = task_of(x, y, 12)
-        found = linear.fit(task, np.arange(rows))
-        assert len(found.probabilities(task.inputs, np.arange(5))) == learners
+    y = np.r_[np.arange(60) % 2, np.full(rare, 2)]
+    x = generator.standard_normal((len(y), 2)) + 1_000 * (y == 2)[:, None]
+    fit = mi.cross_fit(x, y)
+    assert np.isfinite(fit.pmi).all() and np.isfinite(fit.summary().nats)
+    assert fit.probabilities(x).sum(1) == pytest.approx(1)
+    few = np.r_[np.zeros(60 - rare, int), np.ones(rare, int)]
+    assert np.isfinite(mi.cross_fit(x[:60], few).pmi).all()
 
 
 @pytest.mark.slow
