@@ -1,4 +1,4 @@
-"""How often the 95% interval contains the nets' bound on the population."""
+"""How often the 95% interval contains the learners' bound on the population."""
 
 import dataclasses
 

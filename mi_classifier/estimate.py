@@ -68,7 +68,7 @@ class CrossFit:
     _mixture: Mixture | None  # None if there is nothing to learn
 
     def score(self, x: Any, y: ArrayLike) -> np.ndarray:
-        """Compute the pointwise mutual information of rows that no net has seen.
+        """Compute the pointwise mutual information of rows that no learner has seen.
 
         The label frequencies are those of the rows of the fit and of the given rows
         together. So the mean over a large sample is with the population's frequencies;
@@ -79,7 +79,7 @@ class CrossFit:
           y: labels `[N']`, each among `labels`.
 
         Returns:
-          float64 `[folds, N']` nats, by the nets of each fold.
+          float64 `[folds, N']` nats, by the learners of each fold.
 
         Raises:
           UserError: inputs of another shape or not finite, or an unknown label.
@@ -102,7 +102,7 @@ class CrossFit:
         )
 
     def probabilities(self, x: Any) -> np.ndarray:
-        """Compute P(y|x) of rows that no net has seen, by the nets of all folds.
+        """Compute P(y|x) of rows that no learner has seen, the mean over all folds.
 
         Args:
           x: as in `estimate_mutual_information`, `[N', ...]`.
@@ -144,8 +144,8 @@ class CrossFit:
     def without_rows(self) -> "CrossFit":
         """Return the same learners without the inputs, to be kept for `probabilities`.
 
-        Nearest neighbors still need the training rows: of up to six columns of numbers,
-        as the nets see them, and only in tables where neighbors are learners.
+        Nearest neighbors still keep the training rows: their numbers, at most six
+        columns, as the nets see them. Other learners keep no rows.
         """
         rows = dataclasses.replace(self.rows, values=self.rows.values[:0])
         inputs = dataclasses.replace(self._inputs, values=rows.values)
@@ -168,7 +168,7 @@ def estimate_mutual_information(
 ) -> MutualInformation:
     """Estimate how many nats the inputs carry about the labels.
 
-    The estimate is a lower bound in expectation: nets are scored on rows that they
+    The estimate is a lower bound in expectation: learners are scored on rows they
     never saw, by the bound of Eq. 5 with the labels' own frequencies. See `cross_fit`
     for what happens to categories, constant columns, copies of rows and rare labels.
 
@@ -215,7 +215,7 @@ def pointwise_mutual_information_of(
     seed: int = 0,
     model: nn.Module | None = None,
 ) -> np.ndarray:
-    """Compute the pointwise mutual information of each row, by nets that never saw it.
+    """Compute each row's pointwise mutual information, by learners that never saw it.
 
     Its mean is `estimate_mutual_information`, whose arguments and errors it shares. If
     a value is far below 0, the inputs contradict the label, which may be wrong.
@@ -249,13 +249,15 @@ def cross_fit(
     * Without `groups`, equal rows that could hardly be equal by chance are copies: they
       share a fold, and count as one in the standard error. Copies, rows that depend on
       the rows before them, and columns that count the rows are warned of.
-    * Labels are spread over the folds. A net that never saw a label says nothing about
-      it: its rows count with a pointwise mutual information of 0.
-    * Logistic regression and linear discriminant analysis join the nets, because a few
-      rows of a label are enough for them. Where there are 1,000 independent rows or
-      more, and at most six columns are numbers, nets with Fourier features, nearest
-      neighbors and random forests do, too. With `model`, it is the only learner.
-    * Weights of the learners come from rows that no net trains on or scores.
+    * Labels are spread over the folds. If no net of a fold trained on a label, its rows
+      in that fold count with a pointwise mutual information of 0.
+    * In tables that are not too large, logistic regression and linear discriminant
+      analysis join the nets, because a few rows of a label are enough for them. Where
+      there are 1,000 independent rows or more, and one to six columns are numbers, nets
+      with Fourier features, nearest neighbors and random forests join, too. With
+      `model`, nets of this module are the only learners.
+    * The weights of a fold's learners come from stopping rows: its nets do not train on
+      them, and its learners do not score them.
     * Images go through a small convolutional net; sides above 64 pixels are averaged
       over blocks. Other inputs go through dense layers, which leave out irrelevant
       columns by a group lasso on the first.

@@ -198,6 +198,9 @@ def conditional_mutual_information(
             groups, warnings = copies.group, (f"given: {copies.warning}",)
     options = {"missing": missing, "seed": seed}
     both = cross_fit(joined, y, groups=groups, **options)
+    if warnings:  # with groups, nobody has looked at the order of the rows
+        told = dependence.serial_warning(joined, both.label)
+        warnings = (*warnings, told) if told else warnings
     alone = cross_fit(other, y, groups=both.group, **options)
     found = both.summary()
     found = dataclasses.replace(found, warnings=(*warnings, *found.warnings))
@@ -221,13 +224,13 @@ def _table(
 ) -> Table:
     """Check the arguments, and turn them into arrays."""
     check_size(y)
-    check_index(x, y)
-    if groups is not None:
-        check_index(x, groups, "groups")
-    rows = as_rows(x)
-    if rows.values.ndim != 2:
-        raise UserError("x: rank_columns is for tables [N, D], not for images")
-    return prepare(rows, y, groups=groups, missing=missing, seed=seed)
+    table = prepare(x, y, groups=groups, missing=missing, seed=seed)
+    if table.rows.values.ndim != 2:
+        raise UserError(
+            "x: images have no columns to rank; give a table [N, D], such as features "
+            "of a pretrained net"
+        )
+    return table
 
 
 def _question(table: Table, groups: ArrayLike | None, seed: int) -> columns.Question:

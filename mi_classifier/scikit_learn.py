@@ -25,9 +25,9 @@ from mi_classifier.data.labels import as_labels
 class MutualInformationClassifier(ClassifierMixin, BaseEstimator):
     """Classify rows, and tell how many nats they carry about the labels.
 
-    The classifier is the ensemble of nets that `cross_fit` trains. P(y|x) of a new row
-    is the mean over the nets of all folds. Each training row is scored only by nets
-    that never saw its label: `mutual_information_` and `pmi_` need no further split.
+    The classifier is the ensemble of learners that `cross_fit` trains. P(y|x) of a new
+    row is the mean over all folds. Each training row is scored only by learners that
+    never saw its label: `mutual_information_` and `pmi_` need no further split.
 
     `X` is what scikit-learn takes, `[N, D]`: an array, a sparse matrix, a DataFrame.
     Columns of a DataFrame, or of an object array, may hold words and categories.
@@ -71,7 +71,7 @@ class MutualInformationClassifier(ClassifierMixin, BaseEstimator):
         self.model = model
 
     def fit(self, X: Any, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
-        """Train the nets, and score every row by nets that never saw its label.
+        """Train learners, and score every row by those that never saw its label.
 
         Args:
           X: rows `[N, D]`, N of 2 or more.

@@ -55,7 +55,7 @@ def test_scikit_learn_finds_no_fault(monkeypatch):
         plan = make_plan(*arguments, **options)
         return dataclasses.replace(plan, rounds=8, cycles=1)
 
-    def small_net(inputs, num_classes):
+    def small_net(inputs, num_classes, plan):
         return mi.create_model("mlp", num_classes, hidden=(16,))
 
     monkeypatch.setattr(fitting, "make_plan", short_plan)

@@ -198,13 +198,9 @@ class _Asked:
         split = question.split(question.group)
         for index in range(question.num_columns):
             self.advance(_STEPS_OF_COLUMN)
-            x = (
-                values[:, [index]]
-                if scipy.sparse.issparse(values)
-                else values[:, index]
-            )
-            x = x.toarray()[:, 0] if scipy.sparse.issparse(x) else np.asarray(x)
-            x, category = x.astype(np.float64), index in question.rows.levels
+            x, category = values[:, [index]], index in question.rows.levels
+            x = x.toarray() if scipy.sparse.issparse(x) else np.asarray(x)
+            x = x[:, 0].astype(np.float64)
             if len(np.unique(x)) < 2:
                 continue
             group, own_split = question.group, split

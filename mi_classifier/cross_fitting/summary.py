@@ -18,19 +18,19 @@ class MutualInformation:
       nats: the cross-fitted lower bound on I(X; Y), Eq. 5.
       bits: the same in bits.
       standard_error: of `nats`.
-      confidence_interval: 95%, in nats, of the bound that the same nets reach on the
-        whole population, with the population's label frequencies. As I(X; Y) is never
-        negative, an interval wholly below 0 ends at 0.
+      confidence_interval: 95%, in nats, of the bound that the same learners reach on
+        the whole population, with the population's label frequencies. As I(X; Y) is
+        never negative, an interval wholly below 0 ends at 0.
       label_entropy: H(Y) in nats, an upper bound on I(X; Y).
-      accuracy: share of rows whose label is predicted by the nets that never saw them.
+      accuracy: share of rows whose label is predicted by learners that never saw them.
       majority: share of the most frequent label, the accuracy without any input.
       num_examples: number of rows N.
       num_classes: number of different labels M.
       warnings: sentences about what is odd in the data; empty if nothing is.
       num_groups: number of groups that are independent of each other; N if all rows
         are.
-      training_gap: by how many nats the nets score their training rows better than
-        others. If it is large, more rows would raise the bound.
+      training_gap: by how many nats the best net of each fold scores its training rows
+        better than others. If it is large, more rows would raise the bound.
       conditional: whether `nats` is I(X, Z; Y) - I(Z; Y) instead, which is I(X; Y | Z).
         A difference of two lower bounds is not itself a bound.
     """
@@ -54,14 +54,14 @@ class MutualInformation:
         share = f" ({self.nats / self.label_entropy:.1%})" if self.label_entropy else ""
         within = f"95%: {low:.4f} to {high:.4f}"
         what, shown, sign, bound = "I(X; Y)", "I(X; Y)", "≥", "the bound"
-        target = "the interval is for the bound that these nets reach on new rows"
+        target = "the interval is for the bound that these learners reach on new rows"
         if self.conditional:
             what, shown, sign = "I(X, Z; Y)", "I(X; Y | Z)", "≈"
             bound = "the difference"
             target = (
                 "this is I(X, Z; Y) - I(Z; Y), a difference of two lower bounds, so it "
                 "is not itself a bound\nthe interval is for the difference of the "
-                "bounds that these nets reach on new rows"
+                "bounds that these learners reach on new rows"
             )
         found = self.nats >= 5e-5  # less is printed as 0
         if found:
@@ -97,7 +97,7 @@ class MutualInformation:
 
 @dataclasses.dataclass(frozen=True)
 class Rated:
-    """Rows that nets have scored without having seen them.
+    """Rows that learners have scored without having seen them.
 
     Attributes:
       pmi: log P(y|x) / P(y) of each row and its label, nats `[N]`.

@@ -48,7 +48,7 @@ def test_rows_of_a_group_count_once():
 def test_the_text_says_what_was_found():
     text = str(FOUND)
     assert text.startswith("I(X; Y) ≥ 0.2500 ± 0.0100 nats (95%: 0.2300 to 0.2700)")
-    assert "bound that these nets reach on new rows" in text
+    assert "bound that these learners reach on new rows" in text
     assert "likely higher" not in text and "groups" not in text
     nothing = dataclasses.replace(FOUND, nats=-0.02, confidence_interval=(-0.04, 0.0))
     assert str(nothing).startswith("no information found: the bound is -0.0200")
