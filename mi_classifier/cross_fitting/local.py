@@ -14,6 +14,7 @@ from mi_classifier.cross_fitting.batches import Task
 from mi_classifier.cross_fitting.inputs import Inputs, dense
 
 _NEIGHBORS = (5, 10, 20, 40, 80)
+_SAMPLE = 2_000  # rows that tell whether there are enough different places
 _LEAVES = (3, 10)  # rows in a leaf, at least
 _TREES = 100
 _TREE_ROWS = 50_000  # that a forest is trained on, at most
@@ -135,9 +136,18 @@ def _forests(
 def _neighbors(
     task: Task, rows: np.ndarray
 ) -> tuple[spatial.KDTree | None, np.ndarray]:
-    if not len(task.inputs.numbers) or len(rows) < max(_NEIGHBORS):
+    if len(rows) < max(_NEIGHBORS) or not _many_places(task.inputs):
         return None, rows[:0]
     return spatial.KDTree(_place(task.inputs, rows)), task.label[rows]
+
+
+def _many_places(inputs: Inputs) -> bool:
+    """Return whether few rows share a place; a tree looks at all that do."""
+    if not len(inputs.numbers):
+        return False
+    sample = np.arange(0, len(inputs), -(-len(inputs) // _SAMPLE))
+    places = len(np.unique(_place(inputs, sample), axis=0))
+    return places * max(_NEIGHBORS) >= len(sample)
 
 
 def _counts(task: Task, rows: np.ndarray) -> tuple[tuple[int, np.ndarray], ...]:
