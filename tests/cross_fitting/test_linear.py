@@ -62,10 +62,10 @@ def test_a_label_of_few_rows_far_from_others(rare):
 
 
 @pytest.mark.slow
-def test_a_hundred_labels_of_ten_rows_are_learned():
-    """I(X; Y) = H(Y); nets alone find less than half of it."""
+def test_forty_labels_of_ten_rows_are_learned():
+    """I(X; Y) = H(Y); nets alone find four fifths of it."""
     generator = np.random.default_rng(0)
-    y = generator.integers(100, size=1_000)
-    x = 8 * np.eye(100)[y] + generator.standard_normal((1_000, 100))
+    y = generator.integers(40, size=400)
+    x = 8 * np.eye(40)[y] + generator.standard_normal((400, 40))
     found = mi.estimate_mutual_information(x, y)
     assert found.nats > 0.95 * found.label_entropy
