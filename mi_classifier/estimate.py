@@ -93,13 +93,9 @@ class CrossFit:
         )
         together = (own + new) / (len(self.label) + len(label))
         shift = np.log(own / own.sum()) - np.log(together)
-        folds = np.repeat(np.arange(FOLDS)[:, None], len(label), axis=1)
-        return (
-            np.stack(
-                [fitting.score(self._mixture, inputs, label, k).pmi for k in folds]
-            )
-            + shift[label]
-        )
+        folds = [np.full(len(label), k) for k in range(FOLDS)]
+        scores = [fitting.score(self._mixture, inputs, label, fold) for fold in folds]
+        return np.stack([score.pmi for score in scores]) + shift[label]
 
     def probabilities(self, x: Any) -> np.ndarray:
         """Compute P(y|x) of rows that no learner has seen, the mean over all folds.

@@ -141,7 +141,7 @@ def fit(task: Task, trained: Nets, plan: Plan, seed: int) -> Mixture:
         prior = mixture.seen_prior(k)
         label = task.label[stopping]
         weights.append(weigh(log_ratios, label, prior, task.evidence))
-    # What is fitted fast is fitted again, to the stopping rows too.
+    # The stopping rows have found the weights; now they are learned from, too.
     if plan.linear:
         of_lines = tuple(linear.fit(task, rows) for rows in others)
     if plan.local:
