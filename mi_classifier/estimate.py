@@ -341,6 +341,11 @@ def _examine(
 
 def check_size(y: ArrayLike) -> None:
     """Raise a UserError if there are too few rows for an estimate."""
+    if isinstance(y, str):
+        raise UserError(
+            f"y: is the word {y!r}; give the labels, such as x[{y!r}], and leave that "
+            "column out of x"
+        )
     try:
         rows = len(y)
     except TypeError:  # a single value; `as_labels` says what y must be

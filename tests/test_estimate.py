@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 
 import mi_classifier as mi
 from mi_classifier import estimate
@@ -435,3 +436,25 @@ def test_few_groups_of_many_rows_do_not_learn_their_noise():
     found = mi.estimate_mutual_information(x[copy], y[copy], groups=copy)
     assert -0.06 < found.nats < 0.06
     assert found.confidence_interval[0] <= 0
+
+
+@pytest.mark.slow
+def test_a_sparse_matrix_says_what_the_array_says():
+    """Also by its missing values, which are among the stored ones."""
+    generator = np.random.default_rng(0)
+    y = generator.integers(0, 3, 300)
+    x = np.c_[np.where(y == 0, np.nan, 1.0), generator.integers(0, 2, 300)]
+    dense, sparse = (
+        mi.estimate_mutual_information(table, y, missing="keep")
+        for table in (x, scipy.sparse.csr_matrix(x))
+    )
+    assert dense.nats > 0.5
+    assert sparse == dense
+
+
+def test_empty_words_and_names_for_labels_are_refused():
+    empty = pd.DataFrame({"a": pd.Series([], dtype=object)})
+    with pytest.raises(UserError, match="hold no rows"):
+        mi.estimate_mutual_information(empty, [])
+    with pytest.raises(UserError, match=r"y: is the word 'kind'; give the labels"):
+        mi.estimate_mutual_information(ROWS, "kind")

@@ -167,9 +167,12 @@ def _ranges(values: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return each column's least and greatest value, and whether any is missing."""
     if scipy.sparse.issparse(values):
         low, high = (
-            np.asarray(f(axis=0).todense()).ravel() for f in (values.min, values.max)
+            f(axis=0).toarray().ravel() for f in (values.nanmin, values.nanmax)
         )
-        return low, high, np.isnan(low) | np.isnan(high)
+        stored = values.tocoo()
+        missing = np.zeros(values.shape[1], bool)
+        missing[stored.col[np.isnan(stored.data)]] = True
+        return low, high, missing
     low = high = None
     missing = np.zeros(values[0].size, bool).reshape(values.shape[1:])
     for _, block in blocks(values):

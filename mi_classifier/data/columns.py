@@ -77,7 +77,7 @@ def missing(cells: np.ndarray) -> np.ndarray:
     if cells.dtype.kind not in "OSU":
         return np.asarray(pd.isna(cells))
     words = cells.astype(object)
-    gone = np.asarray(pd.isna(words)) | [cell is np.ma.masked for cell in words]
+    gone = np.array([cell is np.ma.masked for cell in words], bool) | pd.isna(words)
     try:
         codes, values = pd.factorize(np.where(gone, None, words))
     except TypeError:  # lists have no hash, and are not words

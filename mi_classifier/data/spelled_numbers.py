@@ -24,7 +24,11 @@ _PATTERNS = (
 )
 _BLANKS = "[ '\u2019\u00a0\u2009\u202f]"
 _SPACED = rf"^{_GROUP}({_BLANKS}\d{{3}})+([.,]\d*)?$"
-_SIGNS = (("%", r"\s*%$"), *((c, rf"^[{c}]\s*|\s*[{c}]$") for c in "$€£¥"))
+_BLANK = r"[\s\x{a0}\x{202f}]*"  # spreadsheets write signs after a no-break space
+_SIGNS = (
+    ("%", rf"{_BLANK}%$"),
+    *((c, rf"^[{c}]{_BLANK}|{_BLANK}[{c}]$") for c in "$€£¥"),
+)
 # A column of numbers with so few words has errors in it, and is no category. Tables
 # have fewer errors than one cell in twenty, and a category with words has more of them.
 _FEW = 0.05

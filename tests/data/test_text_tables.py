@@ -152,6 +152,7 @@ SOME = {
     "narrow blanks": (";", "1\u202f234,5", 1234.5),
     "Swiss": (";", "1'234.5", 1234.5),
     "percent": (",", "12.5 %", 0.125),
+    "percent after a no-break space": (",", "12.5\u202f%", 0.125),
     "currency": (",", '"$1,234.50"', 1234.5),
     "euros": ("german", "5,50 €", 5.5),
     "TRUE": (",", "TRUE", 1.0),
