@@ -98,8 +98,20 @@ def _without_missing(cells: np.ndarray) -> np.ndarray:
 
 
 def decoded(cell: object) -> object:
-    """Return bytes as a string, and anything else as it is."""
-    return cell.decode("utf-8", "replace") if isinstance(cell, bytes) else cell
+    """Return bytes as a string, and anything else as it is.
+
+    Bytes that are no UTF-8 are taken for Latin-1: different ones stay different.
+
+    Examples:
+      >>> decoded("ä".encode()), decoded("ä".encode("latin-1")), decoded(1)
+      ('ä', 'ä', 1)
+    """
+    if not isinstance(cell, bytes):
+        return cell
+    try:
+        return cell.decode("utf-8")
+    except UnicodeDecodeError:
+        return cell.decode("latin-1")
 
 
 def _numbers(series: pd.Series, kind: str, name: str) -> np.ndarray:
