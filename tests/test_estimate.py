@@ -458,3 +458,10 @@ def test_empty_words_and_names_for_labels_are_refused():
         mi.estimate_mutual_information(empty, [])
     with pytest.raises(UserError, match=r"y: is the word 'kind'; give the labels"):
         mi.estimate_mutual_information(ROWS, "kind")
+
+
+def test_whole_numbers_that_floats_cannot_tell_apart_are_refused():
+    ids = np.c_[10**18 + np.arange(60) % 3, np.arange(60)]
+    for table in (ids, pd.DataFrame(ids, columns=["user", "row"])):
+        with pytest.raises(UserError, match=r"column (0|'user') has whole .* beyond"):
+            mi.estimate_mutual_information(table, np.arange(60) % 3)

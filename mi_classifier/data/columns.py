@@ -19,8 +19,8 @@ _ISO_DATE = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d
 _EXACT = 2.0**53  # a float64 holds every whole number up to here
 
 _TOO_CLOSE = (
-    "x: {} has whole numbers beyond 2**53 that are equal as floats; make them words by "
-    "astype(str) if they are names, or leave the column out"
+    "x: {} has whole numbers beyond 2**53 that are equal as floats; if they are names, "
+    "make them categories by astype(str).astype('category'), else leave the column out"
 )
 
 

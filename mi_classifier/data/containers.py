@@ -136,6 +136,8 @@ def first_missing(rows: Rows, infinite: bool = True, nan: bool = True) -> tuple 
 def check_finite(rows: Rows, allow_missing: bool = False) -> None:
     """Raise a UserError that names the first input that is NaN or infinite.
 
+    So it does for a column of whole numbers that are too large to be told apart.
+
     Args:
       rows: the inputs.
       allow_missing: whether NaN is fine; an infinite value never is.
@@ -148,6 +150,9 @@ def check_finite(rows: Rows, allow_missing: bool = False) -> None:
             f"x: {value} in row {row}, {rows.column(column)}; drop such rows, or fill "
             f"them in{other}"
         )
+    if isinstance(rows.values, np.ndarray) and rows.values.ndim == 2:
+        for index, column in enumerate(rows.values.T):
+            check_exact(column, rows.column(index))
 
 
 def _compressed(x: Any) -> Any:
@@ -255,8 +260,7 @@ def _assembled(
     dtype = dtypes.pop() if len(dtypes) == 1 else np.float64
     values = np.empty((len(coded[0]), len(coded)), dtype)
     for index, column in enumerate(coded):
-        if values.dtype.kind == "f":
-            check_exact(column, called.column(index))
+        check_exact(column, called.column(index))
         values[:, index] = column
     return Rows(values, names, levels)
 
