@@ -127,7 +127,7 @@ class CrossFit:
             bits=nats / information.NATS_PER_BIT,
             standard_error=error,
             confidence_interval=interval,
-            label_entropy=float(information.label_entropy(log_prior)),
+            label_entropy=abs(float(information.label_entropy(log_prior))),
             accuracy=float((self.predictions == self.labels[self.label]).mean()),
             majority=float(np.exp(log_prior.max())),
             num_examples=len(self.pmi),
