@@ -20,7 +20,13 @@ from mi_classifier.cross_fitting.mixture import Mixture
 from mi_classifier.cross_fitting.plan import Plan
 from mi_classifier.cross_fitting.summary import MutualInformation, Rated, error_bar
 from mi_classifier.data.containers import Rows, as_rows, check_finite
-from mi_classifier.data.labels import as_groups, as_known_labels, as_labels, check_index
+from mi_classifier.data.labels import (
+    as_groups,
+    as_known_labels,
+    as_labels,
+    check_index,
+    warn_of_alike,
+)
 from mi_classifier.errors import UserError, choose
 
 MIN_ROWS = 50
@@ -315,12 +321,14 @@ def prepare(
     check_index(x, y)
     rows = as_rows(x)
     labels, label = as_labels(y, rows.values.shape)
+    notes = (*rows.notes, *warn_of_alike(labels, "labels"))
     if groups is not None:
         check_index(x, groups, "groups")
-        groups = as_groups(groups, rows.values.shape)
+        names, groups = as_groups(groups, rows.values.shape)
+        notes = (*notes, *warn_of_alike(names, "groups"))
     check_finite(rows, allow_missing=missing == "keep")
     group, warnings = _examine(rows, label, groups)
-    return Table(rows, labels, label, group, warnings)
+    return Table(rows, labels, label, group, (*notes, *warnings))
 
 
 def _examine(

@@ -190,7 +190,7 @@ def conditional_mutual_information(
     check_size(y)
     check_index(x, y)
     check_index(x, given, "given")
-    rows, other = as_rows(x), as_rows(given)
+    rows, other = as_rows(x), _rows_of_given(given)
     joined, warnings = _joined(rows, other), ()
     if groups is None:
         copies = dependence.find_groups(other)
@@ -240,8 +240,19 @@ def _question(table: Table, groups: ArrayLike | None, seed: int) -> columns.Ques
 
 
 def _names(rows: Rows, prefix: str) -> tuple[str, ...]:
-    """Return the names of the columns, or their indices."""
-    return rows.names or tuple(f"{prefix}{i}" for i in range(rows.values.shape[1]))
+    """Return the names of the columns in one line each, or their indices."""
+    indices = (f"{prefix}{i}" for i in range(rows.values.shape[1]))
+    if not rows.names:
+        return tuple(indices)
+    names = (" ".join(name.split()) for name in rows.names)
+    return unique_names([n or i for n, i in zip(names, indices, strict=True)])
+
+
+def _rows_of_given(given: Any) -> Rows:
+    try:
+        return as_rows(given)
+    except UserError as error:  # which speaks of x
+        raise UserError(f"given: {str(error).removeprefix('x: ')}") from None
 
 
 def _joined(x: Rows, given: Rows) -> Rows:
@@ -260,4 +271,4 @@ def _joined(x: Rows, given: Rows) -> Rows:
     width = values[0].shape[1]
     levels = {**x.levels, **{width + i: known for i, known in given.levels.items()}}
     names = unique_names([*_names(x, ""), *_names(given, "given ")])
-    return Rows(joined, names, levels)
+    return Rows(joined, names, levels, notes=(*x.notes, *given.notes))

@@ -149,6 +149,7 @@ def mutual_information_score(
     y: ArrayLike,
     *,
     groups: ArrayLike | None = None,
+    missing: str = "error",
     random_state: int | np.random.RandomState | None = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Score each column by the nats that it alone carries about the labels.
@@ -167,6 +168,7 @@ def mutual_information_score(
       X: rows `[N, D]`, N of 50 or more.
       y: labels `[N]`.
       groups: as in `estimate_mutual_information`, `[N]`.
+      missing: as in `estimate_mutual_information`; set it by `functools.partial`.
       random_state: as in `MutualInformationClassifier`.
 
     Returns:
@@ -185,7 +187,7 @@ def mutual_information_score(
     """
     seed = _seed(random_state)
     nats, errors, freedom = ranking.information_of_columns(
-        X, y, groups=groups, seed=seed
+        X, y, groups=groups, missing=missing, seed=seed
     )
     # No error means that no learner said anything; then nothing speaks against 0.
     t = np.divide(nats, errors, out=np.zeros_like(nats), where=errors > 0)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from ml_collections import ConfigDict
 
 from mi_classifier import config as configs
@@ -147,6 +148,21 @@ def rehearsal_sets(tmp_path_factory):
     return {layout: folder / name for layout, name in names.items()}
 
 
+def own_copy(tmp_path_factory, name, train):
+    """Return a workdir that one process of the session trains, and all others copy.
+
+    `train(folder)` makes `folder / "run"`.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{shared}.lock"):
+        if not (shared / "done").exists():
+            shared.mkdir()
+            train(shared)
+            (shared / "done").touch()
+    return shutil.copytree(shared / "run", tmp_path_factory.mktemp(name) / "run")
+
+
 @pytest.fixture(scope="session")
 def trained_images(rehearsal_sets, tmp_path_factory):
     """A workdir: 4 classes, 8 test images of 64 pixels with boxes, evaluated.
@@ -155,29 +171,30 @@ def trained_images(rehearsal_sets, tmp_path_factory):
     """
     from mi_classifier import commands
 
-    folder = tmp_path_factory.mktemp("images")
-    root = folder / "own"
-    shutil.copytree(rehearsal_sets["image_folder"], root)
-    name = min(path.name for path in (root / "train").iterdir())
-    for split in ("train", "val"):
-        (root / split / name).rename(root / split / MARKUP)
-    with (root / "boxes.csv").open(newline="", encoding="utf-8") as file:
-        rows = [
-            [path.replace(f"/{name}/", f"/{MARKUP}/"), *rest]
-            for path, *rest in csv.reader(file)
-        ]
-    with (root / "boxes.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
-    config = configs.load(f"{REPOSITORY}/configs/image_folder.py:resnet")
-    config.data.root_dir = str(root)
-    config.data.stored_side, config.data.side = 72, 64
-    config.data.data_dir = str(folder / "data")
-    config.model = ConfigDict({"name": "gap_cnn"})
-    config.optimizer.full_rate = ("head",)
-    config.optimizer.learning_rate = 0.05
-    config.num_epochs, config.batch_size = 3, 16
-    commands.train_and_evaluate(config, folder / "run")
-    return folder / "run"
+    def train(folder):
+        root = folder / "own"
+        shutil.copytree(rehearsal_sets["image_folder"], root)
+        name = min(path.name for path in (root / "train").iterdir())
+        for split in ("train", "val"):
+            (root / split / name).rename(root / split / MARKUP)
+        with (root / "boxes.csv").open(newline="", encoding="utf-8") as file:
+            rows = [
+                [path.replace(f"/{name}/", f"/{MARKUP}/"), *rest]
+                for path, *rest in csv.reader(file)
+            ]
+        with (root / "boxes.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+        config = configs.load(f"{REPOSITORY}/configs/image_folder.py:resnet")
+        config.data.root_dir = str(root)
+        config.data.stored_side, config.data.side = 72, 64
+        config.data.data_dir = str(folder / "data")
+        config.model = ConfigDict({"name": "gap_cnn"})
+        config.optimizer.full_rate = ("head",)
+        config.optimizer.learning_rate = 0.05
+        config.num_epochs, config.batch_size = 3, 16
+        commands.train_and_evaluate(config, folder / "run")
+
+    return own_copy(tmp_path_factory, "images", train)
 
 
 @pytest.fixture(scope="session")
@@ -185,9 +202,11 @@ def trained_digits(archive, tmp_path_factory):
     """A workdir of double digits, evaluated: 100 test images of several labels."""
     from mi_classifier import commands
 
-    folder = tmp_path_factory.mktemp("digits")
-    config = configs.load(f"{REPOSITORY}/configs/double_mnist.py")
-    config.num_epochs, config.batch_size = 1, 20
-    config.data.archive_dir, config.data.data_dir = str(archive), str(folder / "data")
-    commands.train_and_evaluate(config, folder / "run")
-    return folder / "run"
+    def train(folder):
+        config = configs.load(f"{REPOSITORY}/configs/double_mnist.py")
+        config.num_epochs, config.batch_size = 1, 20
+        config.data.archive_dir = str(archive)
+        config.data.data_dir = str(folder / "data")
+        commands.train_and_evaluate(config, folder / "run")
+
+    return own_copy(tmp_path_factory, "digits", train)

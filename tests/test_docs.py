@@ -59,13 +59,20 @@ def test_every_public_name_is_in_the_api_reference():
 
 @pytest.mark.slow
 def test_python_blocks_run(tmp_path, monkeypatch):
-    """The blocks of all pages run in one folder, those about training first."""
+    """The blocks of all pages run in one folder, those about training first.
+
+    A page that begins with the same block as another goes on from there.
+    """
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (60, 40), "gray").save("photo.jpg")  # which the pages ask about
+    first = {}
     for page in sorted(PAGES, key=lambda page: page.name != "train.md"):
-        names = {}
-        for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
-            exec(compile(block, page.name, "exec"), names)  # noqa: S102
+        blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+        names = dict(first.get(blocks[0], {})) if blocks else {}
+        for index, block in enumerate(blocks):
+            if index or not names:
+                exec(compile(block, page.name, "exec"), names)  # noqa: S102
+            first.setdefault(blocks[0], dict(names))
 
 
 @pytest.mark.parametrize("name", modules())

@@ -225,6 +225,8 @@ def test_what_cannot_be_ranked_is_refused():
         rank_columns(np.zeros((49, 2)), [0] * 49)
     with pytest.raises(mi.UserError, match="row 3, column 1"):
         rank_columns(np.where(np.arange(120) == 7, np.nan, 1).reshape(60, 2), y)
+    with pytest.raises(mi.UserError, match="given: column 0 mixes numbers and words"):
+        mi.conditional_mutual_information(x, y, np.array([1, "a"] * 30, object))
     with pytest.raises(mi.UserError, match="given: has 30 rows, and x has 60"):
         conditional_mutual_information(np.zeros(60), y, np.zeros(30))
     with pytest.raises(mi.UserError, match="must be tables"):

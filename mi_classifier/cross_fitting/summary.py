@@ -79,11 +79,12 @@ class MutualInformation:
         groups, more = "", "rows"
         if 0 < self.num_groups < self.num_examples:
             groups, more = f" in {self.num_groups:,} groups", "groups"
+        labels = f"{self.num_classes:,} label" + "s" * (self.num_classes != 1)
         lines = [
             head,
             f"accuracy {self.accuracy:.2%} on held-out rows; the most frequent label "
             + f"alone {self.majority:.2%}",
-            f"{self.num_examples:,} rows{groups}, {self.num_classes:,} labels",
+            f"{self.num_examples:,} rows{groups}, {labels}",
             target,
         ]
         if found and self.training_gap > max(_LARGE_GAP, 2 * self.standard_error):

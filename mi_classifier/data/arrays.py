@@ -1,7 +1,9 @@
 """Read inputs and labels from a user's file: arrays, a text table or a data frame."""
 
 import dataclasses
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -96,10 +98,11 @@ def read(
         return _read_npz(file, inputs, labels or "y", groups)
     if name.endswith(_FRAMES):
         return _read_frame(file, labels, leave_out, groups)
+    wanted = (labels, groups, leave_out, *leave_out.split(","))
     if name.endswith(_WORKBOOKS):
-        sheet = _read_workbook(file)
+        sheet = _read_workbook(file, wanted)
     else:
-        sheet = text_tables.read(file)
+        sheet = text_tables.read(file, wanted)
     chosen = _choose(file, sheet.names, labels, leave_out, groups)
     frame = text_columns.to_frame(sheet, chosen.inputs)
     y = text_columns.labels_of(sheet, chosen.labels, "label")
@@ -131,7 +134,8 @@ def _choose(
 
     # A column's own name may have a comma.
     listed = [leave_out] if leave_out in names else leave_out.split(",")
-    out = {index_of(n.strip(), "leave_out") for n in listed if n.strip()}
+    listed = [name if name in names else name.strip() for name in listed]
+    out = {index_of(name, "leave_out") for name in listed if name}
     group = index_of(groups, "groups") if groups else None
     rest = [i for i in range(len(names)) if i not in out and i != group]
     label = index_of(labels, "labels") if labels else (rest or [None])[-1]
@@ -194,7 +198,7 @@ def _read_frame(file: Path, labels: str, leave_out: str, groups: str) -> Table:
     return Table(frame.iloc[:, chosen.inputs], y, group, notes)
 
 
-def _read_workbook(file: Path) -> text_tables.Sheet:
+def _read_workbook(file: Path, wanted: Iterable[str]) -> text_tables.Sheet:
     try:
         import openpyxl
     except ImportError:
@@ -204,7 +208,8 @@ def _read_workbook(file: Path) -> text_tables.Sheet:
         ) from None
     try:
         book = openpyxl.load_workbook(file, read_only=True, data_only=True)
-        sheet = book.worksheets[0]
+        shown = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
+        sheet = (shown or book.worksheets)[0]
         rows = [
             (line, [_text(cell) for cell in cells])
             for line, cells in enumerate(sheet.iter_rows(values_only=True), 1)
@@ -213,9 +218,30 @@ def _read_workbook(file: Path) -> text_tables.Sheet:
         if len(book.worksheets) > 1:
             notes.append(f"of {len(book.worksheets)} sheets, {sheet.title!r} is read")
         book.close()
+        formula = None
+        if any(not all(cells) for _, cells in rows):
+            book = openpyxl.load_workbook(file, read_only=True)
+            formula = _without_value(book[sheet.title], rows)
+            book.close()
     except Exception as error:  # damage may raise anything
         raise UserError(f"{file}: cannot be read: {reason_of(error)}") from error
-    return text_tables.from_rows(file, rows, notes)
+    if formula is not None:
+        raise UserError(
+            f"{file}, line {formula[0]}: the formula {formula[1]} has no value saved; "
+            "open the file in a spreadsheet program, and save it"
+        )
+    return text_tables.from_rows(file, rows, notes, wanted)
+
+
+def _without_value(
+    sheet: Any, rows: Sequence[tuple[int, list[str]]]
+) -> tuple[int, str] | None:
+    """Return line and text of the first formula whose value is not in the rows."""
+    for (line, values), cells in zip(rows, sheet.iter_rows(), strict=False):
+        for value, cell in zip(values, cells, strict=False):
+            if not value and cell.data_type == "f":
+                return line, str(cell.value)
+    return None
 
 
 def _text(cell: object) -> str:

@@ -2,20 +2,24 @@
 
 import math
 import numbers
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from mi_classifier.data import spelled_numbers
+from mi_classifier.data import spelled_dates, spelled_numbers
+from mi_classifier.data.spelled_numbers import FEW, Way
 from mi_classifier.errors import UserError
 
 # Nobody means these as words: NumPy and pandas write them for a missing value when they
 # turn it into a string, and spreadsheets for a lookup that failed. "NA" and "None" stay
 # words here (Namibia, no treatment); in a text file they are missing.
 _NEVER_WORDS = {"", "nan", "<na>", "nat", "#n/a", "n/a"}
-_ISO_DATE = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?"
+# A number with a unit, a range, or a code that counts, as "5 kg", "10-20" and "3rd".
+_MEASURES = re.compile(r"[<>~]?[+-]?\d+([.,:/-]\d+)*\s?[A-Za-z\u00b5\u00b0%]{0,4}\.?")
+_MANY = 10  # different words; fewer are 0/1 inputs that lose nothing
 _EXACT = 2.0**53  # a float64 holds every whole number up to here
 
 _TOO_CLOSE = (
@@ -25,23 +29,38 @@ _TOO_CLOSE = (
 
 
 class Column(NamedTuple):
-    """The numbers of a column; of categories, which values the codes stand for."""
+    """The numbers of a column, and how they have been read.
 
-    values: np.ndarray  # [N] of bool, int or float; a missing value is NaN
+    Attributes:
+      values: `[N]` of bool, int or float; a missing value is NaN.
+      levels: of categories, which values the codes stand for.
+      way: how words wrote the numbers, if they did.
+      note: a sentence for the user about what may not be as meant, or nothing.
+    """
+
+    values: np.ndarray
     levels: tuple = ()
+    way: Way | None = None
+    note: str = ""
 
 
-def as_column(cells: np.ndarray | pd.Series, name: str, known: tuple = ()) -> Column:
+def as_column(
+    cells: np.ndarray | pd.Series,
+    name: str,
+    known: tuple = (),
+    way: Way | None = None,
+) -> Column:
     """Turn a column into numbers, or into codes of its sorted values.
 
     Dates become seconds since 1970, durations seconds. Words become numbers if each of
-    them spells a number, and else categories.
+    them spells a number, dates if each is a date, and else categories.
 
     Args:
       cells: `[N]`, of any kind.
       name: such as "column 'b'", for errors.
       known: values of a column of categories, in the order of their codes; other values
         get the code -1. By default, the column's own.
+      way: how the words of a fit wrote numbers. By default, the column's own.
 
     Raises:
       UserError: cells of a kind that is neither a number nor a category, or of mixed
@@ -62,7 +81,7 @@ def as_column(cells: np.ndarray | pd.Series, name: str, known: tuple = ()) -> Co
     if kind in "mM":
         return Column(_seconds(series))
     if kind == "O" or kind in "SU":
-        return _of_objects(series.to_numpy(object), name)
+        return _of_objects(series.to_numpy(object), name, way)
     raise UserError(f"x: {name} must be numbers or categories, not {series.dtype}")
 
 
@@ -148,12 +167,12 @@ def _seconds(series: pd.Series) -> np.ndarray:
     return np.where(np.isnat(instants), np.nan, micros)
 
 
-def _of_objects(cells: np.ndarray, name: str) -> Column:
+def _of_objects(cells: np.ndarray, name: str, way: Way | None) -> Column:
     """Turn cells of Python objects into a column."""
     cells = _without_missing(cells)
     kind = kind_of(cells)
     if kind in ("string", "empty"):
-        return _of_words(cells, name)
+        return _of_words(cells, name, way)
     if kind in ("datetime", "datetime64", "date"):
         return Column(_seconds(pd.to_datetime(pd.Series(cells), utc=True)))
     if kind in ("timedelta", "timedelta64"):
@@ -172,7 +191,7 @@ def _of_objects(cells: np.ndarray, name: str) -> Column:
         words = {c.strip() for c in present if isinstance(c, str)}
         if spelled_numbers.look(sorted(words)).kinds.all():
             texts = [None if c is None else str(c) for c in cells]
-            return _of_words(np.array(texts, object), name)
+            return _of_words(np.array(texts, object), name, way)
         row = next(i for i, c in enumerate(cells) if isinstance(c, str))
         raise UserError(
             f"x: {name} mixes numbers and words, such as {cells[row]!r} in row {row}; "
@@ -219,33 +238,66 @@ def _seconds_of_day(cell: object) -> float:
     return 3600 * cell.hour + 60 * cell.minute + cell.second + cell.microsecond / 1e6
 
 
-def _of_words(cells: np.ndarray, name: str) -> Column:
+def _of_words(cells: np.ndarray, name: str, way: Way | None) -> Column:
     codes, values = pd.factorize(cells)
     words = [str(value).strip() for value in values]
-    spelled = spelled_numbers.look(words)
+    spelled, where = spelled_numbers.look(words), f"x: {name}"
     counts = np.bincount(codes[codes >= 0], minlength=len(words))
-    odd = spelled.odd_one(counts)
+    odd, kind = spelled.odd_one(counts), "number"
+    day_first = None if way is None else way.day_first
+    dates = spelled_dates.look(words if odd is None else [], day_first)
+    if odd is None:
+        odd, kind = dates.odd_one(counts, FEW), "date"
     if odd is not None:
         row = int(np.argmax(codes == odd))
         raise UserError(
-            f"x: {name} mixes numbers and words: {words[odd]!r} in row {row} is not a "
-            "number; correct such cells, or make the column a category"
+            f"{where} mixes {kind}s and words: {words[odd]!r} in row {row} is not a "
+            f"{kind}; correct such cells, or make the column a category"
         )
     if spelled.kinds.all():
-        found = spelled.numbers(spelled.mark(f"x: {name}"), f"x: {name}")
-        return Column(np.append(found, np.nan)[codes])
-    if (instants := iso_seconds(words)) is not None:
-        return Column(np.append(instants, np.nan)[codes])
-    return _coded(codes, values, name, ())
+        way = spelled.way(where, way)
+        found, note = spelled.numbers(way.mark, where), ""
+        if same := spelled.same(way.mark, where):
+            note = same_number(name, *(words[i] for i in same))
+        return Column(np.append(found, np.nan)[codes], way=way, note=note)
+    if words and not np.isnan(dates.seconds).any():
+        seconds = np.append(dates.seconds, np.nan)[codes]
+        return Column(seconds, way=Way(day_first=dates.day_first))
+    column = _coded(codes, values, name, ())
+    return column._replace(note=words_note(name, words, dates.doubtful))
 
 
-def iso_seconds(words: Sequence[str]) -> np.ndarray | None:
-    """Return seconds since 1970 if all words are ISO dates, such as 2020-12-31."""
-    series = pd.Series(words, dtype=object).astype(str)
-    if not len(series) or not series.str.fullmatch(_ISO_DATE).all():
-        return None
-    instants = pd.to_datetime(series, format="ISO8601", utc=True, errors="coerce")
-    return _seconds(instants) if instants.notna().all() else None
+def same_number(name: str, one: str, other: str) -> str:
+    """Return the note for two words of a column that are read as one number."""
+    return (
+        f"{name}: {one!r} and {other!r} are read as the same number; if they are "
+        "names, write a letter before each"
+    )
+
+
+def words_note(name: str, words: Sequence[str], doubtful: bool) -> str:
+    """Return a note if the words of a column have an order that nobody sees.
+
+    Args:
+      name: such as "column 'b'".
+      words: the different ones.
+      doubtful: whether they are dates whose days and months cannot be told apart.
+    """
+    if len(words) <= _MANY:
+        return ""
+    read = f"{name} is read as {len(words):,} words without an order"
+    if doubtful:
+        return (
+            f"{read}, for {words[0]!r} may begin with the day or the month; write "
+            "2020-12-31"
+        )
+    measures = [word for word in words if _MEASURES.fullmatch(word)]
+    if 2 * len(measures) > len(words):
+        return (
+            f"{read}, such as {measures[0]!r}; write numbers without units or ranges, "
+            "and dates as 2020-12-31"
+        )
+    return ""
 
 
 def _coded(codes: np.ndarray, values: np.ndarray, name: str, known: tuple) -> Column:

@@ -14,6 +14,7 @@ import scipy.sparse
 
 from mi_classifier.data.columns import as_column, check_exact
 from mi_classifier.data.opening import opened
+from mi_classifier.data.spelled_numbers import Way
 from mi_classifier.errors import UserError, nearest
 
 _BLOCK_BYTES = 1 << 25  # of values that are checked at a time: fits a cache, nearly
@@ -28,11 +29,15 @@ class Rows:
         images `[N, H, W, C]`. A missing value is NaN; a category is its code.
       names: of the columns; empty if the container has none.
       levels: the values that the codes 0, 1, ... of a column of categories stand for.
+      ways: how the words of a column wrote its numbers.
+      notes: sentences for the user on what may not be read as meant.
     """
 
     values: Any
     names: tuple[str, ...] = ()
     levels: Mapping[int, tuple] = dataclasses.field(default_factory=dict)
+    ways: Mapping[int, Way] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def column(self, index: int | Sequence[int]) -> str:
         """Return how messages call a column, by its name or else its index."""
@@ -244,10 +249,11 @@ def _assembled(
 ) -> Rows:
     """Code the columns, and put them into one array."""
     called = Rows(None, names)
-    coded, levels = [], {}
+    coded, levels, ways, notes = [], {}, {}, []
     for index, cells in enumerate(columns):
         known = like.levels.get(index, ()) if like is not None else ()
-        column = as_column(cells, called.column(index), known)
+        way = like.ways.get(index) if like is not None else None
+        column = as_column(cells, called.column(index), known, way)
         if like is not None and column.levels and not known:
             raise UserError(
                 f"x: {called.column(index)} held numbers in the fit, and words now, "
@@ -256,13 +262,17 @@ def _assembled(
         coded.append(column.values)
         if column.levels:
             levels[index] = column.levels
+        if column.way:
+            ways[index] = column.way
+        if column.note:
+            notes.append(column.note)
     dtypes = {column.dtype for column in coded}
     dtype = dtypes.pop() if len(dtypes) == 1 else np.float64
     values = np.empty((len(coded[0]), len(coded)), dtype)
     for index, column in enumerate(coded):
         check_exact(column, called.column(index))
         values[:, index] = column
-    return Rows(values, names, levels)
+    return Rows(values, names, levels, ways, tuple(notes))
 
 
 def _matched(

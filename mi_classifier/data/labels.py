@@ -1,6 +1,7 @@
 """Turn a user's y and groups into indices; a missing label is an error, not a class."""
 
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,23 +63,48 @@ def as_known_labels(
     return np.array([index_of[value] for value in found.tolist()], np.int32)[label]
 
 
-def as_groups(groups: Any, num_rows: int | tuple[int, ...]) -> np.ndarray:
-    """Give each group a number: int64 `[N]` from 0 on, in the order of the rows.
+def as_groups(
+    groups: Any, num_rows: int | tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the groups, and which of them each row is in.
 
     Args:
       groups: `[N]` of any kind, such as names of subjects.
       num_rows: N, or the shape of x, which errors then show.
 
+    Returns:
+      The names of the groups in the order of the rows, and int64 `[N]` indices among
+      them.
+
     Raises:
       UserError: another shape, or the group of a row is missing.
 
     Examples:
-      >>> as_groups(["Ann", "Bob", "Ann"], 3).tolist()
-      [0, 1, 0]
+      >>> names, group = as_groups(["Ann", "Bob", "Ann"], 3)
+      >>> names.tolist(), group.tolist()
+      (['Ann', 'Bob'], [0, 1, 0])
     """
     cells = _cells(groups, "groups", num_rows)
     _check_present(cells, "groups", "drop such rows, or give each its own group")
-    return pd.factorize(cells)[0].astype(np.int64)
+    group, names = pd.factorize(cells)
+    return names, group.astype(np.int64)
+
+
+def warn_of_alike(names: Sequence, what: str) -> tuple[str, ...]:
+    """Return a warning if names differ only in case, in blanks or in their coding.
+
+    Examples:
+      >>> warn_of_alike(["ape", "Ape", "bee"], "labels")
+      ("labels 'ape' and 'Ape' may be the same; write it in one way if they are",)
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        if isinstance(name, str):
+            plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+            if (same := seen.setdefault(plain, name)) != name:
+                told = f"{what} {str(same)!r} and {str(name)!r} may be the same"
+                return (f"{told}; write it in one way if they are",)
+    return ()
 
 
 def check_index(x: Any, y: Any, name: str = "y") -> None:
@@ -96,10 +122,11 @@ def check_index(x: Any, y: Any, name: str = "y") -> None:
     counted = any(i.equals(pd.RangeIndex(len(i))) for i in (x.index, y.index))
     same = len(x) == len(y) and not len(x.index.symmetric_difference(y.index))
     if same or (not counted and len(x.index.intersection(y.index))):
+        unique = x.index.is_unique and y.index.is_unique
+        align = f"align them by {name} = {name}.loc[x.index], or " if unique else ""
         raise UserError(
-            f"x and {name}: their indexes name the rows in different orders; align "
-            f"them by {name} = {name}.loc[x.index], or drop both by "
-            "reset_index(drop=True)"
+            f"x and {name}: their indexes name the rows in different orders; {align}"
+            "drop both by reset_index(drop=True)"
         )
 
 
@@ -117,7 +144,8 @@ def _cells(y: Any, what: str, num_rows: int | tuple[int, ...]) -> np.ndarray:
         y = y.iloc[:, 0] if y.shape[1] == 1 else y.to_numpy()
     if isinstance(y, pd.Series):
         y = _of_series(y)
-    if scipy.sparse.issparse(y):
+    sparse = scipy.sparse.issparse(y)
+    if sparse:
         y = y.toarray()
     if y.ndim == 1 and len(y) == num_rows:
         if not num_rows:
@@ -125,7 +153,7 @@ def _cells(y: Any, what: str, num_rows: int | tuple[int, ...]) -> np.ndarray:
         return y
     hint = ""
     if y.ndim == 2 and 1 in y.shape:
-        hint = f"; {what}.ravel() makes it so"
+        hint = f"; {what}{'.toarray()' * sparse}.ravel() makes it so"
     elif _is_one_hot(y):
         array = f"{what}.to_numpy()" if frame else what
         hint = f"; its rows are one-hot: {array}.argmax(1) makes it so"
@@ -225,7 +253,8 @@ def _check_classes(labels: np.ndarray, num_rows: int) -> None:
             return
     elif num_rows <= 2:
         return
-    start = f"y: {len(labels)} different labels in {num_rows} rows; "
+    different = "different labels" if len(labels) > 1 else "label"
+    start = f"y: {len(labels)} {different} in {num_rows} rows; "
     if _has_decimals(labels):
         raise UserError(
             f"{start}y is continuous. Give classes, for instance quantiles of y (or "

@@ -42,11 +42,25 @@ def _as_pandas(x: Any) -> pd.DataFrame | pd.Series | None:
     native = nw.from_native(x, pass_through=True, allow_series=True)
     if isinstance(native, nw.LazyFrame):
         native = native.collect()
-    if isinstance(native, nw.DataFrame | nw.Series):
-        return native.to_pandas()
-    if hasattr(x, "__arrow_c_stream__"):  # such as a record batch, or DuckDB's result
-        return nw.DataFrame.from_arrow(x, backend="pyarrow").to_pandas()
-    return None
+    elif not isinstance(native, nw.DataFrame | nw.Series):
+        if not hasattr(x, "__arrow_c_stream__"):
+            return None
+        # Such as a record batch, or DuckDB's result.
+        native = nw.DataFrame.from_arrow(x, backend="pyarrow")
+    if isinstance(native, nw.Series):
+        return _of_narwhals(native)
+    columns = [_of_narwhals(column) for column in native.iter_columns()]
+    return pd.concat(columns, axis=1) if columns else pd.DataFrame()
+
+
+def _of_narwhals(column: nw.Series) -> pd.Series:
+    """Return a column of pandas, in which whole numbers stay whole."""
+    wide = column.dtype in (nw.Int128, nw.UInt128)
+    if not wide and not (column.dtype.is_integer() and column.is_null().any()):
+        return column.to_pandas()
+    whole = "UInt64" if column.dtype.is_unsigned_integer() else "Int64"
+    dtype = object if wide else whole
+    return pd.Series(column.to_list(), name=column.name, dtype=dtype)
 
 
 def _as_array(x: Any) -> np.ndarray:

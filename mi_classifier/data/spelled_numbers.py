@@ -1,7 +1,9 @@
 """Read words as numbers: decimal commas, thousands, percent and currency signs."""
 
 import dataclasses
+import decimal
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -25,13 +27,23 @@ _PATTERNS = (
 _BLANKS = "[ '\u2019\u00a0\u2009\u202f]"
 _SPACED = rf"^{_GROUP}({_BLANKS}\d{{3}})+([.,]\d*)?$"
 _BLANK = r"[\s\x{a0}\x{202f}]*"  # spreadsheets write signs after a no-break space
+_NEGATIVE = r"^\((\d[\d.,]*)\)$"  # as accountants write a minus
 _SIGNS = (
     ("%", rf"{_BLANK}%$"),
     *((c, rf"^[{c}]{_BLANK}|{_BLANK}[{c}]$") for c in "$€£¥"),
 )
 # A column of numbers with so few words has errors in it, and is no category. Tables
 # have fewer errors than one cell in twenty, and a category with words has more of them.
-_FEW = 0.05
+FEW = 0.05
+_EXACT = 2.0**53  # a float64 holds every whole number up to here
+
+
+class Way(NamedTuple):
+    """In which way the words of a column write its numbers or dates."""
+
+    mark: str = ""  # the decimal mark, "." or ",", or nothing if there is none
+    sign: str = ""  # "%" or a currency that every word has
+    day_first: bool | None = None  # of dates, if the day or the month comes first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +69,22 @@ class Spelled:
             )
         return next(iter(found), "")
 
+    def way(self, where: str, known: Way | None = None) -> Way:
+        """Return in which way the words are written: the known one, if they can be.
+
+        Raises:
+          UserError: the words have another mark or sign than the known way.
+        """
+        own = Way(self.mark(where), self.sign)
+        if known is None:
+            return own
+        if own.sign != known.sign or {own.mark, known.mark} == {".", ","}:
+            raise UserError(
+                f"{where}: numbers are written in another way than in the fit, such as "
+                f"{self.text[0].as_py() + own.sign!r}; write them in the same way"
+            )
+        return own._replace(mark=known.mark or own.mark)
+
     def has(self, *kinds: int) -> bool:
         """Return whether a word is of one of the kinds."""
         return bool(np.isin(self.kinds, kinds).any())
@@ -67,6 +95,44 @@ class Spelled:
         Raises:
           UserError: the mark is unknown, and decides between 1234 and 1.234.
         """
+        text = self._with_points(mark, where)
+        values = pc.cast(text, pa.float64()).to_numpy(zero_copy_only=False)
+        return values / 100 if self.sign == "%" else values
+
+    def same(
+        self, mark: str, where: str, exact: bool = False
+    ) -> tuple[int, int] | None:
+        """Return the indices of two words for the same number, or None.
+
+        Args:
+          mark: as in `numbers`.
+          where: the words are, for errors.
+          exact: whether 1, +1 and 1.0 count, too, and numbers may be of any size.
+            Otherwise they do not, for programs write all three.
+
+        Raises:
+          UserError: numbers are different, but too large to be told apart as floats.
+        """
+        text = self._with_points(mark, where)
+        values = pc.cast(text, pa.float64()).to_numpy(zero_copy_only=False)
+        order = np.argsort(values, kind="stable")
+        equal = np.flatnonzero(values[order[1:]] == values[order[:-1]])
+        for i in equal:
+            one, other = int(order[i]), int(order[i + 1])
+            words = text[one].as_py(), text[other].as_py()
+            if decimal.Decimal(words[0]) != decimal.Decimal(words[1]):
+                if abs(values[one]) > _EXACT and not exact:
+                    raise UserError(
+                        f"{where}: {words[0]} and {words[1]} are equal as floats, "
+                        "which hold whole numbers up to 2**53; if they are names, "
+                        "write a letter before each, else leave the column out"
+                    )
+            elif exact or _plainly(words[0]) != _plainly(words[1]):
+                return min(one, other), max(one, other)
+        return None
+
+    def _with_points(self, mark: str, where: str) -> pa.Array:
+        """Return the words with decimal points, and nothing between thousands."""
         if not mark and self.has(_COMMA_MAYBE):
             word = self._first(_COMMA_MAYBE)
             raise UserError(
@@ -79,12 +145,7 @@ class Spelled:
             text = pc.replace_substring(text, ",", ".")
         elif self.has(_POINT) or mark:
             text = pc.replace_substring(text, ",", "")
-        values = pc.cast(text, pa.float64()).to_numpy(zero_copy_only=False)
-        return values / 100 if self.sign == "%" else values
-
-    def are_numbers(self, counts: np.ndarray) -> bool:
-        """Return whether the column holds numbers, given how often each word occurs."""
-        return not self.odd_one(counts) and bool(self.kinds.all())
+        return text
 
     def odd_one(self, counts: np.ndarray) -> int | None:
         """Return the index of a word that is an error among numbers, or None.
@@ -97,7 +158,7 @@ class Spelled:
             return None
         words, total = counts[~number].sum(), counts.sum()
         decimals = self.has(_POINT, _COMMA, _POINT_MAYBE, _COMMA_MAYBE)
-        if words <= max(_FEW * total, 1) or (decimals and 2 * words <= total):
+        if words <= max(FEW * total, 1) or (decimals and 2 * words <= total):
             return int(np.flatnonzero(~number)[0])
         return None
 
@@ -126,6 +187,13 @@ def look(words: pa.Array | Sequence[str]) -> Spelled:
     return Spelled(text, kinds, sign)
 
 
+def _plainly(word: str) -> str:
+    """Return a word without a sign of plus, or zeros alone after the point."""
+    whole, point, rest = word.removeprefix("+").partition(".")
+    word = whole if point and not rest.strip("0") else whole + point + rest
+    return "0" if word == "-0" else word
+
+
 def _kinds(text: pa.Array) -> np.ndarray:
     kinds = np.zeros(len(text), np.int8)
     for kind, pattern in _PATTERNS:
@@ -143,6 +211,7 @@ def _without_signs(text: pa.Array) -> tuple[pa.Array, str]:
     for sign, pattern in _SIGNS:
         if pc.all(pc.match_substring(text, sign)).as_py():
             text, found = pc.replace_substring_regex(text, pattern, ""), sign
+    text = pc.replace_substring_regex(text, _NEGATIVE, r"-\1")
     spaced = pc.match_substring_regex(text, _SPACED)
     joined = pc.replace_substring_regex(text, _BLANKS, "")
     return pc.if_else(spaced, joined, text), found

@@ -7,9 +7,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mi_classifier.data import spelled_numbers
-from mi_classifier.data.columns import iso_seconds
-from mi_classifier.data.spelled_numbers import Spelled
+from mi_classifier.data import spelled_dates, spelled_numbers
+from mi_classifier.data.columns import same_number, words_note
+from mi_classifier.data.spelled_numbers import FEW, Spelled
 from mi_classifier.data.text_tables import Sheet
 from mi_classifier.errors import UserError
 
@@ -25,6 +25,11 @@ class _Words(NamedTuple):
     words: list[str]
     codes: np.ndarray  # [N]; -1 is missing
     spelled: Spelled
+
+    @property
+    def counts(self) -> np.ndarray:
+        """How often each word occurs."""
+        return np.bincount(self.codes + 1, minlength=len(self.words) + 1)[1:]
 
     def spread(self, values: np.ndarray) -> np.ndarray:
         """Return each row's value; NaN where the cell is missing."""
@@ -49,6 +54,9 @@ def to_frame(sheet: Sheet, inputs: list[int]) -> pd.DataFrame:
             values = _with_points(sheet, index, values, usual)
         if values is None:
             values = _typed(sheet, index, words[index], usual)
+        elif _are_written_twice(sheet.columns[index], values):
+            column = _words(sheet.columns[index])
+            _note_same(sheet, index, column, column.spelled.mark(_where(sheet, index)))
         columns[name] = values
     return pd.DataFrame(columns)
 
@@ -75,24 +83,24 @@ def labels_of(sheet: Sheet, index: int, what: str) -> pd.Series:
         )
     found = _words(column)
     if found.spelled.kinds.all():
-        where = f"{sheet.path}, column {name!r}"
+        where = _where(sheet, index)
         mark = found.spelled.mark(where) or _MARK_OF.get(sheet.delimiter, ".")
         numbers = found.spelled.numbers(mark, where)
-        values, place = np.unique(numbers, return_inverse=True)
-        if (np.floor(values) != values).any():
+        if len(np.unique(numbers)) < len(numbers):
+            _refuse_same(found, mark, where, what)
+        if (np.floor(numbers) != numbers).any():
             return pd.Series(numbers[found.codes], name=name)
-        if len(values) < len(numbers):
-            double = np.flatnonzero(place == np.bincount(place).argmax())[:2]
-            one, other = (found.words[i] for i in double)
-            raise UserError(
-                f"{where}: {what}s {one!r} and {other!r} are the same number; write it "
-                "in one way"
-            )
-    folded: dict[str, str] = {}
-    for word in found.words:
-        if (same := folded.setdefault(word.casefold(), word)) != word:
-            sheet.notes.append(f"{what}s {same!r} and {word!r} differ, if only in case")
     return pd.Series(np.array(found.words, object)[found.codes], name=name)
+
+
+def _refuse_same(found: _Words, mark: str, where: str, what: str) -> None:
+    """Refuse labels that are one number, unless only floats cannot tell them apart."""
+    if same := found.spelled.same(mark, where, exact=True):
+        one, other = (found.words[i] for i in same)
+        raise UserError(
+            f"{where}: {what}s {one!r} and {other!r} are the same number; write it in "
+            "one way, or a letter before each if they are names"
+        )
 
 
 def _plain_numbers(column: pa.Array) -> np.ndarray | None:
@@ -101,6 +109,21 @@ def _plain_numbers(column: pa.Array) -> np.ndarray | None:
         return pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
         return None
+
+
+def _are_written_twice(column: pa.Array, values: np.ndarray) -> bool:
+    """Return whether cells that differ have the same number."""
+    found = values[~np.isnan(values)]
+    return len(np.unique(found)) < len(
+        column.drop_null().dictionary_encode().dictionary
+    )
+
+
+def _note_same(sheet: Sheet, index: int, column: _Words, mark: str) -> None:
+    """Note two words that are read as one number."""
+    if same := column.spelled.same(mark, _where(sheet, index)):
+        words = (column.words[i] for i in same)
+        sheet.notes.append(same_number(f"column {sheet.names[index]!r}", *words))
 
 
 def _words(column: pa.Array) -> _Words:
@@ -112,12 +135,14 @@ def _words(column: pa.Array) -> _Words:
 
 def _check_odd(sheet: Sheet, index: int, column: _Words) -> None:
     """Refuse a word among numbers."""
-    counts = np.bincount(column.codes + 1, minlength=len(column.words) + 1)[1:]
+    counts, kind = column.counts, "number"
     odd = column.spelled.odd_one(counts)
+    if odd is None:
+        odd, kind = spelled_dates.look(column.words).odd_one(counts, FEW), "date"
     if odd is not None:
         place = sheet.place(int(np.argmax(column.codes == odd)), index)
         raise UserError(
-            f"{place}: {column.words[odd]!r} is not a number, as other cells of this "
+            f"{place}: {column.words[odd]!r} is not a {kind}, as other cells of this "
             "column are; correct it, or leave the column out"
         )
     numbers = counts[column.spelled.kinds > 0].sum()
@@ -175,15 +200,20 @@ def _typed(sheet: Sheet, index: int, column: _Words, usual: str | None) -> objec
     if spelled.kinds.all():
         guess = "" if usual is None else usual or _MARK_OF.get(sheet.delimiter, "")
         mark = spelled.mark(_where(sheet, index)) or guess
+        _note_same(sheet, index, column, mark)
         return column.spread(spelled.numbers(mark, _where(sheet, index)))
     if words <= _TRUE | _FALSE:
         true = np.array([word in _TRUE for word in column.words])
         return true[column.codes] if column.codes.min() >= 0 else column.spread(true)
-    if (instants := iso_seconds(column.words)) is not None:
-        return column.spread(instants)
-    if len(words) > len(column.codes) / 2 > 1:
+    dates = spelled_dates.look(column.words)
+    if not np.isnan(dates.seconds).any():
+        return column.spread(dates.seconds)
+    name = f"column {sheet.names[index]!r}"
+    if note := words_note(name, column.words, dates.doubtful):
+        sheet.notes.append(note)
+    elif len(words) > len(column.codes) / 2 > 1:
         sheet.notes.append(
-            f"column {sheet.names[index]!r} is read as words, {len(words):,} different "
-            f"ones such as {column.words[0]!r}"
+            f"{name} is read as words, {len(words):,} different ones such as "
+            f"{column.words[0]!r}"
         )
     return pd.Categorical.from_codes(column.codes, column.words)

@@ -26,6 +26,8 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+# Of a workbook or another zip file, of gzip, and of an old workbook.
+_NO_TEXT = (b"PK\x03\x04", b"\x1f\x8b", b"\xd0\xcf\x11\xe0")
 _ENOUGH = 0.8  # share of lines that have as many cells as most; titles have fewer
 _SAMPLE = 200  # lines from which the delimiter is guessed
 _BLOCK = 1 << 20  # bytes that are decoded at a time
@@ -116,10 +118,22 @@ def _encoding(path: Path) -> str:
     try:
         with _open_bytes(path) as file:
             start = file.read(4096)
+        if start.startswith(_NO_TEXT):
+            raise UserError(
+                f"{path}: holds a workbook or a compressed file, by its first bytes; "
+                "name it so, such as .xlsx or .csv.gz"
+            )
         stated = [name for bom, name in _BOMS if start.startswith(bom)][:1]
         if not stated and b"\0" in start:
             # In UTF-16, the upper byte of a Latin letter is zero.
-            upper_last = start[1::2].count(0) > start[::2].count(0)
+            upper, lower = start[1::2].count(0), start[::2].count(0)
+            upper_last = upper > lower
+            if 8 * max(upper, lower) < len(start):
+                line = start[: start.index(b"\0")].count(b"\n") + 1
+                raise UserError(
+                    f"{path}, line {line}: holds a zero byte, which no text has; "
+                    "remove it, or write the file anew"
+                )
             stated = ["utf-16-le" if upper_last else "utf-16-be"]
         candidates = stated or ["utf-8", "cp1252", "latin-1"]
         for encoding in candidates:

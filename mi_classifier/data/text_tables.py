@@ -55,18 +55,26 @@ class Sheet(NamedTuple):
         return f"{self.path}, line {self.lines[row]}, column {self.names[column]!r}"
 
 
-def read(path: Path) -> Sheet:
+def read(path: Path, wanted: Iterable[str] = ()) -> Sheet:
     """Read a .csv, .tsv or .txt file, also compressed by gzip.
+
+    Args:
+      path: of the file.
+      wanted: names of columns that the user expects.
 
     Raises:
       UserError: no table can be read in it without doubt; the message names the line.
     """
     file = text_files.inspect(path)
-    return from_rows(path, file.rows(), list(file.notes), file)
+    return from_rows(path, file.rows(), list(file.notes), wanted, file)
 
 
 def from_rows(
-    path: Path, rows: Iterable[Row], notes: list[str], file: TextFile | None = None
+    path: Path,
+    rows: Iterable[Row],
+    notes: list[str],
+    wanted: Iterable[str] = (),
+    file: TextFile | None = None,
 ) -> Sheet:
     """Find the table in rows of cells, and say in the notes what is left out.
 
@@ -74,6 +82,8 @@ def from_rows(
       path: of the file, for errors.
       rows: all rows, also empty ones.
       notes: what there is to say so far.
+      wanted: names of columns that the user expects. A line that has one that is no
+        number is the line of names.
       file: a text file, of which plain tables can be read quickly.
     """
     rows = iter(rows)
@@ -85,7 +95,8 @@ def from_rows(
     width = _width(filled)
     if width < 2:
         raise UserError(f"{path}: needs a column of inputs and one of labels")
-    header, filled = _header(path, filled, width, notes)
+    words = {name for name in wanted if name and not name.isdecimal()}
+    header, filled = _header(path, filled, width, notes, words)
     if not filled:
         raise UserError(f"{path}: has column names but no rows")
     names = [str(i) for i in range(width)] if header is None else header[1]
@@ -115,7 +126,7 @@ def _extent(cells: Sequence[str]) -> int:
 
 
 def _header(
-    path: Path, rows: list[Row], width: int, notes: list[str]
+    path: Path, rows: list[Row], width: int, notes: list[str], words: set[str]
 ) -> tuple[Row | None, list[Row]]:
     """Return the line of names, if there is one, and the rows below it."""
     while len(rows) > 1 and _is_title(rows[0][1], width):
@@ -133,7 +144,7 @@ def _header(
     named = [(line, _uncommented(cells)), *rows[1:]]
     if cells[0].startswith("#") and _is_header(named, width):
         return named[0], rows[1:]
-    if _is_header([(line, cells), *rows[1:]], width):
+    if words & set(cells) or _is_header([(line, cells), *rows[1:]], width):
         return (line, cells), rows[1:]
     notes.append("the file has no line of column names")
     return None, rows

@@ -83,7 +83,7 @@ def test_data_frames_are_read(tmp_path):
 
 
 def test_workbooks_are_read_as_text_tables_are(tmp_path, monkeypatch):
-    pytest.importorskip("openpyxl")
+    openpyxl = pytest.importorskip("openpyxl")
     frame = pd.DataFrame({"size": NUMBERS[:, 0], "wild": KINDS == "ape"})
     frame["day"], frame["kind"] = pd.Timestamp("2020-01-02"), KINDS
     frame.iloc[3, 0] = None
@@ -97,6 +97,12 @@ def test_workbooks_are_read_as_text_tables_are(tmp_path, monkeypatch):
     chex.assert_trees_all_equal(arrays.load(path)[0], expected)
     assert table.y.tolist() == KINDS.tolist() and table.lines[0] == 4
     assert table.notes[0] == "of 2 sheets, 'mine' is read"
+    book = openpyxl.load_workbook(path)
+    book["mine"].sheet_state = "hidden"
+    book["other"]["B2"] = "=1+1"
+    book.save(tmp_path / "formula.xlsx")
+    with pytest.raises(UserError, match=r"line 2: the formula =1\+1 has no value"):
+        arrays.read(str(tmp_path / "formula.xlsx"))
     (tmp_path / "broken.xlsx").write_bytes(b"PK\x03\x04 no workbook")
     with pytest.raises(UserError, match="cannot be read"):
         arrays.load(str(tmp_path / "broken.xlsx"))

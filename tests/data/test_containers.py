@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 import scipy.sparse
 
@@ -312,3 +313,63 @@ def test_scored_rows_of_other_columns_are_refused(x, words):
 def test_scored_arrays_of_another_shape_are_refused():
     with pytest.raises(UserError, match=r"x: must be \[N, 3\], as in the fit, not"):
         as_rows(X[:, :1], as_rows(X))
+
+
+@pytest.mark.parametrize(
+    ("fitted", "new", "expected"),
+    [
+        (["1,5", "2,25"], ["1,234", "3"], [1.234, 3]),
+        (["5%", "20%"], ["7%", "10%"], [0.07, 0.1]),
+        (["1", "2"], ["1.5", "2"], [1.5, 2]),
+        (["31/01/1970", "02/02/1970"], ["02/01/1970", "01/01/1970"], [86400, 0]),
+    ],
+)
+def test_scored_words_are_read_as_those_of_the_fit(fitted, new, expected):
+    like = as_rows({"a": fitted})
+    rows = as_rows({"a": new}, like)
+    np.testing.assert_allclose(rows.values[:, 0], expected)
+
+
+@pytest.mark.parametrize(
+    ("fitted", "new"), [(["1,5"], ["2.5"]), (["5%"], ["7"]), (["5"], ["7%"])]
+)
+def test_scored_words_that_are_written_otherwise_are_refused(fitted, new):
+    with pytest.raises(UserError, match="another way than in the fit"):
+        as_rows({"a": new}, as_rows({"a": fitted}))
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        (["1.1", "1.10"], "column 'a': '1.1' and '1.10' are read as the same number"),
+        ([f"{i} kg" for i in range(20)], "20 words without an order, such as '0 kg'"),
+        (["01/02/2020", "03/02/2020"] * 20, ""),
+        (
+            [f"0{1 + i % 4}/0{1 + i % 5}/2020" for i in range(20)],
+            "the day or the month",
+        ),
+        ([f"Room {i}" for i in range(20)], ""),
+    ],
+)
+def test_words_that_may_be_meant_otherwise_are_noted(cells, words):
+    notes = as_rows({"a": cells}).notes
+    assert words in "".join(notes) and bool(notes) == bool(words)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pl.Series([10**18, 10**18 + 1, None]),
+        pl.Series([10**18, 10**18 + 1, 5]).cast(pl.Int128),
+        pa.array([10**18, 10**18 + 1, None]),
+        pd.Series([str(10**18), str(10**18 + 1)]),
+    ],
+)
+def test_whole_numbers_that_floats_cannot_tell_apart_are_refused(values):
+    with pytest.raises(UserError, match="equal as floats"):
+        as_rows(pa.table({"a": values}) if isinstance(values, pa.Array) else values)
+
+
+def test_wide_whole_numbers_of_polars_are_numbers():
+    rows = as_rows(pl.DataFrame({"a": pl.Series([7, 8]).cast(pl.Int128)}))
+    assert rows.values.tolist() == [[7], [8]]

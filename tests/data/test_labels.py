@@ -11,8 +11,14 @@ import polars as pl
 import pytest
 import scipy.sparse
 
+from mi_classifier import estimate
 from mi_classifier.data import labels as data_labels
-from mi_classifier.data.labels import as_groups, as_known_labels, as_labels
+from mi_classifier.data.labels import (
+    as_groups,
+    as_known_labels,
+    as_labels,
+    check_index,
+)
 from mi_classifier.errors import UserError
 
 INDEX = np.array([0, 1, 1, 0, 1, 0])
@@ -166,8 +172,8 @@ def test_labels_that_a_fit_does_not_have_are_refused():
 
 
 def test_groups_may_be_of_any_kind_but_not_missing():
-    assert as_groups(["b", 1, "1", 1, "b"], 5).tolist() == [0, 1, 2, 1, 0]
-    assert as_groups(pl.Series([7, 7, 3]), 3).tolist() == [0, 0, 1]
+    assert as_groups(["b", 1, "1", 1, "b"], 5)[1].tolist() == [0, 1, 2, 1, 0]
+    assert as_groups(pl.Series([7, 7, 3]), 3)[1].tolist() == [0, 0, 1]
     with pytest.raises(UserError, match=r"groups: missing in row 1; .* its own group"):
         as_groups(["a", None], 2)
     with pytest.raises(UserError, match=r"x and groups: must have shapes"):
@@ -188,3 +194,23 @@ def test_the_same_rows_in_another_order_are_refused():
         data_labels.check_index(x.reset_index(drop=True), counted[::-1])
     with pytest.raises(UserError, match="x and groups"):
         data_labels.check_index(x, y[::-1], "groups")
+
+
+def test_labels_that_differ_in_case_or_blanks_are_warned_of():
+    y = np.array(["ape", "Ape", "bee"])[np.arange(60) % 3]
+    x = np.random.default_rng(0).standard_normal(60)
+    person = np.array(["Ann", "Ann ", "Bob", "Eve"])[np.arange(60) % 4]
+    found = estimate.prepare(x, y, groups=person).warnings
+    assert len(found) == 2
+    assert "labels 'Ape' and 'ape' may be the same" in found[0]
+    assert "groups 'Ann' and 'Ann ' may be the same" in found[1]
+    assert not estimate.prepare(x, y == "ape").warnings
+
+
+def test_the_advice_for_a_matrix_or_a_repeated_index_works():
+    y = scipy.sparse.csr_matrix([[1], [0]])
+    with pytest.raises(UserError, match=r"y.toarray\(\).ravel\(\) makes it so"):
+        as_labels(y, 2)
+    frame = pd.Series([1, 2, 3], index=[5, 5, 6])
+    with pytest.raises(UserError, match="orders; drop both by reset_index"):
+        check_index(frame, frame[::-1])
