@@ -15,7 +15,7 @@ from mi_classifier.cross_fitting.batches import Task
 from mi_classifier.cross_fitting.inputs import Inputs
 
 _VALUES = 1 << 24  # rows times inputs, at most
-_REGRESSION_VALUES = 1 << 23  # rows times inputs times labels, at most
+_REGRESSION_VALUES = 1 << 24  # rows times inputs times labels, at most
 _PRODUCTS = 1 << 29  # rows or inputs, times inputs squared, at most
 _STEPS = 100  # of the logistic regression, which need not converge
 

@@ -128,6 +128,9 @@ def error_bar(rated: Rated) -> tuple[float, tuple[float, float]]:
       too high, by up to twice that where the inputs say nothing, because every fold has
       the same frequencies. Its share is about 1 - I / H. The mean of both moves the
       interval, though `nats` stays in, and their variance widens it.
+    * If few rows of a rare label say most, chance may have left out the most telling
+      one. So the upper half of the interval is as wide as if there were one more row of
+      the rarest label, with the greatest PMI that it can have.
     """
     folds = len(np.unique(rated.fold))
     means = np.bincount(rated.fold, rated.pmi) / np.bincount(rated.fold).clip(1)
@@ -141,11 +144,16 @@ def error_bar(rated: Rated) -> tuple[float, tuple[float, float]]:
     unknown = 1 - nats / max(float(information.label_entropy(log_prior)), 1e-12)
     unknown = min(max(unknown, 0.0), 1.0)
     variance = freedom / (2 * groups**2)
-    error = float(np.sqrt(first**2 + (1 + 4 * unknown) * variance))
+    # The PMIs vary with the frequencies in H(Y), so `first` has part of this already.
+    squared = first**2 + (0.5 + 4.5 * unknown) * variance
+    # Twice the variance, because a chi-squared variable has a long tail.
+    error = float(np.sqrt(max(squared, 2 * variance)))
     center = nats + (1 - 2 * unknown) * freedom / (2 * groups)
-    margin = float(stats.t.ppf(0.975, groups - folds)) * error
-    low = min(nats, center - margin)
-    high = min(max(nats, center + margin), float(np.log(freedom + 1)))
+    quantile = float(stats.t.ppf(0.975, groups - folds))
+    one_more = (-float(log_prior[counts > 0].min()) - nats) / groups
+    low = min(nats, center - quantile * error)
+    high = center + quantile * float(np.hypot(error, one_more))
+    high = min(max(nats, high), float(np.log(freedom + 1)))
     return error, (low, max(high, nats, 0.0))
 
 
