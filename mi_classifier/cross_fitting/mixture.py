@@ -14,12 +14,17 @@ from mi_classifier.cross_fitting.nets import Nets
 from mi_classifier.cross_fitting.plan import Plan
 
 _STEPS = 300  # of the EM algorithm
-_PSEUDO_ROWS = 0.1  # of each learner, so that none has a weight of 0 by chance
+_PSEUDO_ROWS = 0.1  # of a learner on average, so that shares stay near their start
 # Forests are fitted again if they count at least so much in the mixture.
 _LEAST_PART = 0.05
 _WEIGHED_VALUES = 1 << 21  # stopping rows times labels, at most
 _POOL_VALUES = 1 << 23  # of all learners, rows and labels; with more, there is no pool
-_POOL_PENALTY = 3.0  # on squared powers, for all rows together
+# On the squared distance of powers from where they start, for all rows together.
+_PENALTIES = (3.0, 300.0)
+_FEW_LEARNERS = 8  # up to so many, the first penalty is enough
+_PARTS = 4  # of the rows; each tells which penalty is better for the others
+_TRUST = 0.08  # in each row, when learners are compared to find where weights start
+_MOST_TRUST = 40.0  # in all rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,21 +182,58 @@ def weigh(
     """
     seen = ~np.isneginf(log_prior[label])
     log_ratios, label = log_ratios[:, seen], label[seen]
+    of_label = log_ratios[:, np.arange(len(label)), label]
+    trust = min(_TRUST * evidence * len(label), _MOST_TRUST)
+    start = special.softmax(trust * of_label.sum(1) / max(len(label), 1))
     powers = np.zeros(len(log_ratios))
     if log_ratios.size <= _POOL_VALUES:
-        powers = _powers(log_ratios, label, log_prior, evidence)
+        powers = _powers(log_ratios, label, log_prior, start, evidence)
     product = pool(log_ratios, powers, log_prior)[None]
     every = np.concatenate([log_ratios, product])
     ratios = np.exp(every[:, np.arange(len(label)), label])
-    return Weights(powers, _shares(ratios, evidence))
+    return Weights(powers, _shares(ratios, np.append(start / 2, 0.5), evidence))
 
 
 def _powers(
-    log_ratios: np.ndarray, label: np.ndarray, log_prior: np.ndarray, evidence: float
+    log_ratios: np.ndarray,
+    label: np.ndarray,
+    log_prior: np.ndarray,
+    start: np.ndarray,
+    evidence: float,
+) -> np.ndarray:
+    """Fit the powers of the product of learners by the better penalty.
+
+    Many learners that are alike need a large penalty, those that see different things a
+    small one.
+    """
+    penalties = np.array(_PENALTIES) / evidence
+    few = len(log_ratios) <= _FEW_LEARNERS or len(label) < _PARTS
+    best = 0
+    if not few:
+        # Parts of rows that follow each other, because such rows may be alike.
+        part = np.arange(len(label)) * _PARTS // len(label)
+        found = np.zeros(len(penalties))
+        for k in range(_PARTS):
+            own, other = part != k, part == k
+            for index, penalty in enumerate(penalties):
+                powers = _penalized_powers(
+                    log_ratios[:, own], label[own], log_prior, start, penalty
+                )
+                product = pool(log_ratios[:, other], powers, log_prior)
+                found[index] += product[np.arange(other.sum()), label[other]].sum()
+        best = int(found.argmax())
+    return _penalized_powers(log_ratios, label, log_prior, start, penalties[best])
+
+
+def _penalized_powers(
+    log_ratios: np.ndarray,
+    label: np.ndarray,
+    log_prior: np.ndarray,
+    start: np.ndarray,
+    penalty: float,
 ) -> np.ndarray:
     """Fit the powers of the product of learners, none negative."""
-    of_label = log_ratios[:, np.arange(len(label)), label]
-    start = np.full(len(log_ratios), 1 / len(log_ratios))
+    of_label = log_ratios[:, np.arange(len(label)), label].sum(1)
 
     def loss(powers: np.ndarray) -> tuple[float, np.ndarray]:
         product = np.tensordot(powers, log_ratios, 1) + log_prior
@@ -199,22 +241,21 @@ def _powers(
         share = np.exp(product - log_sum[:, None])
         expected = np.einsum("ebm,bm->e", log_ratios, share)
         away = powers - start
-        value = log_sum.sum() - powers @ of_label.sum(1)
-        penalty = _POOL_PENALTY / evidence * away
-        return value + penalty @ away / 2, expected - of_label.sum(1) + penalty
+        value = log_sum.sum() - powers @ of_label + penalty * away @ away / 2
+        return value, expected - of_label + penalty * away
 
     bounds = [(0.0, 3.0)] * len(start)
     return optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
 
 
-def _shares(ratios: np.ndarray, evidence: float) -> np.ndarray:
+def _shares(ratios: np.ndarray, start: np.ndarray, evidence: float) -> np.ndarray:
     """Find the shares of learners whose mixture makes rows likeliest, by EM.
 
     `ratios` are P(y|x) / P(y) of each row's label by each learner, `[E, B]`.
     """
-    shares = np.full(len(ratios), 1 / len(ratios))
+    shares, few_rows = start, _PSEUDO_ROWS * len(start) * start / evidence
     for _ in range(_STEPS):
         part = shares[:, None] * ratios
-        part = (part / part.sum(0)).sum(1) + _PSEUDO_ROWS / evidence
+        part = (part / part.sum(0)).sum(1) + few_rows
         shares = part / part.sum()
     return shares
