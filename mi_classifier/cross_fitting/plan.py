@@ -13,6 +13,10 @@ _LOGITS = 1 << 19  # of a net at a time, at most, when it is scored
 _STOPPING_ROWS = 20_000  # at most
 _FEW_NUMBERS = 6  # columns of numbers; with more, Fourier features find no structure
 _FINE_GROUPS = 1_000  # with fewer, plain nets find as much, in less time
+# More nets help where there are enough rows to train on, and are quickly trained where
+# there are not too many.
+_FEW_ROWS = 1_000
+_SHARED_ROWS = 20_000
 _FREQUENCIES = 64
 # Standard deviations of the frequencies, in radians per deviation of a column; with 0,
 # the net has nothing but its inputs.
@@ -58,11 +62,12 @@ def make_plan(
     num_blocks = -(-rows * row_bytes // BLOCK_BYTES)
     steps = 500 if images else 1_600
     steps = max(steps, 4 * rows // size)
+    more = int(np.clip(_SHARED_ROWS // rows, 2, 4))
     few = 0 < len(inputs.numbers) <= _FEW_NUMBERS
     fine = not images and not own_model and few and groups >= _FINE_GROUPS
     return Plan(
         scales=_FOURIER if fine else (),
-        nets=4 if fine else 1 if images else 2,
+        nets=4 if fine else 1 if images else more if rows >= _FEW_ROWS else 2,
         batch_size=size,
         search_rounds=max(10, num_blocks),
         rounds=max(20 if fine else 32, 2 * num_blocks),
