@@ -326,6 +326,7 @@ def prepare(
         check_index(x, groups, "groups")
         names, groups = as_groups(groups, rows.values.shape)
         notes = (*notes, *warn_of_alike(names, "groups"))
+        notes = (*notes, *dependence.giant_group_warning(groups))
     check_finite(rows, allow_missing=missing == "keep")
     group, warnings = _examine(rows, label, groups)
     return Table(rows, labels, label, group, (*notes, *warnings))
@@ -335,7 +336,8 @@ def _examine(
     rows: Rows, label: np.ndarray, groups: np.ndarray | None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the group of each row, `[N]` from 0 on, and what is odd about the rows."""
-    counting = dependence.counting_columns(rows)
+    told = dependence.label_columns(rows, label)
+    counting = (*told, *dependence.counting_columns(rows))
     if groups is not None:
         return groups, counting
     copies = dependence.find_groups(rows)

@@ -249,6 +249,8 @@ def _names(rows: Rows, prefix: str) -> tuple[str, ...]:
 
 
 def _rows_of_given(given: Any) -> Rows:
+    if isinstance(given, str):
+        raise UserError(f"given: is the word {given!r}; give the column itself")
     try:
         return as_rows(given)
     except UserError as error:  # which speaks of x

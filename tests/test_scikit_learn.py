@@ -53,7 +53,7 @@ def test_scikit_learn_finds_no_fault(monkeypatch):
 
     def short_plan(*arguments, **options):
         plan = make_plan(*arguments, **options)
-        return dataclasses.replace(plan, rounds=8, cycles=1)
+        return dataclasses.replace(plan, nets=1, rounds=2, cycles=1)
 
     def small_net(inputs, num_classes, plan):
         return mi.create_model("mlp", num_classes, hidden=(16,))

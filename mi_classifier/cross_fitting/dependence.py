@@ -23,7 +23,8 @@ _SORTED_EFFECT = 0.6  # of inputs, if somebody has sorted the rows by label
 _FEWEST_ROWS = 20  # in which a column can be seen to count
 _MOST_COUNTING = 10_000  # columns; in wider tables nobody looks
 _MOST_GAPS = 5  # in a column that counts
-_NEARLY_ALL = 0.9  # of the rows have their own word, in a column of names
+_LABEL_ROWS = 500  # in which a column can be seen to be the label
+_GIANT = 0.25  # of the rows, in one group
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +115,39 @@ def _mixed(values: np.ndarray, odd: np.ndarray) -> np.ndarray:
     mixed ^= mixed >> np.uint64(31)
     mixed *= odd[1]
     return mixed
+
+
+def giant_group_warning(group: np.ndarray) -> tuple[str, ...]:
+    """Return a warning if one group holds a large part of the rows, `[N]`."""
+    share = np.bincount(group).max() / len(group)
+    if share <= _GIANT:
+        return ()
+    told = f"one group holds {share:.0%} of the rows, so the estimate and its error"
+    return (f"{told} say little about other groups; leave out rows of it",)
+
+
+def label_columns(rows: Rows, label: np.ndarray) -> tuple[str, ...]:
+    """Return a warning for each column that is the label `[N]` under other names."""
+    values, size = rows.values, len(label)
+    table = not scipy.sparse.issparse(values) and values.ndim == 2
+    if not table or values.shape[1] > _MOST_COUNTING or not label.max():
+        return ()
+    some = np.linspace(0, size - 1, min(size, _LABEL_ROWS)).astype(int)
+    block, count = np.asarray(values[some], np.float64), label.max() + 1
+    one_each = np.ones(block.shape[1], bool)
+    for k in np.unique(label[some]):
+        own = block[label[some] == k]
+        one_each &= (own == own[0]).all(0)
+    found = []
+    for c in np.flatnonzero(one_each):
+        x = np.asarray(values[:, c], np.float64)
+        pairs = np.unique(np.stack([x, label]), axis=1)
+        if pairs.shape[1] == count and len(np.unique(x)) == count:
+            found.append(
+                f"{rows.column(int(c))} has one value for each label, and tells it; if "
+                "it is the label itself, leave it out of x"
+            )
+    return tuple(found)
 
 
 def serial_warning(rows: Rows, label: np.ndarray) -> str:
@@ -297,10 +331,10 @@ def counting_columns(rows: Rows) -> tuple[str, ...]:
         "the table says nothing about a new row"
         for c in counting
     ]
-    for column, levels in rows.levels.items():
-        if len(levels) >= _NEARLY_ALL * size:
-            sentences.append(
-                f"{rows.column(column)} differs in nearly every row and cannot say "
-                "anything about another row; it was ignored"
-            )
+    sentences += [
+        f"{rows.column(column)} differs in nearly every row and cannot say anything "
+        "about another row; it was ignored"
+        for column in rows.levels
+        if rows.names_rows(column)
+    ]
     return tuple(sentences)

@@ -14,7 +14,10 @@ _FARTHEST = 10.0  # deviations from the mean, after arcsinh; inputs are clipped 
 _STRAIGHT = 3.0  # deviations up to which arcsinh changes little; it bends waves
 _MOST_VALUES = 256  # of a column that are inputs of their own; others share bins
 _MOST_INTEGER_INPUTS = 512  # 0/1 inputs for the values of all columns of integers
-_ROWS_OF_A_VALUE = 4  # on average, if an integer column is to be seen as categories
+# On average. With fewer, integers are not seen as categories, and of words, only those
+# that come in more rows are inputs.
+_ROWS_OF_A_VALUE = 4
+_ENOUGH_ROWS = 10
 _BINS = 128  # of each of two random assignments of further categories
 _SAMPLE_VALUES = 1 << 26  # from which scales are taken, at most
 
@@ -192,14 +195,18 @@ def _hot(
     generator = np.random.default_rng(0)
     for column in varying:
         x = some[:, column]
+        if rows.names_rows(column):
+            continue
         if column in rows.levels:
             count = len(rows.levels[column])
             counts = np.bincount(
                 x[np.isfinite(x) & (x >= 0)].astype(int), minlength=count
             )
+            rare = count * _ROWS_OF_A_VALUE > len(some)
             common = np.argsort(-counts, kind="stable")[:_MOST_VALUES]
+            common = common[counts[common] >= (_ENOUGH_ROWS if rare else 1)]
             hot += [(column, float(code)) for code in np.sort(common)]
-            if count > _MOST_VALUES:
+            if count > _MOST_VALUES and not rare:
                 bins += [(column, generator.integers(_BINS, size=count)) for _ in "ab"]
             continue
         x = x[np.isfinite(x)]

@@ -61,7 +61,8 @@ def _log_distances(x: np.ndarray, queries: np.ndarray) -> np.ndarray:
     """Return the logarithms of the distances to the nearest rows, `[Q, K + 1]`."""
     nearest = []
     for query in queries:
-        squares = ((x - x[query]) ** 2).sum(1)
+        with np.errstate(over="ignore"):
+            squares = ((x - x[query]) ** 2).sum(1)
         squares[query] = np.inf
         nearest.append(np.sort(np.partition(squares, _NEIGHBORS)[: _NEIGHBORS + 1]))
     return 0.5 * np.log(np.maximum(nearest, 1e-300))

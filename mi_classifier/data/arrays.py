@@ -1,6 +1,7 @@
 """Read inputs and labels from a user's file: arrays, a text table or a data frame."""
 
 import dataclasses
+import datetime
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -248,4 +249,7 @@ def _text(cell: object) -> str:
     """Return a cell of a workbook as a text table has it."""
     if isinstance(cell, bool):
         return "TRUE" if cell else "FALSE"
+    if isinstance(cell, datetime.timedelta):  # more than a day of hours, maybe
+        minutes, seconds = divmod(int(cell.total_seconds()), 60)
+        return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
     return "" if cell is None else str(cell).strip()

@@ -1,8 +1,8 @@
 """Turn one column of a user's table into numbers, or into codes of categories."""
 
+import datetime
 import math
 import numbers
-import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,15 +10,14 @@ import numpy as np
 import pandas as pd
 
 from mi_classifier.data import spelled_dates, spelled_numbers
-from mi_classifier.data.spelled_numbers import FEW, Way
+from mi_classifier.data.spelled_dates import Dates
+from mi_classifier.data.spelled_numbers import FEW, Spelled, Way
 from mi_classifier.errors import UserError
 
 # Nobody means these as words: NumPy and pandas write them for a missing value when they
 # turn it into a string, and spreadsheets for a lookup that failed. "NA" and "None" stay
 # words here (Namibia, no treatment); in a text file they are missing.
 _NEVER_WORDS = {"", "nan", "<na>", "nat", "#n/a", "n/a"}
-# A number with a unit, a range, or a code that counts, as "5 kg", "10-20" and "3rd".
-_MEASURES = re.compile(r"[<>~]?[+-]?\d+([.,:/-]\d+)*\s?[A-Za-z\u00b5\u00b0%]{0,4}\.?")
 _MANY = 10  # different words; fewer are 0/1 inputs that lose nothing
 _EXACT = 2.0**53  # a float64 holds every whole number up to here
 
@@ -34,7 +33,7 @@ class Column(NamedTuple):
     Attributes:
       values: `[N]` of bool, int or float; a missing value is NaN.
       levels: of categories, which values the codes stand for.
-      way: how words wrote the numbers, if they did.
+      way: what the numbers are, and how words wrote them; None for categories.
       note: a sentence for the user about what may not be as meant, or nothing.
     """
 
@@ -77,9 +76,9 @@ def as_column(
         return _coded(*pd.factorize(_without_missing(cells)), name, known)
     kind = series.dtype.kind
     if kind in "biuf":
-        return Column(_numbers(series, kind, name))
+        return Column(_numbers(series, kind, name), way=Way())
     if kind in "mM":
-        return Column(_seconds(series))
+        return _of_times(series)
     if kind == "O" or kind in "SU":
         return _of_objects(series.to_numpy(object), name, way)
     raise UserError(f"x: {name} must be numbers or categories, not {series.dtype}")
@@ -156,15 +155,20 @@ def check_exact(values: np.ndarray, name: str) -> None:
         raise UserError(_TOO_CLOSE.format(name))
 
 
-def _seconds(series: pd.Series) -> np.ndarray:
-    series = pd.Series(series)
+def _of_times(series: pd.Series) -> Column:
+    """Return dates as seconds since 1970, and durations as seconds."""
     if series.dtype.kind == "m":
-        return series.dt.total_seconds().to_numpy(dtype=np.float64, na_value=np.nan)
+        seconds = series.dt.total_seconds()
+        return Column(
+            seconds.to_numpy(dtype=np.float64, na_value=np.nan), way=Way("durations")
+        )
+    if str(series.dtype).startswith("date32"):  # of Arrow, without a time of day
+        series = pd.to_datetime(series.astype(object))
     if getattr(series.dt, "tz", None) is not None:
         series = series.dt.tz_convert("UTC").dt.tz_localize(None)
     instants = series.to_numpy(dtype="datetime64[us]")
     micros = instants.astype(np.int64) / 1e6
-    return np.where(np.isnat(instants), np.nan, micros)
+    return Column(np.where(np.isnat(instants), np.nan, micros), way=Way("dates"))
 
 
 def _of_objects(cells: np.ndarray, name: str, way: Way | None) -> Column:
@@ -174,19 +178,21 @@ def _of_objects(cells: np.ndarray, name: str, way: Way | None) -> Column:
     if kind in ("string", "empty"):
         return _of_words(cells, name, way)
     if kind in ("datetime", "datetime64", "date"):
-        return Column(_seconds(pd.to_datetime(pd.Series(cells), utc=True)))
+        return _of_times(pd.to_datetime(pd.Series(cells), utc=True))
     if kind in ("timedelta", "timedelta64"):
-        return Column(_seconds(pd.to_timedelta(pd.Series(cells))))
+        return _of_times(pd.to_timedelta(pd.Series(cells)))
     if kind == "period":
-        return Column(_seconds(pd.PeriodIndex(cells).to_timestamp().to_series()))
+        return _of_times(pd.PeriodIndex(cells).to_timestamp().to_series())
     if kind == "time":
-        return Column(np.array([_seconds_of_day(cell) for cell in cells]))
+        seconds = np.array([_seconds_of_day(cell) for cell in cells])
+        return Column(seconds, way=Way("times"))
     present = [cell for cell in cells if cell is not None]
+    _check_dates(cells, present, name)
     if any(isinstance(cell, (complex, np.complexfloating)) for cell in present):
         raise UserError(f"x: {name} must be numbers, not complex")
     odd = next((c for c in present if not _is_number(c)), None)
     if odd is None:
-        return Column(_of_numbers(cells, present, name))
+        return Column(_of_numbers(cells, present, name), way=Way())
     if any(map(_is_number, present)) and isinstance(odd, str):
         words = {c.strip() for c in present if isinstance(c, str)}
         if spelled_numbers.look(sorted(words)).kinds.all():
@@ -221,8 +227,23 @@ def _of_numbers(cells: np.ndarray, present: Sequence, name: str) -> np.ndarray:
 
 def _check_large(present: Sequence, name: str) -> None:
     values = set(map(int, present))
-    if len(values) > len(set(map(float, values))):
+    try:
+        floats = set(map(float, values))
+    except OverflowError:
+        raise UserError(f"x: {name} has whole numbers beyond 1e308") from None
+    if len(values) > len(floats):
         raise UserError(_TOO_CLOSE.format(name))
+
+
+def _check_dates(cells: np.ndarray, present: Sequence, name: str) -> None:
+    """Refuse dates that are mixed with words."""
+    dates = [isinstance(c, datetime.date | np.datetime64) for c in present]
+    if any(dates) and any(isinstance(c, str) for c in present):
+        row = next(i for i, c in enumerate(cells) if isinstance(c, str))
+        raise UserError(
+            f"x: {name} mixes dates and words, such as {cells[row]!r} in row {row}; "
+            "correct those cells, or make all dates by pd.to_datetime"
+        )
 
 
 def _is_number(cell: object) -> bool:
@@ -241,17 +262,16 @@ def _seconds_of_day(cell: object) -> float:
 def _of_words(cells: np.ndarray, name: str, way: Way | None) -> Column:
     codes, values = pd.factorize(cells)
     words = [str(value).strip() for value in values]
+    if not words:
+        return Column(np.full(len(codes), np.nan), way=way)
     spelled, where = spelled_numbers.look(words), f"x: {name}"
     counts = np.bincount(codes[codes >= 0], minlength=len(words))
-    odd, kind = spelled.odd_one(counts), "number"
-    day_first = None if way is None else way.day_first
-    dates = spelled_dates.look(words if odd is None else [], day_first)
-    if odd is None:
-        odd, kind = dates.odd_one(counts, FEW), "date"
-    if odd is not None:
-        row = int(np.argmax(codes == odd))
+    dates = spelled_dates.look(words, None if way is None else way.day_first)
+    if (odd := odd_word(spelled, dates, counts)) is not None:
+        index, kind = odd
+        row = int(np.argmax(codes == index))
         raise UserError(
-            f"{where} mixes {kind}s and words: {words[odd]!r} in row {row} is not a "
+            f"{where} mixes {kind}s and words: {words[index]!r} in row {row} is not a "
             f"{kind}; correct such cells, or make the column a category"
         )
     if spelled.kinds.all():
@@ -260,11 +280,22 @@ def _of_words(cells: np.ndarray, name: str, way: Way | None) -> Column:
         if same := spelled.same(way.mark, where):
             note = same_number(name, *(words[i] for i in same))
         return Column(np.append(found, np.nan)[codes], way=way, note=note)
-    if words and not np.isnan(dates.seconds).any():
+    if not np.isnan(dates.seconds).any():
         seconds = np.append(dates.seconds, np.nan)[codes]
-        return Column(seconds, way=Way(day_first=dates.day_first))
+        return Column(seconds, way=Way(dates.kind, day_first=dates.day_first))
     column = _coded(codes, values, name, ())
     return column._replace(note=words_note(name, words, dates.doubtful))
+
+
+def odd_word(
+    spelled: Spelled, dates: Dates, counts: np.ndarray
+) -> tuple[int, str] | None:
+    """Return the index of a word among numbers or dates, and what the others are."""
+    if (odd := spelled.odd_one(counts)) is not None:
+        return odd, spelled.called
+    if (odd := dates.odd_one(counts, FEW)) is not None:
+        return odd, dates.kind.removesuffix("s")
+    return None
 
 
 def same_number(name: str, one: str, other: str) -> str:
@@ -291,11 +322,11 @@ def words_note(name: str, words: Sequence[str], doubtful: bool) -> str:
             f"{read}, for {words[0]!r} may begin with the day or the month; write "
             "2020-12-31"
         )
-    measures = [word for word in words if _MEASURES.fullmatch(word)]
+    measures = [word for word in words if any(map(str.isdecimal, word))]
     if 2 * len(measures) > len(words):
         return (
-            f"{read}, such as {measures[0]!r}; write numbers without units or ranges, "
-            "and dates as 2020-12-31"
+            f"{read}, such as {measures[0]!r}; numbers must have no units, and dates "
+            "the form 2020-12-31"
         )
     return ""
 

@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from mi_classifier.data.columns import as_column, check_exact
+from mi_classifier.data.columns import Column, as_column, check_exact
 from mi_classifier.data.opening import opened
 from mi_classifier.data.spelled_numbers import Way
 from mi_classifier.errors import UserError, nearest
 
 _BLOCK_BYTES = 1 << 25  # of values that are checked at a time: fits a cache, nearly
+_NEARLY_ALL = 0.9  # of the rows have their own word, in a column of names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Rows:
         images `[N, H, W, C]`. A missing value is NaN; a category is its code.
       names: of the columns; empty if the container has none.
       levels: the values that the codes 0, 1, ... of a column of categories stand for.
-      ways: how the words of a column wrote its numbers.
+      ways: what the numbers of a column are, and how words wrote them.
       notes: sentences for the user on what may not be read as meant.
     """
 
@@ -38,6 +39,11 @@ class Rows:
     levels: Mapping[int, tuple] = dataclasses.field(default_factory=dict)
     ways: Mapping[int, Way] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def names_rows(self, index: int) -> bool:
+        """Return whether a column has a word of its own in nearly every row."""
+        words = self.levels.get(index, ())
+        return len(words) >= _NEARLY_ALL * self.values.shape[0]
 
     def column(self, index: int | Sequence[int]) -> str:
         """Return how messages call a column, by its name or else its index."""
@@ -254,11 +260,8 @@ def _assembled(
         known = like.levels.get(index, ()) if like is not None else ()
         way = like.ways.get(index) if like is not None else None
         column = as_column(cells, called.column(index), known, way)
-        if like is not None and column.levels and not known:
-            raise UserError(
-                f"x: {called.column(index)} held numbers in the fit, and words now, "
-                f"such as {column.levels[0]!r}"
-            )
+        if like is not None and not known:
+            _check_kind(column, way or Way(), called.column(index))
         coded.append(column.values)
         if column.levels:
             levels[index] = column.levels
@@ -273,6 +276,19 @@ def _assembled(
         check_exact(column, called.column(index))
         values[:, index] = column
     return Rows(values, names, levels, ways, tuple(notes))
+
+
+def _check_kind(column: Column, way: Way, name: str) -> None:
+    """Refuse a column of another kind than in the fit, where it was no category."""
+    if column.levels:
+        raise UserError(
+            f"x: {name} held {way.kind} in the fit, and words now, such as "
+            f"{column.levels[0]!r}"
+        )
+    if column.way is not None and column.way.kind != way.kind:
+        raise UserError(
+            f"x: {name} held {way.kind} in the fit, and {column.way.kind} now"
+        )
 
 
 def _matched(

@@ -137,6 +137,8 @@ def _cells(y: Any, what: str, num_rows: int | tuple[int, ...]) -> np.ndarray:
         if isinstance(num_rows, int | np.integer)
         else (num_rows[0], tuple(num_rows))
     )
+    if isinstance(y, str):
+        raise UserError(f"{what}: is the word {y!r}; give a value for each row")
     y = opened(y, what)
     frame = isinstance(y, Mapping | pd.DataFrame)
     if frame:

@@ -1,22 +1,25 @@
 """Read words as dates, instants and times of day."""
 
 import re
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-_CLOCK = r"([T ]+\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?)?"
+_CLOCK = r"([T ]+\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?( ?UTC| ?GMT)?)?"
+_DAY = r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? "
 _ISO = re.compile(
     r"\d{4}-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?)?"
 )
-_YEAR_FIRST = re.compile(rf"\d{{4}}([./])\d{{1,2}}\1\d{{1,2}}{_CLOCK}")
+_YEAR_FIRST = re.compile(rf"\d{{4}}([./-])\d{{1,2}}\1\d{{1,2}}{_CLOCK}")
 _YEAR_LAST = re.compile(rf"\d{{1,2}}([./-])\d{{1,2}}\1\d{{4}}{_CLOCK}")
 _NAMED = re.compile(
-    rf"(\d{{1,2}}[. -]+)?[A-Za-z]{{3,9}}\.?[ -](\d{{1,2}},? )?\d{{4}}{_CLOCK}"
+    rf"({_DAY})?(\d{{1,2}}[. -]+)?[A-Za-z]{{3,9}}\.?[ -](\d{{1,2}},? )?\d{{4}}{_CLOCK}"
+    r"|\d{1,2}[ -][A-Za-z]{3}[ -]\d{2}"
 )
-_TIME = re.compile(r"\d{1,3}:\d{2}(:\d{2}(\.\d+)?)?")
+_TIME = re.compile(r"\d{1,3}:[0-5]\d(:[0-5]\d(\.\d+)?)?( ?[AaPp][Mm])?")
 _SAMPLE = 100  # words that tell what most of a column are
 
 
@@ -25,11 +28,13 @@ class Dates(NamedTuple):
 
     Attributes:
       seconds: since 1970, or of the day; NaN for a word that is no date, `[W]`.
+      kind: "dates" or "times".
       doubtful: whether days and months cannot be told apart; `seconds` are NaN then.
       day_first: whether the day comes before the month, if one of them comes first.
     """
 
     seconds: np.ndarray
+    kind: str = "dates"
     doubtful: bool = False
     day_first: bool | None = None
 
@@ -50,8 +55,9 @@ def look(words: Sequence[str], day_first: bool | None = None) -> Dates:
     """Look which words are dates, in the one way that most of them are written.
 
     A date is written as 2020-12-31, 2020/12/31, 31.12.2020, 12/31/2020 or 31 Dec 2020,
-    with a time of day or without; a time as 23:59 or 23:59:59. If the numbers of days
-    and months do not tell which is which, points say that the day is first.
+    with a time of day or without; a time as 23:59 or 23:59:59. Beside the latter, 59:59
+    has minutes and seconds. If the numbers of days and months do not tell which is
+    which, points say that the day is first.
 
     Args:
       words: the different ones, without blanks around them.
@@ -83,7 +89,7 @@ def _iso(words: pd.Series, day_first: bool | None) -> Dates:
 
 
 def _year_first(words: pd.Series, day_first: bool | None) -> Dates:
-    parts = words.str.extract(r"^(\d+)[./](\d+)[./](\d+)(.*)$")
+    parts = words.str.extract(r"^(\d+)[./-](\d+)[./-](\d+)(.*)$")
     return Dates(_of_parts(parts[0], parts[1], parts[2], parts[3]))
 
 
@@ -101,12 +107,22 @@ def _year_last(words: pd.Series, day_first: bool | None) -> Dates:
 
 
 def _named(words: pd.Series, day_first: bool | None) -> Dates:
-    return Dates(_parsed(words, "mixed"))
+    return Dates(_parsed(words.str.replace(rf"^{_DAY}", "", regex=True), "mixed"))
 
 
 def _time(words: pd.Series, day_first: bool | None) -> Dates:
-    parts = words.str.split(":", expand=True).astype(float).fillna(0).to_numpy()
-    return Dates(parts @ [3600.0, 60.0, 1.0][: parts.shape[1]])
+    half = words.str.extract(r"([AaPp])[Mm]$")[0].str.lower()
+    parts = words.str.replace(r" ?[AaPp][Mm]$", "", regex=True).str.split(":")
+    short = parts.str.len() == 2
+    if short.any() and not short.all():  # minutes and seconds
+        parts = parts.where(~short, [["0", *part] for part in parts])
+    seconds = [
+        sum(float(part) * unit for part, unit in zip(own, (3600, 60, 1), strict=False))
+        for own in parts
+    ]
+    noon = np.where(half == "p", 43_200, 0)
+    seconds = np.where(half.isna(), seconds, np.mod(seconds, 43_200) + noon)
+    return Dates(seconds, "times")
 
 
 def _of_parts(
@@ -118,7 +134,9 @@ def _of_parts(
 
 def _parsed(words: pd.Series, how: str) -> np.ndarray:
     """Return seconds since 1970, NaN where there is no such day."""
-    instants = pd.to_datetime(words, format=how, utc=True, errors="coerce")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names of months in other languages
+        instants = pd.to_datetime(words, format=how, utc=True, errors="coerce")
     micros = instants.dt.tz_localize(None).to_numpy("datetime64[us]")
     return np.where(np.isnat(micros), np.nan, micros.astype(np.int64) / 1e6)
 

@@ -28,10 +28,12 @@ _BLANKS = "[ '\u2019\u00a0\u2009\u202f]"
 _SPACED = rf"^{_GROUP}({_BLANKS}\d{{3}})+([.,]\d*)?$"
 _BLANK = r"[\s\x{a0}\x{202f}]*"  # spreadsheets write signs after a no-break space
 _NEGATIVE = r"^\((\d[\d.,]*)\)$"  # as accountants write a minus
+_CURRENCIES = (*(r"\$", "€", "£", "¥"), *("USD", "EUR", "GBP", "CHF", "JPY", "CNY"))
 _SIGNS = (
-    ("%", rf"{_BLANK}%$"),
-    *((c, rf"^[{c}]{_BLANK}|{_BLANK}[{c}]$") for c in "$€£¥"),
+    ("%", rf"{_BLANK}%$", ""),
+    *((c, rf"^([+-]?){c}{_BLANK}|{_BLANK}{c}$", r"\1") for c in _CURRENCIES),
 )
+_MANY = 10  # different numbers with three decimals tell that these are thousands
 # A column of numbers with so few words has errors in it, and is no category. Tables
 # have fewer errors than one cell in twenty, and a category with words has more of them.
 FEW = 0.05
@@ -39,10 +41,11 @@ _EXACT = 2.0**53  # a float64 holds every whole number up to here
 
 
 class Way(NamedTuple):
-    """In which way the words of a column write its numbers or dates."""
+    """What the numbers of a column are, and in which way words write them."""
 
+    kind: str = "numbers"  # or "percentages", "dates", "times" and "durations"
     mark: str = ""  # the decimal mark, "." or ",", or nothing if there is none
-    sign: str = ""  # "%" or a currency that every word has
+    sign: str = ""  # "%" or a currency that words have
     day_first: bool | None = None  # of dates, if the day or the month comes first
 
 
@@ -53,6 +56,11 @@ class Spelled:
     text: pa.Array  # without signs and blanks inside
     kinds: np.ndarray
     sign: str = ""  # "%" or a currency that every word has
+
+    @property
+    def called(self) -> str:
+        """What an error calls such a number."""
+        return f"number with {self.sign}" if self.sign else "number"
 
     def mark(self, where: str) -> str:
         """Return the decimal mark, "." or ",", or "" if nothing tells it.
@@ -75,8 +83,9 @@ class Spelled:
         Raises:
           UserError: the words have another mark or sign than the known way.
         """
-        own = Way(self.mark(where), self.sign)
-        if known is None:
+        kind = "percentages" if self.sign == "%" else "numbers"
+        own = Way(kind, self.mark(where), self.sign)
+        if known is None or known.kind != kind:
             return own
         if own.sign != known.sign or {own.mark, known.mark} == {".", ","}:
             raise UserError(
@@ -139,6 +148,13 @@ class Spelled:
                 f"{where}: {word!r} may be {word.replace(',', '')} or "
                 f"{word.replace(',', '.')}; write it without a comma"
             )
+        if not mark and self.has(_WHOLE) and (self.kinds == _POINT_MAYBE).sum() > _MANY:
+            word = self._first(_POINT_MAYBE)
+            raise UserError(
+                f"{where}: {word!r} may be {word.replace('.', '')} or {word}; all "
+                "decimals are three, beside whole numbers. Write it without a point, "
+                "or all numbers with decimals"
+            )
         text, other = self.text, "." if mark == "," else ","
         if self.has(_COMMA, _COMMA_MAYBE) or mark == ",":
             text = pc.replace_substring(text, other, "")
@@ -182,8 +198,8 @@ def look(words: pa.Array | Sequence[str]) -> Spelled:
     text = pa.array(words, pa.string()) if not isinstance(words, pa.Array) else words
     kinds, sign = _kinds(text), ""
     if not kinds.all():
-        text, sign = _without_signs(text)
-        kinds = _kinds(text)
+        text, sign, without = _without_signs(text)
+        kinds = np.where(without, 0, _kinds(text))
     return Spelled(text, kinds, sign)
 
 
@@ -204,14 +220,22 @@ def _kinds(text: pa.Array) -> np.ndarray:
     return kinds
 
 
-def _without_signs(text: pa.Array) -> tuple[pa.Array, str]:
-    """Leave out blanks between thousands, and a sign that all words have."""
-    found = ""
+def _without_signs(text: pa.Array) -> tuple[pa.Array, str, np.ndarray]:
+    """Leave out blanks between thousands, and a sign that at least half of words have.
+
+    Returns:
+      The words, the sign, and which words are numbers that lack it.
+    """
+    found, without = "", np.zeros(len(text), bool)
     text = pc.replace_substring(text, "\u2212", "-")  # the minus sign of typography
-    for sign, pattern in _SIGNS:
-        if pc.all(pc.match_substring(text, sign)).as_py():
-            text, found = pc.replace_substring_regex(text, pattern, ""), sign
+    for sign, pattern, rest in _SIGNS:
+        signed = pc.match_substring_regex(text, pattern)
+        signed = signed.to_numpy(zero_copy_only=False).astype(bool)
+        if 2 * signed.sum() >= max(len(text), 1):
+            text = pc.replace_substring_regex(text, pattern, rest)
+            found, without = sign.removeprefix("\\"), ~signed
+            break
     text = pc.replace_substring_regex(text, _NEGATIVE, r"-\1")
     spaced = pc.match_substring_regex(text, _SPACED)
     joined = pc.replace_substring_regex(text, _BLANKS, "")
-    return pc.if_else(spaced, joined, text), found
+    return pc.if_else(spaced, joined, text), found, without

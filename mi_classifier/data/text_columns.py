@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mi_classifier.data import spelled_dates, spelled_numbers
-from mi_classifier.data.columns import same_number, words_note
-from mi_classifier.data.spelled_numbers import FEW, Spelled
+from mi_classifier.data.columns import odd_word, same_number, words_note
+from mi_classifier.data.spelled_numbers import Spelled
 from mi_classifier.data.text_tables import Sheet
 from mi_classifier.errors import UserError
 
@@ -135,15 +135,13 @@ def _words(column: pa.Array) -> _Words:
 
 def _check_odd(sheet: Sheet, index: int, column: _Words) -> None:
     """Refuse a word among numbers."""
-    counts, kind = column.counts, "number"
-    odd = column.spelled.odd_one(counts)
-    if odd is None:
-        odd, kind = spelled_dates.look(column.words).odd_one(counts, FEW), "date"
+    counts = column.counts
+    odd = odd_word(column.spelled, spelled_dates.look(column.words), counts)
     if odd is not None:
-        place = sheet.place(int(np.argmax(column.codes == odd)), index)
+        place = sheet.place(int(np.argmax(column.codes == odd[0])), index)
         raise UserError(
-            f"{place}: {column.words[odd]!r} is not a {kind}, as other cells of this "
-            "column are; correct it, or leave the column out"
+            f"{place}: {column.words[odd[0]]!r} is not a {odd[1]}, as other cells of "
+            "this column are; correct it, or leave the column out"
         )
     numbers = counts[column.spelled.kinds > 0].sum()
     if 0 < numbers < counts.sum():
@@ -172,22 +170,21 @@ def _with_points(
     sheet: Sheet, index: int, values: np.ndarray, usual: str | None
 ) -> np.ndarray:
     """Read 1.234 as 1234 in a file of decimal commas, if no cell says otherwise."""
-    doubtful = usual == "" and _MARK_OF.get(sheet.delimiter) == ","
     cells = sheet.columns[index]
-    points = pc.any(pc.match_substring(cells, ".")).as_py()
-    if not points or not (doubtful or usual == ","):
+    if not pc.any(pc.match_substring(cells, ".")).as_py():
         return values
-    column = _words(cells)
-    if column.spelled.mark(_where(sheet, index)):
+    column, where = _words(cells), _where(sheet, index)
+    if column.spelled.mark(where):
         return values
+    doubtful = usual == "" and _MARK_OF.get(sheet.delimiter) == ","
     if doubtful:
         word = next(word for word in column.words if "." in word)
         raise UserError(
-            f"{_where(sheet, index)}: {word!r} may be "
+            f"{where}: {word!r} may be "
             f"{word.replace('.', '')} or {word}; a file of semicolons often has "
             "decimal commas. Separate cells by commas or tabs, or leave out the point"
         )
-    return column.spread(column.spelled.numbers(",", _where(sheet, index)))
+    return column.spread(column.spelled.numbers("," if usual == "," else "", where))
 
 
 def _where(sheet: Sheet, index: int) -> str:

@@ -36,6 +36,7 @@ MISSING = (
 _MISSING = pa.array(MISSING)
 _HEAD = 1_000  # rows from which the width and the header are found
 _CHUNK = 200_000  # cells that are strings of Python at a time, about
+_COUNTS = ("id", "index", "no", "nr", "number", "row", "#", "case", "subject")
 _UNNAMED = ("", "Unnamed: 0")  # how an index of pandas is headed
 
 
@@ -95,7 +96,9 @@ def from_rows(
     width = _width(filled)
     if width < 2:
         raise UserError(f"{path}: needs a column of inputs and one of labels")
-    words = {name for name in wanted if name and not name.isdecimal()}
+    # A number may be the place of a column without a name.
+    wanted = {name for name in wanted if name}
+    words = {n for n in wanted if not (n.isdecimal() and int(n) < width)}
     header, filled = _header(path, filled, width, notes, words)
     if not filled:
         raise UserError(f"{path}: has column names but no rows")
@@ -111,7 +114,7 @@ def from_rows(
     delimiter = file.delimiter if file else ""
     named = header is not None
     sheet = Sheet(path, list(names), columns, lines, named, notes, delimiter)
-    return _without_empty_columns(sheet, header[0] if header else 0)
+    return _without_empty_columns(sheet, header[0] if header else 0, wanted)
 
 
 def _width(rows: Sequence[Row]) -> int:
@@ -139,6 +142,12 @@ def _header(
         notes.append(f"line {line} is left out, for it is a title or comment: {title}")
     line, cells = rows[0]
     if len(cells) == width - 1 and _has_row_names([row for _, row in rows[1:]], width):
+        if cells[0].lower() in _COUNTS:
+            raise UserError(
+                f"{path}, line {line}: {len(cells)} names, and {width} cells below; if "
+                "decimals have a comma, separate the cells by semicolons"
+            )
+        notes.append("the first cells, which have no name, name the rows")
         return (line, ["", *cells]), rows[1:]  # as R writes tables
     cells = _fitted(path, line, cells, width)
     named = [(line, _uncommented(cells)), *rows[1:]]
@@ -282,12 +291,15 @@ def _fitted(path: Path, line: int, cells: list[str], width: int) -> list[str]:
     )
 
 
-def _without_empty_columns(sheet: Sheet, line: int) -> Sheet:
-    """Leave out columns without any data, and the index of pandas."""
+def _without_empty_columns(sheet: Sheet, line: int, wanted: set[str]) -> Sheet:
+    """Leave out columns without any data, and the index of pandas.
+
+    The caller refuses an empty column that the user wants, or that is the labels'.
+    """
     kept, names, columns = [], sheet.names, sheet.columns
     for index, (name, column) in enumerate(zip(names, columns, strict=True)):
-        last = name and index == len(names) - 1  # without labels; the caller refuses it
-        if column.null_count == len(column) and not last:
+        last = name and index == len(names) - 1 and not wanted
+        if column.null_count == len(column) and not last and name not in wanted:
             called = (
                 f"column {name!r}"
                 if name

@@ -336,3 +336,21 @@ def test_tables_on_disk_are_read_in_blocks(tmp_path):
     group = dependence.find_groups(rows).group
     assert (group == dependence.find_groups(Rows(x)).group).all()
     assert group.max() + 1 == DRAWS
+
+
+def test_a_group_of_most_rows_is_warned_of():
+    group = np.concatenate([np.zeros(50, int), np.arange(1, 51)])
+    (told,) = dependence.giant_group_warning(group)
+    assert "one group holds 50% of the rows" in told
+    assert not dependence.giant_group_warning(np.arange(100) // 20)
+
+
+def test_the_label_among_the_inputs_is_warned_of():
+    label = np.arange(90) % 3
+    noise = np.random.default_rng(0).integers(0, 3, 90)
+    table = {"noise": noise, "kind": np.array(["ape", "bee", "cat"])[label]}
+    (told,) = dependence.label_columns(as_rows(table), label)
+    assert "column 'kind' has one value for each label" in told
+    nearly = np.where(np.arange(90) == 41, 5, label)
+    assert not dependence.label_columns(as_rows({"kind": nearly}), label)
+    assert not dependence.label_columns(as_rows({"kind": label}), 0 * label)

@@ -37,6 +37,20 @@ def test_the_interval_holds_the_entropy_if_the_nets_know_every_label(num_classes
     assert 0.9 < inside / 400 < 0.995
 
 
+def test_the_interval_holds_the_mean_where_few_rows_say_most():
+    """Five rows of 5,000 have a rare label; each tells 3 nats, or the net missed it."""
+    generator, inside = np.random.default_rng(0), 0
+    for _ in range(400):
+        label = np.sort(generator.random(5_000) < 0.001).astype(int)
+        if label.sum() < 2:
+            label[-2:] = 1
+        pmi = label * generator.choice([-1.0, 0.0, 3.0, 5.0], 5_000)
+        row = np.arange(5_000)
+        _, (low, high) = error_bar(Rated(pmi, label, row % 5, row))
+        inside += low <= 0.001 * 1.75 <= high
+    assert inside / 400 > 0.93  # 0.89 without one more row in the upper half
+
+
 def test_rows_of_a_group_count_once():
     generator = np.random.default_rng(0)
     pmi, label = generator.standard_normal(200), np.arange(200) % 2

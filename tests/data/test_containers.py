@@ -331,10 +331,19 @@ def test_scored_words_are_read_as_those_of_the_fit(fitted, new, expected):
 
 
 @pytest.mark.parametrize(
-    ("fitted", "new"), [(["1,5"], ["2.5"]), (["5%"], ["7"]), (["5"], ["7%"])]
+    ("fitted", "new", "words"),
+    [
+        (["1,5"], ["2.5"], "another way than in the fit"),
+        (["5%"], ["7"], "held percentages in the fit, and numbers now"),
+        (["5%"], [0.07], "held percentages in the fit, and numbers now"),
+        ([0.05], ["7%"], "held numbers in the fit, and percentages now"),
+        (["9:05"], ["2020-01-01 09:05"], "held times in the fit, and dates now"),
+        ([pd.Timestamp("2020-01-01")], [2020], "held dates in the fit, and numbers"),
+        (["31/01/2020"], ["01/31/2020"], "held dates in the fit, and words now"),
+    ],
 )
-def test_scored_words_that_are_written_otherwise_are_refused(fitted, new):
-    with pytest.raises(UserError, match="another way than in the fit"):
+def test_scored_words_that_are_written_otherwise_are_refused(fitted, new, words):
+    with pytest.raises(UserError, match=words):
         as_rows({"a": new}, as_rows({"a": fitted}))
 
 
@@ -348,7 +357,8 @@ def test_scored_words_that_are_written_otherwise_are_refused(fitted, new):
             [f"0{1 + i % 4}/0{1 + i % 5}/2020" for i in range(20)],
             "the day or the month",
         ),
-        ([f"Room {i}" for i in range(20)], ""),
+        ([f"Room {i}" for i in range(20)], "20 words without an order, such as 'Room"),
+        (["Ann" + "a" * i for i in range(20)], ""),
     ],
 )
 def test_words_that_may_be_meant_otherwise_are_noted(cells, words):
@@ -368,6 +378,25 @@ def test_words_that_may_be_meant_otherwise_are_noted(cells, words):
 def test_whole_numbers_that_floats_cannot_tell_apart_are_refused(values):
     with pytest.raises(UserError, match="equal as floats"):
         as_rows(pa.table({"a": values}) if isinstance(values, pa.Array) else values)
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        ([pd.Timestamp("2020-01-01"), "unknown"], "mixes dates and words.*'unknown'"),
+        ([10**400, 1], "beyond 1e308"),
+    ],
+)
+def test_cells_of_objects_that_have_no_order_are_refused(cells, words):
+    with pytest.raises(UserError, match=words):
+        as_rows(pd.Series(cells, dtype=object))
+
+
+def test_dates_of_arrow_are_seconds():
+    dates = pd.Series(
+        [datetime.date(1970, 1, 2), None], dtype=pd.ArrowDtype(pa.date32())
+    )
+    np.testing.assert_array_equal(as_rows(dates).values[:, 0], [86400, np.nan])
 
 
 def test_wide_whole_numbers_of_polars_are_numbers():

@@ -196,9 +196,9 @@ def test_words_beside_whole_numbers_are_words_and_told(tmp_path):
     rows = with_cells(1, lambda i: f"2.1.{i}")
     (note,) = arrays.read(write(tmp_path, text_of(rows))).notes
     assert "60 words without an order, such as '2.1.0'" in note
-    rows = with_cells(1, lambda i: f"Ann {i}")
+    rows = with_cells(1, lambda i: "Ann" + "abcdef"[i % 6] * (1 + i // 6))
     (note,) = arrays.read(write(tmp_path, text_of(rows))).notes
-    assert "60 different ones such as 'Ann 0'" in note
+    assert "60 different ones such as 'Anna'" in note
 
 
 @pytest.mark.parametrize(
@@ -210,6 +210,13 @@ def test_words_beside_whole_numbers_are_words_and_told(tmp_path):
         (["02.01.1970", "03.01.1970"], [86400, 172800]),
         (["31 Jan 2020", "02 Jan 1970"], [1580428800, 86400]),
         (["12:30", "00:01"], [45000, 60]),
+        (["59:30", "1:02:30"], [3570, 3750]),
+        (["9:05 AM", "1:30 pm"], [32700, 48600]),
+        (["31-Dec-20", "02-Jan-00"], [1609372800, 946771200]),
+        (['"Thu, Jan 1, 1970"', "Friday 2 January 1970"], [0, 86400]),
+        (["1970-01-01 00:00:00 UTC", "1970-01-02 00:00:00 UTC"], [0, 86400]),
+        (["-$62", "$1"], [-62, 1]),
+        (["USD 120", "USD 5"], [120, 5]),
         (["(12)", "3"], [-12, 3]),
     ],
 )
@@ -224,7 +231,7 @@ def test_dates_times_and_signs_are_numbers(tmp_path, cells, values):
     ("cell", "words"),
     [
         (lambda i: f"0{1 + i % 9}/0{1 + i % 4}/2020", "may begin with the day or the"),
-        (lambda i: f"{i} kg", "60 words without an order, such as '0 kg'; write"),
+        (lambda i: f"{i} kg", "60 words without an order, such as '0 kg'; num"),
         (lambda i: ["1.1", "1.10", "1.2"][i % 3], "'1.1' and '1.10' are read as the"),
         (lambda i: ["1", "01", "2"][i % 3], "'1' and '01' are read as the same number"),
         (lambda i: ["1E2", "100", "7"][i % 3], "'1E2' and '100' are read as the same"),
@@ -241,6 +248,8 @@ def test_cells_that_may_be_meant_otherwise_are_told(tmp_path, cell, words):
     ("column", "cell", "words"),
     [
         (1, lambda i: f"{10**18 + i}", "are equal as floats"),
+        (1, lambda i: "free" if i == 7 else f"${i}", "line 9.*not a number with \\$"),
+        (1, lambda i: f"{1 + i % 9}.{100 + i}" if i % 2 else f"{i}", "2.101' may be"),
         (
             1,
             lambda i: "unknown" if i == 7 else "2020-01-31",
@@ -250,9 +259,9 @@ def test_cells_that_may_be_meant_otherwise_are_told(tmp_path, cell, words):
     ],
 )
 def test_cells_that_cannot_be_meant_are_refused(tmp_path, column, cell, words):
-    path = write(tmp_path, text_of(with_cells(column, cell)))
+    rows = [["1", *row[1:]] for row in with_cells(column, cell)]
     with pytest.raises(UserError, match=words):
-        arrays.read(path)
+        arrays.read(write(tmp_path, text_of(rows)))
 
 
 def test_zeros_after_the_point_and_large_labels_need_no_word(tmp_path):
@@ -262,10 +271,29 @@ def test_zeros_after_the_point_and_large_labels_need_no_word(tmp_path):
     assert arrays.read(write(tmp_path, text_of(rows))).y.nunique() == 2
 
 
-def test_a_column_that_is_asked_for_tells_the_line_of_names(tmp_path):
-    path = write(tmp_path, "2018,2019,kind\n" + "3,4,a\n5,6,b\n" * 30)
-    table = arrays.read(path, labels="kind")
+@pytest.mark.parametrize("name", ["kind", "2020"])
+def test_a_column_that_is_asked_for_tells_the_line_of_names(tmp_path, name):
+    path = write(tmp_path, f"2018,2019,{name}\n" + "3,4,1\n5,6,2\n" * 30)
+    table = arrays.read(path, labels=name)
     assert list(table.x.columns) == ["2018", "2019"] and len(table.y) == 60
+
+
+def test_an_empty_last_column_is_left_out_if_the_labels_are_another(tmp_path):
+    path = write(tmp_path, "a,kind,notes\n" + "3,x,\n5,y,\n" * 30)
+    table = arrays.read(path, labels="kind")
+    assert list(table.x.columns) == ["a"]
+    assert table.notes == ("column 'notes' is empty and left out",)
+    with pytest.raises(UserError, match="column 'notes' is empty there"):
+        arrays.read(path)
+
+
+def test_a_header_that_is_shorter_than_the_rows(tmp_path):
+    """R has no name for its row names; a decimal comma makes a cell too many."""
+    rows = "".join(f"{i},4,5{i},lo\n" for i in range(1, 61))
+    (note,) = arrays.read(write(tmp_path, "size,age,kind\n" + rows)).notes[:1]
+    assert "which have no name, name the rows" in note
+    with pytest.raises(UserError, match="line 1: 3 names, and 4 cells below"):
+        arrays.read(write(tmp_path, "id,size,kind\n" + rows))
 
 
 @pytest.mark.parametrize(
