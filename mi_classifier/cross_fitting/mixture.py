@@ -14,7 +14,8 @@ from mi_classifier.cross_fitting.nets import Nets
 from mi_classifier.cross_fitting.plan import Plan
 
 _STEPS = 300  # of the EM algorithm
-_PSEUDO_ROWS = 0.1  # of a learner on average, so that shares stay near their start
+_PSEUDO_ROWS = 0.5  # of a learner on average, so that shares stay near their start
+_LINEAR = 0.8  # of the odds, because simple learners are better where little is known
 # Forests are fitted again if they count at least so much in the mixture.
 _LEAST_PART = 0.05
 _WEIGHED_VALUES = 1 << 21  # stopping rows times labels, at most
@@ -87,6 +88,12 @@ class Mixture:
         parts = self.of_learners(inputs, rows, fold)
         return self.weights[fold].mix(parts, self.seen_prior(fold))
 
+    def of_linear(self, fold: int) -> slice:
+        """Return the places of the linear learners of a fold."""
+        first = len(self.nets.fold) // FOLDS
+        count = len(self.linear[fold].kernels) if self.linear else 0
+        return slice(first, first + count)
+
     def seen_prior(self, fold: int) -> np.ndarray:
         """Return log P(y) among the labels that a fold's learners saw, `[M]`."""
         learners = len(self.nets.fold) // FOLDS
@@ -145,7 +152,8 @@ def fit(task: Task, trained: Nets, plan: Plan, seed: int) -> Mixture:
         log_ratios = mixture.of_learners(task.inputs, stopping, k)
         prior = mixture.seen_prior(k)
         label = task.label[stopping]
-        weights.append(weigh(log_ratios, label, prior, task.evidence))
+        odds = _odds(len(log_ratios), mixture.of_linear(k))
+        weights.append(weigh(log_ratios, label, prior, task.evidence, odds))
     # The stopping rows have found the weights; now they are learned from, too.
     if plan.linear:
         of_lines = tuple(linear.fit(task, rows) for rows in others)
@@ -156,6 +164,15 @@ def fit(task: Task, trained: Nets, plan: Plan, seed: int) -> Mixture:
         ]
         nearby = tuple(grown)
     return Mixture(trained, of_lines, nearby, tuple(weights), log_prior, plan.chunk)
+
+
+def _odds(count: int, simple: slice) -> np.ndarray:
+    """Return how likely it seems, without any rows, that a learner is the best one."""
+    odds = np.zeros(count)
+    odds[simple] = 1
+    if not odds.any() or odds.all():
+        return np.full(count, 1 / count)
+    return np.where(odds, _LINEAR / odds.sum(), (1 - _LINEAR) / (1 - odds).sum())
 
 
 def _part_of(weights: Weights, learners: slice) -> float:
@@ -169,6 +186,7 @@ def weigh(
     label: np.ndarray,
     log_prior: np.ndarray,
     evidence: float = 1.0,
+    odds: np.ndarray | None = None,
 ) -> Weights:
     """Find the mixture that makes the labels of some rows likeliest.
 
@@ -178,13 +196,16 @@ def weigh(
       log_prior: log P(y) among labels that the learners saw, `[M]`; rows of other
         labels are left out.
       evidence: independent groups per row, below 1 where rows of a group are alike. The
-        less there is, the nearer are the weights to equal ones.
+        less there is, the nearer are the weights to the odds.
+      odds: weights of the learners where rows say nothing, `[E]`; equal by default.
     """
     seen = ~np.isneginf(log_prior[label])
     log_ratios, label = log_ratios[:, seen], label[seen]
     of_label = log_ratios[:, np.arange(len(label)), label]
     trust = min(_TRUST * evidence * len(label), _MOST_TRUST)
     start = special.softmax(trust * of_label.sum(1) / max(len(label), 1))
+    if odds is not None:
+        start = start * odds / (start @ odds)
     powers = np.zeros(len(log_ratios))
     if log_ratios.size <= _POOL_VALUES:
         powers = _powers(log_ratios, label, log_prior, start, evidence)
