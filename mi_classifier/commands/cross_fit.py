@@ -1,6 +1,7 @@
 """The commands for a config that cross-fits nets on a user's table of data."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,10 @@ def _estimate(config: ConfigDict, workdir: Path) -> None:
     check_options(arrays.read, options, "data")
     table = arrays.read(**options)
     known = {"groups": table.groups, "missing": config.missing, "seed": config.seed}
-    fit = cross_fit(table.x, table.y, **known)
+    try:
+        fit = cross_fit(table.x, table.y, **known)
+    except UserError as error:
+        raise _in_the_file(error, config.data.path, table) from None
     columns, notes = [], list(table.notes)
     if refusal := _why_not_ranked(config.rank, table.x):
         notes.append(f"columns are not ranked: {refusal}")
@@ -128,6 +132,18 @@ def _estimate(config: ConfigDict, workdir: Path) -> None:
     found = _results_of(fit, table, columns, notes)
     title = f"{Path(config.data.path).name}: information about {table.y.name}"
     _write(workdir / "evaluation", title, fit, table, found)
+
+
+def _in_the_file(error: UserError, path: str, table: arrays.Table) -> UserError:
+    """Say it in terms of the file: its columns, its lines, and the config's fields."""
+    names = {"x": path, "y": f"{path}, column {table.y.name!r}"}
+    what, _, text = str(error).partition(": ")
+    text = text.replace("missing='keep'", "--config.missing=keep")
+    if table.lines is not None:
+        lines = table.lines
+        text = re.sub(r"\brow (\d+)", lambda m: f"line {lines[int(m[1])]}", text)
+    hint = "; --config.data.labels=NAME tells which column holds the labels"
+    return UserError(f"{names.get(what, what)}: {text}{hint * (what == 'y')}")
 
 
 def _why_not_ranked(choice: str, x: np.ndarray | pd.DataFrame) -> str:

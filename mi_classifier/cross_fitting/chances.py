@@ -21,6 +21,7 @@ _SPARSE_CODES = 30  # whole numbers up to 30 times their count may be codes
 _FREQUENT = 0.02  # of the rows; such a value is not a draw of a smooth density
 _DISTINCT = 0.7  # of the different values that a smooth density would give
 _BINS = 30  # of equal probability, of which the density is made
+_MOST_DECIMALS = 5  # of numbers that are rounded
 _NEVER = 1e-12  # the chance that two numbers of full precision are equal
 
 
@@ -313,5 +314,11 @@ def _step(found: np.ndarray) -> float:
     gaps = gaps[gaps > 1e-9 * np.ptp(found)]
     small = gaps / gaps.min()
     small = small[small < 20]
-    rounded = np.abs(small - np.rint(small)).mean() < 0.05 and len(small) > 1
-    return float(gaps.min()) if rounded else 0.0
+    if np.abs(small - np.rint(small)).mean() < 0.05 and len(small) > 1:
+        return float(gaps.min())
+    # A few gaps may have no common step, though all numbers have few decimals.
+    for decimals in range(_MOST_DECIMALS + 1):
+        scaled = found * 10.0**decimals
+        if (np.abs(scaled - np.rint(scaled)) <= 1e-9 * np.abs(scaled).max()).all():
+            return 10.0**-decimals
+    return 0.0

@@ -74,9 +74,9 @@ def find_groups(rows: Rows) -> Copies:
     return Copies(
         group,
         f"{extra:,} of {size:,} rows are copies of others: equal in columns that could "
-        "hardly be equal by chance. Copies share a fold and count once. If equal rows "
-        "are different draws of a category, add a column that names the category by "
-        "words",
+        "hardly be equal by chance. Copies share a fold and count once. If they are "
+        "different rows that happen to be equal, give each a group of its own, such as "
+        "groups=range(N)",
     )
 
 

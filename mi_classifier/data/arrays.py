@@ -141,7 +141,8 @@ def _choose(
     rest = [i for i in range(len(names)) if i not in out and i != group]
     label = index_of(labels, "labels") if labels else (rest or [None])[-1]
     if label == group or label in out:
-        raise UserError(f"data.labels: {names[label]!r} is a column of another use")
+        other = "data.groups" if label == group else "data.leave_out"
+        raise UserError(f"data.labels: {names[label]!r} is also in {other}")
     rest = [i for i in rest if i != label]
     if not rest:
         raise UserError(f"{file}: needs a column of inputs and one of labels")

@@ -79,7 +79,7 @@ def labels_of(sheet: Sheet, index: int, what: str) -> pd.Series:
         raise UserError(
             f"{sheet.path}, line {sheet.lines[rows[0]]}: has no {what}{more}: column "
             f"{name!r} is empty there, or says NA, ? or the like; drop such rows, or "
-            "write another word"
+            f"give them a {what}"
         )
     found = _words(column)
     if found.spelled.kinds.all():

@@ -103,6 +103,27 @@ def test_mistakes_leave_no_workdir(tmp_path, arguments, words):
     assert not workdir.exists()
 
 
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        (
+            lambda i: f"{'' if i == 1 else i % 7},a",
+            "line 3, column 'size'.*config.miss",
+        ),
+        (lambda i: f"{i % 7},{i}", "column 'kind': 60 different labels.*data.labels="),
+    ],
+)
+def test_mistakes_in_a_file_are_told_in_its_terms(tmp_path, cells, words):
+    path = tmp_path / "a.csv"
+    lines = [f"{cells(i)}\n" for i in range(60)]
+    path.write_text("size,kind\n" + "".join(lines))
+    config = mi.get_config("arrays")
+    config.data.path = str(path)
+    with pytest.raises(UserError, match=words) as error:
+        commands.train(config, tmp_path / "run")
+    assert str(error.value).startswith(str(path))
+
+
 def test_a_data_set_in_memory_is_refused(tmp_path, arrays):
     with pytest.raises(UserError, match="dataset: a cross-fit takes arrays"):
         mi.train(mi.get_config("arrays"), tmp_path / "run", dataset=arrays)

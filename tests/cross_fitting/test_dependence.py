@@ -354,3 +354,9 @@ def test_the_label_among_the_inputs_is_warned_of():
     nearly = np.where(np.arange(90) == 41, 5, label)
     assert not dependence.label_columns(as_rows({"kind": nearly}), label)
     assert not dependence.label_columns(as_rows({"kind": label}), 0 * label)
+
+
+def test_numbers_of_few_digits_are_equal_by_chance():
+    """They have three decimals below 10, and two above."""
+    radius = datasets.load_breast_cancer(as_frame=True).data[["worst radius"]]
+    assert not dependence.find_groups(as_rows(radius)).warning

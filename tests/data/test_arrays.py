@@ -59,7 +59,7 @@ def test_columns_are_chosen_by_name(tmp_path):
             r"data\.leave_out: .* 'agee', did you mean 'age'",
         ),
         ({"groups": "siz"}, r"data\.groups: .* 'siz', did you mean 'size'"),
-        ({"labels": "size", "leave_out": "size"}, "'size' is a column of another use"),
+        ({"labels": "size", "leave_out": "size"}, "'size' is also in data.leave_out"),
         ({"leave_out": "size,age"}, "needs a column of inputs"),
     ):
         with pytest.raises(UserError, match=words):
