@@ -25,6 +25,7 @@ _MOST_COUNTING = 10_000  # columns; in wider tables nobody looks
 _MOST_GAPS = 5  # in a column that counts
 _LABEL_ROWS = 500  # in which a column can be seen to be the label
 _GIANT = 0.25  # of the rows, in one group
+_FEWEST_GROUPS = 10  # with fewer, nothing is trained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,8 +120,9 @@ def _mixed(values: np.ndarray, odd: np.ndarray) -> np.ndarray:
 
 def giant_group_warning(group: np.ndarray) -> tuple[str, ...]:
     """Return a warning if one group holds a large part of the rows, `[N]`."""
-    share = np.bincount(group).max() / len(group)
-    if share <= _GIANT:
+    counts = np.bincount(group)
+    share = counts.max() / len(group)
+    if share <= _GIANT or len(counts) < _FEWEST_GROUPS:
         return ()
     told = f"one group holds {share:.0%} of the rows, so the estimate and its error"
     return (f"{told} say little about other groups; leave out rows of it",)
