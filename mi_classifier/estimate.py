@@ -272,6 +272,7 @@ def cross_fit(
     rows, label, group, warnings = table.rows, table.label, table.group, table.warnings
     labels = table.labels
     given, fitted, gap = make_inputs(rows), None, 0.0
+    given = given if model else given.padded()
     fold = np.zeros(len(label), np.int64)
     counts = np.bincount(label)
     scores = fitting.Scores(

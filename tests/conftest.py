@@ -46,8 +46,10 @@ def long_runs():
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")
         before = jax.config.read("jax_disable_most_optimizations")
         jax.config.update("jax_disable_most_optimizations", False)
+        jax.clear_caches()  # of programs that were compiled the other way
         yield
         jax.config.update("jax_disable_most_optimizations", before)
+        jax.clear_caches()
 
 
 def write_idx(path, array, compress=True):

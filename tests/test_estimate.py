@@ -214,7 +214,7 @@ def test_each_fold_is_scored_by_nets_that_never_saw_its_labels(small):
     own = np.flatnonzero(fold == 2)
     shuffled[own] = np.random.default_rng(1).permutation(y[own])
     a, b = (
-        train(Task(inputs, label, fold, stops, 5), model, plan, 0)
+        train(Task(inputs, label, fold, stops, 5, 5), model, plan, 0)
         for label in (y, shuffled)
     )
     for net in range(10):

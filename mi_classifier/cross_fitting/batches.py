@@ -23,6 +23,7 @@ class Task:
     fold: np.ndarray  # [N]
     stops: np.ndarray  # whether a row stops the nets of other folds, bool [N]
     num_classes: int
+    num_outputs: int  # of a net: `num_classes`, or more that stand for nothing
     evidence: float = 1.0  # independent groups per row
 
 

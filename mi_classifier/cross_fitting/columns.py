@@ -14,7 +14,7 @@ from mi_classifier.cross_fitting.folds import FOLDS, deal
 from mi_classifier.cross_fitting.inputs import Inputs, make_inputs
 from mi_classifier.cross_fitting.left_out import Helpers, Scorer
 from mi_classifier.cross_fitting.nets import Nets
-from mi_classifier.cross_fitting.plan import Plan, default_model, make_plan
+from mi_classifier.cross_fitting.plan import Plan, default_model, make_plan, outputs_of
 from mi_classifier.cross_fitting.summary import (
     Rated,
     error_bar,
@@ -99,7 +99,7 @@ def ask(question: Question, without: bool = True) -> Answer:
         return dataclasses.replace(
             unasked, warnings=(f"{few}, so all estimates are 0",)
         )
-    inputs = make_inputs(question.rows) if without else None
+    inputs = make_inputs(question.rows).padded() if without else None
     if without and len(np.unique(inputs.origin)) > MOST_LEFT_OUT:
         answer = ask(question, without=False)
         told = f"more than {MOST_LEFT_OUT} columns: what is lost was not measured"
@@ -138,9 +138,10 @@ class _Asked:
         question, inputs = self.question, self.inputs
         split, num_classes = question.split(question.group), question.num_classes
         plan = question.plan(inputs)
-        model = default_model(inputs, num_classes, plan)
+        outputs = outputs_of(inputs, num_classes)
+        model = default_model(inputs, outputs, plan)
         roles = (split.label, split.fold, split.stops)
-        task = Task(inputs, *roles, num_classes, split.evidence)
+        task = Task(inputs, *roles, num_classes, outputs, split.evidence)
         trained = nets.train(task, model, plan, question.seed, self.advance)
         base = left_out.best_of_each_fold(trained)
         short = left_out.short_plan(plan, num_classes)

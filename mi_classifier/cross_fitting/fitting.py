@@ -14,7 +14,7 @@ from mi_classifier.cross_fitting.batches import Task
 from mi_classifier.cross_fitting.folds import FOLDS, deal
 from mi_classifier.cross_fitting.inputs import Inputs
 from mi_classifier.cross_fitting.mixture import Mixture
-from mi_classifier.cross_fitting.plan import Plan, default_model, make_plan
+from mi_classifier.cross_fitting.plan import Plan, default_model, make_plan, outputs_of
 from mi_classifier.errors import UserError
 from mi_classifier.progress import Progress
 
@@ -51,9 +51,11 @@ def fit(
     fold, stops = deal(group, label, np.random.default_rng([seed, 0]))
     groups = int(group.max()) + 1
     plan = plan or make_plan(inputs, num_classes, groups, model is not None)
-    model = model or default_model(inputs, num_classes, plan)
-    _check_model(model, inputs, num_classes, plan)
-    task = Task(inputs, label, fold, stops, num_classes, groups / len(label))
+    outputs = num_classes if model else outputs_of(inputs, num_classes)
+    model = model or default_model(inputs, outputs, plan)
+    _check_model(model, inputs, outputs, plan)
+    evidence = groups / len(label)
+    task = Task(inputs, label, fold, stops, num_classes, outputs, evidence)
     total = nets.most_steps(plan)
     with Progress("cross-fitting", total, at_most=True) as progress:
         trained = nets.train(task, model, plan, seed, progress.advance)
@@ -121,14 +123,14 @@ def training_gap(
 
 
 def _check_model(
-    model: nn.Module, inputs: Inputs, num_classes: int, plan: Plan
+    model: nn.Module, inputs: Inputs, num_outputs: int, plan: Plan
 ) -> None:
     """Check that a model fits the data, the plan and the contract of `create_model`."""
     init = functools.partial(model.init_with_output, train=False)
     output, variables = jax.eval_shape(init, jax.random.key(0), inputs[np.arange(1)])
-    if (shape := output.logits.shape) != (1, num_classes):
+    if (shape := output.logits.shape) != (1, num_outputs):
         raise UserError(
-            f"model: gives {shape[-1]} logits, but y has {num_classes} labels"
+            f"model: gives {shape[-1]} logits, but y has {num_outputs} labels"
         )
     if set(variables) != {"params"} or "head" not in variables["params"]:
         raise UserError(

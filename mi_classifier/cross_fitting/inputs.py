@@ -9,6 +9,7 @@ import scipy.sparse
 from mi_classifier.data.containers import Rows, blocks
 
 SCALE_ROWS = 200_000  # medians and quartiles come from so many rows, at most
+PADDED = 8  # inputs, and labels, come in multiples of it
 MOST_SIDE = 64  # pixels; a larger image is averaged over blocks of pixels
 _FARTHEST = 10.0  # deviations from the mean, after arcsinh; inputs are clipped there
 _STRAIGHT = 3.0  # deviations up to which arcsinh changes little; it bends waves
@@ -44,6 +45,7 @@ class Inputs:
     hot: np.ndarray  # (column, value) of each 0/1 input, [H, 2]; NaN for "is missing"
     bins: tuple[tuple[int, np.ndarray], ...]  # a column, and the bin of each code
     hot_mean: np.ndarray  # of the 0/1 inputs and the bins, [H + bins]
+    padding: int = 0  # inputs of 0 behind the others, see `padded`
 
     @property
     def images(self) -> bool:
@@ -57,7 +59,7 @@ class Inputs:
 
     @property
     def width(self) -> int:
-        """The number of inputs of a net on rows; the numbers come first."""
+        """The number of inputs that may differ; the numbers come first."""
         return len(self.numbers) + len(self.hot_mean)
 
     @property
@@ -67,17 +69,30 @@ class Inputs:
         parts = [self.numbers, self.hot[:, 0], *binned]
         return np.concatenate(parts).astype(np.int64)
 
+    def padded(self) -> "Inputs":
+        """Return inputs whose number is a multiple of 8.
+
+        Tables of nearly the same width then share compiled programs.
+        """
+        if self.images:
+            return self
+        return dataclasses.replace(self, padding=-self.width % PADDED)
+
     def __len__(self) -> int:
         return self.values.shape[0]
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Encode rows for a net; float32 `[B, width]`, or images `[B, h, w, C]`."""
+        """Encode rows for a net; `[B, width + padding]`, or images `[B, h, w, C]`.
+
+        Both are float32.
+        """
         if self.images:
             pixels = shrink(np.asarray(self.values[rows]))
             return ((pixels - self.center) / self.scale).astype(np.float32)
         x = dense(self.values, rows)
         z = self.of_numbers(x)
         parts = [z, self._zeros_and_ones(x)] if len(self.hot_mean) else [z]
+        parts += [np.zeros((len(z), self.padding))] if self.padding else []
         return np.concatenate(parts, 1).clip(-_FARTHEST, _FARTHEST).astype(np.float32)
 
     def of_numbers(self, x: np.ndarray) -> np.ndarray:

@@ -39,7 +39,7 @@ class Masked:
     net: nn.Module
 
     def apply(self, variables: Any, x: jax.Array, **options: Any) -> ModelOutput:
-        """Map inputs `[B, width]` to logits."""
+        """Map inputs `[B, width + padding]` to logits."""
         params = dict(variables["params"])
         seen = params.pop("mask") > 0  # has no gradient, so that it never changes
         return self.net.apply({"params": params}, x * seen, **options)
@@ -117,7 +117,8 @@ def ratios_of(trained: Nets, task: Task, rows: np.ndarray, chunk: int) -> np.nda
     for start in range(0, len(rows), chunk):
         part = rows[start : start + chunk]
         found = nets.log_ratios(trained, task.inputs[np.resize(part, chunk)])
-        parts.append(np.asarray(found, np.float64)[:, : len(part)])
+        found = np.asarray(found, np.float64)
+        parts.append(found[:, : len(part), : task.num_classes])
     return np.concatenate(parts, 1)
 
 
@@ -176,6 +177,7 @@ class Scorer:
           log P(y|x) / P(y) of each row and its label, `[columns, N]` nats.
         """
         masks = self.task.inputs.origin != left_out[:, None]
+        masks = np.pad(masks, [(0, 0), (0, self.task.inputs.padding)])
         count = len(masks)
         every = jax.tree.map(lambda a: np.concatenate([a] * count), base)
         mask = np.repeat(masks, FOLDS, 0).astype(np.float32)

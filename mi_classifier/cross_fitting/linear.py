@@ -36,7 +36,7 @@ class Linear:
         """Compute P(y|x) by each learner, float64 `[E, B, M]`."""
         if not len(self.kernels):
             return np.zeros((0, len(rows), self.biases.shape[1]))
-        x = np.asarray(inputs[rows], np.float64)
+        x = np.asarray(inputs[rows][:, : inputs.width], np.float64)
         # No matrix product: its rounding of a row depends on the rows beside it.
         parts = [np.einsum("bd,dm->bm", x, kernel) for kernel in self.kernels]
         return special.softmax(np.stack(parts) + self.biases[:, None], 2)
@@ -61,7 +61,7 @@ def fit(task: Task, rows: np.ndarray) -> Linear:
     biases[:, seen] = np.log(counts / counts.sum())
     if not models or len(seen) < 2 or len(rows) <= len(seen):
         return Linear(kernels, biases)
-    x = np.asarray(task.inputs[rows], np.float64)
+    x = np.asarray(task.inputs[rows][:, :width], np.float64)
     # Of two labels, scikit-learn gives the log odds of the second one.
     of_labels = seen if len(seen) > 2 else seen[1:]
     for kernel, bias, model in zip(kernels, biases, models, strict=True):

@@ -97,7 +97,8 @@ class Mixture:
     def seen_prior(self, fold: int) -> np.ndarray:
         """Return log P(y) among the labels that a fold's learners saw, `[M]`."""
         learners = len(self.nets.fold) // FOLDS
-        return np.asarray(self.nets.log_prior[fold * learners], np.float64)
+        log_prior = self.nets.log_prior[fold * learners, : len(self.log_prior)]
+        return np.asarray(log_prior, np.float64)
 
     def of_learners(self, inputs: Inputs, rows: np.ndarray, fold: int) -> np.ndarray:
         """Compute log P(y|x) / P(y) by each learner of a fold, float64 `[E, B, M]`."""
@@ -130,7 +131,8 @@ class Mixture:
             part = rows[start : start + self.chunk]
             # Always of one size, so that a row's result does not depend on others.
             ratios = nets.log_ratios(own, inputs[np.resize(part, self.chunk)])
-            parts.append(np.asarray(ratios, np.float64)[:, : len(part)])
+            ratios = np.asarray(ratios, np.float64)
+            parts.append(ratios[:, : len(part), : len(self.log_prior)])
         return np.concatenate(parts, 1)
 
 

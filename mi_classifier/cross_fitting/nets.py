@@ -164,7 +164,7 @@ class _Trainer:
         self._generator = np.random.default_rng([seed, 1])
         self._stopping = stopping_rows(task, plan, self._generator)
         fold = np.arange(FOLDS)
-        counts = np.bincount(task.label, minlength=task.num_classes)
+        counts = np.bincount(task.label, minlength=task.num_outputs)
         own = [
             np.bincount(task.label[rows], minlength=len(counts))
             for rows in trained_on(task, fold)
@@ -182,10 +182,11 @@ class _Trainer:
         keys = jax.random.split(key, len(fold))
         factors = scales.ravel().astype(np.float32)
         example = self._task.inputs[np.arange(1)]
+        padding = np.float32(self._task.inputs.padding)
         log_doubt = -np.log(len(self._task.label))
         return Nets(
             model=self._model,
-            params=_init(self._model, keys, factors, example),
+            params=_init(self._model, keys, factors, example, padding),
             fold=fold,
             scale=np.zeros(len(fold), np.float32),
             bound=np.full(len(fold), -np.inf, np.float32),
@@ -232,14 +233,23 @@ _keys = jax.jit(jax.vmap(jax.random.fold_in, (None, 0)))
 
 
 @functools.partial(jax.jit, static_argnames="model")
-def _init(model: nn.Module, keys: Array, factors: Array, example: Array) -> Array:
-    """Initialize every net; its head is 0, so that it says nothing yet."""
+def _init(
+    model: nn.Module, keys: Array, factors: Array, example: Array, padding: Array
+) -> Array:
+    """Initialize every net; its head is 0, so that it says nothing yet.
+
+    The first kernel is as large as it would be without the inputs of 0.
+    """
 
     def params_of(key: Array) -> Array:
         return model.init(key, example, train=False)["params"]
 
     params = jax.lax.map(params_of, keys)  # compiles in half the time of `vmap`
     params = {**params, "head": jax.tree.map(jnp.zeros_like, params["head"])}
+    if example.ndim == 2 and "hidden0" in params:
+        kernel = params["hidden0"]["kernel"]
+        larger = jnp.sqrt(kernel.shape[-2] / (kernel.shape[-2] - padding))
+        params = {**params, "hidden0": {**params["hidden0"], "kernel": larger * kernel}}
     if "fourier" in params:
         kernel = params["fourier"]["kernel"] * factors[:, None, None]
         params = {**params, "fourier": {**params["fourier"], "kernel": kernel}}

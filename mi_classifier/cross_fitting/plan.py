@@ -5,7 +5,7 @@ import dataclasses
 import flax.linen as nn
 import numpy as np
 
-from mi_classifier.cross_fitting.inputs import Inputs
+from mi_classifier.cross_fitting.inputs import PADDED, Inputs
 from mi_classifier.models import create_model
 
 BLOCK_BYTES = 1 << 28  # of inputs on the device at a time, at most
@@ -84,15 +84,22 @@ def make_plan(
     )
 
 
-def default_model(inputs: Inputs, num_classes: int, plan: Plan) -> nn.Module:
+def outputs_of(inputs: Inputs, num_classes: int) -> int:
+    """Return how many outputs a default net has, so that programs are shared."""
+    if inputs.images or num_classes == 2:
+        return num_classes
+    return -(-num_classes // PADDED) * PADDED if num_classes > 4 else 4
+
+
+def default_model(inputs: Inputs, num_outputs: int, plan: Plan) -> nn.Module:
     """Create the net that fits the inputs: dense, or convolutional for images."""
     if inputs.images:
         height, width = inputs[np.arange(1)].shape[1:3]
         small = min(height, width) < _LEAST_SIDE
-        return create_model("gap_cnn" if small else "mnist_cnn", num_classes)
+        return create_model("gap_cnn" if small else "mnist_cnn", num_outputs)
     hidden = (100, 100, 100) if len(inputs) >= 500 else (32, 32)
     fourier = {}
     if plan.scales:
         count = len(inputs.numbers)
         fourier = {"frequencies": _FREQUENCIES, "fourier_inputs": count}
-    return create_model("mlp", num_classes, hidden=hidden, **fourier)
+    return create_model("mlp", num_outputs, hidden=hidden, **fourier)

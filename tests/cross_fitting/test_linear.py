@@ -14,7 +14,7 @@ from mi_classifier.data.containers import as_rows
 
 def task_of(x, y, num_classes):
     everything = np.zeros(len(y), bool)
-    return Task(make_inputs(as_rows(x)), y, everything, everything, num_classes)
+    return Task(make_inputs(as_rows(x)), y, everything, everything, *2 * (num_classes,))
 
 
 @pytest.mark.parametrize("labels", [[0, 1], [0, 2], [0, 1, 3]])
