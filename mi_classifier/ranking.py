@@ -114,8 +114,8 @@ def rank_columns(
 
     Examples:
       >>> generator = np.random.default_rng(0)
-      >>> y = generator.integers(0, 2, 300)
-      >>> x = {"noise": generator.random(300), "told": y + generator.random(300)}
+      >>> y = generator.integers(0, 2, 200)
+      >>> x = {"noise": generator.random(200), "told": y + generator.random(200)}
       >>> best = rank_columns(x, y)[0]
       >>> best.name, best.alone > 0.5, best.lost > 0.5
       ('told', True, True)
@@ -182,7 +182,7 @@ def conditional_mutual_information(
 
     Examples:
       >>> generator = np.random.default_rng(0)
-      >>> x, z = generator.integers(0, 2, (2, 500))
+      >>> x, z = generator.integers(0, 2, (2, 400))
       >>> found = conditional_mutual_information(x, x ^ z, z)
       >>> found.nats > 0.6  # log 2 is 0.69; x alone says nothing
       True

@@ -101,18 +101,29 @@ def trained(train=True, **options):
 
 
 @pytest.mark.slow
-def test_gradients_reach_every_parameter_and_remat_changes_nothing():
-    variables, (loss, updated), gradients = trained()
+def test_gradients_reach_every_parameter():
+    variables, (_, updated), gradients = trained()
     chex.assert_tree_all_finite(gradients)
     assert all(np.any(x != 0) for x in jax.tree.leaves(gradients))
     statistics = variables["batch_stats"]
     moved = jax.tree.map(lambda a, b: np.any(a != b), updated, statistics)
     assert all(jax.tree.leaves(moved))
-    _, (again, _), others = trained(remat=True)
-    # Some gradients are sums that cancel out.
-    largest = max(np.abs(x).max() for x in jax.tree.leaves(gradients))
-    chex.assert_trees_all_close(loss, again, rtol=1e-5)
-    chex.assert_trees_all_close(gradients, others, atol=1e-5 * largest)
+
+
+def test_rematerialization_computes_every_block_again():
+    """That values stay the same is tested with ResNet50."""
+    for recomputes, blocks in ((False, 0), (True, 16)):
+        model = create_model(NAME, 3, width=4, remat=recomputes)
+        variables = random_variables(model, 32)
+
+        def loss(params, model=model, variables=variables):
+            images = jnp.zeros((2, 32, 32, 3))
+            inputs = variables | {"params": params}
+            output, _ = model.apply(inputs, images, train=True, mutable=["batch_stats"])
+            return output.logits.sum()
+
+        program = jax.make_jaxpr(loss)(variables["params"])
+        assert str(program).count("remat") == blocks
 
 
 @pytest.mark.slow
