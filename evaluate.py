@@ -38,14 +38,18 @@ _COMPONENTS = flags.DEFINE_float(
 _COMPARE = flags.DEFINE_list(
     "compare", [], "show evaluated workdirs, or patterns of them, side by side instead."
 )
+_FEATURES = flags.DEFINE_string(
+    "features",
+    "",
+    "evaluate a net of another framework instead, by an .npz file of its features, its "
+    "last layer's kernel and the labels; --workdir is where the evaluation goes.",
+)
 _DISTRIBUTED = cli.define_distributed()
 
 
 def main() -> None:
-    modes = {"ablation": _ABLATION, "images": _IMAGES, "compare": _COMPARE}
-    asked = [
-        f"--{name}" for name, flag in modes.items() if flag.present and flag.value != []
-    ]
+    modes = (_ABLATION, _IMAGES, _COMPARE, _FEATURES)
+    asked = [f"--{flag.name}" for flag in modes if flag.present and flag.value != []]
     if len(asked) > 1:
         raise UserError(f"{', '.join(asked)}: give one of these at a time")
     for flag in (_IMAGES, _COMPARE):
@@ -56,6 +60,9 @@ def main() -> None:
         raise UserError(f"{', '.join(given)}: give images too, --images=FILE,FOLDER")
     if _COMPARE.value:
         commands.compare(_COMPARE.value)
+        return
+    if _FEATURES.present:
+        commands.evaluate_features(_FEATURES.value, _WORKDIR.value)
         return
     workdir = cli.required(_WORKDIR)
     if _IMAGES.value:

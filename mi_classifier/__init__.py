@@ -18,12 +18,13 @@ The public names, by the room they live in:
 * data: `load_dataset`, `Dataset`
 * experiments: `get_config`, `train`, `evaluate`, `Results`
 * trained nets: `load`, `Run`, `Prediction`
+* nets of other frameworks: `evaluate_features`
 * errors: `UserError`
 """
 
 import lazy_loader
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 # Loads a name when it is first asked for: importing JAX, TFDS and Orbax takes seconds,
 # and `train.py --help` needs none of them. __init__.pyi says where each name lives.

@@ -89,6 +89,9 @@ from .estimate import (
 from .evaluation import (
     Results as Results,
 )
+from .features import (
+    evaluate_features as evaluate_features,
+)
 from .information import (
     label_entropy as label_entropy,
 )

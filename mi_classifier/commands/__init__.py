@@ -124,6 +124,16 @@ def explain(
     experiment.explain(workdir, paths, options)
 
 
+def evaluate_features(path: str, workdir: str | None) -> None:
+    """Evaluate a net by a file of its features, see `features.evaluate_features`."""
+    from mi_classifier import features
+
+    arrays = features.read(path)
+    if "image_size" in arrays:
+        arrays["image_size"] = tuple(arrays["image_size"].tolist())
+    features.evaluate_features(**arrays, workdir=workdir)
+
+
 def compare(patterns: Sequence[str]) -> None:
     """Print how evaluated workdirs that match patterns, as "runs/mnist*", differ."""
     from mi_classifier.reporting.comparison import comparison

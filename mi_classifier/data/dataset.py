@@ -54,6 +54,7 @@ class Dataset:
         ValueError if it cannot be decoded. None if inputs are not images.
       visible: the part of an image file that the net sees, `(x0, y0, x1, y1)` as
         fractions of its width and height.
+      input: the array of a split that `preprocess` takes, and with it the net.
       digests: for each split, a hash of everything that decides its arrays; None to
         hash the arrays themselves. A copy with other splits needs new digests.
     """
@@ -70,6 +71,7 @@ class Dataset:
     image_names: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     read_image: Callable[[bytes], np.ndarray] | None = None
     visible: tuple[float, float, float, float] = (0, 0, 1, 1)
+    input: str = "image"
     digests: Mapping[str, str] | None = None
 
     @property
@@ -109,7 +111,7 @@ class Dataset:
 
     def example_input(self) -> jax.Array:
         """Return a preprocessed image of zeros, `[1, ...]`."""
-        image = self.splits["test"]["image"]
+        image = self.splits["test"][self.input]
         shape = jax.eval_shape(self.preprocess, image[:1])
         return jnp.zeros(shape.shape, shape.dtype)
 

@@ -58,7 +58,7 @@ def make_split_pass(
     """
 
     def measure(variables: Any, priors: base.Priors, batch: Any) -> Measurements:
-        output = infer(model, variables, dataset.preprocess(batch["image"]))
+        output = infer(model, variables, dataset.preprocess(batch[dataset.input]))
         inference = base.Inference(output, batch, priors, variables["params"])
         return {name: each.measure(inference) for name, each in evaluators.items()}
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from mi_classifier import parallel
 from mi_classifier.models.cpu_kernels import convolve
+from mi_classifier.models.output import ModelOutput
 
 # As torchvision's nets start their convolutions (He et al. 2015).
 _KAIMING = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -35,6 +36,23 @@ class GAPHead(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape)
         bias = self.param("bias", nn.initializers.zeros, shape[1:])
         return pooled @ kernel + bias
+
+
+class PooledHead(nn.Module):
+    """The last layer of a net with a GAP head, on features as its input.
+
+    Attributes:
+      dropout: share of the pooled features that training drops.
+    """
+
+    num_classes: int
+    dropout: float = 0.0
+
+    @nn.compact
+    def __call__(self, features: jax.Array, train: bool = False) -> ModelOutput:
+        """Map features `[B, h, w, K]` to `ModelOutput`."""
+        head = GAPHead(self.num_classes, dropout=self.dropout, name="head")
+        return ModelOutput(head(features, train), features)
 
 
 class ConvNorm(nn.Module):

@@ -103,7 +103,9 @@ def draw(net: TrainedNet, evaluation: Evaluation) -> Mapping[str, Figure]:
             evaluation.measurements["localization"]["maps"],
             net.config.localization,
         )
-    drawn["localization"] = pictures.draw_test_images(
-        net.dataset, evaluation.measurements["localization"]["maps"], found.threshold
-    )
+    if net.dataset.read_image is not None:
+        maps = evaluation.measurements["localization"]["maps"]
+        drawn["localization"] = pictures.draw_test_images(
+            net.dataset, maps, found.threshold
+        )
     return drawn

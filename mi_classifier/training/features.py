@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 from ml_collections import ConfigDict
@@ -19,8 +18,8 @@ from mi_classifier import parallel
 from mi_classifier.data import Dataset, Split, tfds_store
 from mi_classifier.data.dataset import stored_example
 from mi_classifier.errors import UserError
-from mi_classifier.models import ModelOutput, infer
-from mi_classifier.models.layers import GAPHead
+from mi_classifier.models import infer
+from mi_classifier.models.layers import PooledHead
 from mi_classifier.progress import Progress
 from mi_classifier.storage.checkpoints import hash_tree
 from mi_classifier.storage.files import (
@@ -37,23 +36,6 @@ from mi_classifier.training.step import Task
 FOLDER = "features"  # below the folder of all data sets
 _FORMAT = 1  # of the files; with another number, all features are computed again
 _PART = 2_048  # images in a file: what a run that is stopped loses at most
-
-
-class PooledHead(nn.Module):
-    """The last layer of a net with a GAP head, on pooled features as its input.
-
-    Attributes:
-      dropout: share of the pooled features that training drops.
-    """
-
-    num_classes: int
-    dropout: float = 0.0
-
-    @nn.compact
-    def __call__(self, pooled: jax.Array, train: bool = False) -> ModelOutput:
-        """Map pooled features `[B, 1, 1, K]` to `ModelOutput`."""
-        head = GAPHead(self.num_classes, dropout=self.dropout, name="head")
-        return ModelOutput(head(pooled, train), pooled)
 
 
 def on_features(task: Task, variables: Mapping[str, Any], config: ConfigDict) -> Task:

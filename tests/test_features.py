@@ -1,0 +1,153 @@
+"""The features of a net give what the net itself gives, whoever has trained it."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+import mi_classifier as mi
+from mi_classifier import commands, features
+from mi_classifier.errors import UserError
+from mi_classifier.evaluation import load_net
+from mi_classifier.models import infer
+
+RNG = np.random.default_rng(0)
+FEATURES = RNG.random((12, 5, 5, 8)).astype(np.float32)
+KERNEL = RNG.standard_normal((8, 3)).astype(np.float32)
+LABELS = np.arange(12) % 3
+BOXES = np.tile(np.array([2.0, 3, 30, 35]), (12, 1))
+
+
+@pytest.fixture(scope="module")
+def exported(trained_images):
+    """What another program would export from the trained net, and its evaluation."""
+    net = load_net(trained_images)
+    split, dataset = net.dataset.splits["test"], net.dataset
+    variables = jax.tree.map(np.asarray, net.variables)
+    output = infer(net.model, variables, dataset.preprocess(split["image"]))
+    head = variables["params"]["head"]
+    arrays = {
+        "features": np.asarray(output.features),
+        "head_kernel": head["kernel"],
+        "labels": split["label"],
+        "head_bias": head["bias"],
+        "log_prior": dataset.log_prior(),
+        "class_names": np.array(dataset.class_names),
+        "images": split["image"],
+        "boxes": split["boxes"],
+        "num_boxes": split["num_boxes"],
+        "names": np.array(dataset.image_names["test"]),
+    }
+    options = {"localization": net.config.localization.to_dict()}
+    return arrays, options, mi.evaluate(trained_images, quiet=True).splits["test"]
+
+
+def numbers_of(result):
+    """The numbers of a result; trivial boxes that need a validation split left out."""
+    found = dataclasses.asdict(result)
+    found.pop("trivial", None), found.pop("warnings", None)
+    return [leaf for leaf in jax.tree.leaves(found) if not isinstance(leaf, str | bool)]
+
+
+@pytest.mark.slow
+def test_the_tables_are_those_of_the_net(exported, tmp_path, capsys):
+    arrays, options, expected = exported
+    results = mi.evaluate_features(**arrays, **options, workdir=tmp_path)
+    found = results.splits["test"]
+    for name in ("information", "accuracy", "calibration", "localization"):
+        own, other = numbers_of(found[name]), numbers_of(expected[name])
+        assert len(own) == len(other) >= 2
+        for a, b in zip(own, other, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5)
+    text = capsys.readouterr().out
+    assert "infoCAM" in text and "report.html" in text
+    report = (tmp_path / "evaluation" / "report.html").read_text("utf-8")
+    assert "gallery" in report and arrays["names"][0].rpartition("/")[2] in report
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_file_gives_what_its_arrays_give(tmp_path, capsys, save):
+    arrays = {"features": FEATURES, "head_kernel": KERNEL, "labels": LABELS}
+    arrays |= {"boxes": BOXES, "image_size": (40, 36)}
+    save(tmp_path / "a.npz", **arrays)
+    read = features.read(tmp_path / "a.npz")
+    assert isinstance(read["features"], np.memmap) == (save is np.savez)
+    np.testing.assert_array_equal(read["features"], FEATURES)
+    commands.evaluate_features(str(tmp_path / "a.npz"), None)
+    printed = capsys.readouterr().out
+    mi.evaluate_features(**{**arrays, "image_size": (40, 36)})
+    assert capsys.readouterr().out == printed
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz"]
+
+
+def test_what_is_missing_is_left_out(tmp_path, capsys):
+    arguments = (FEATURES, KERNEL, LABELS)
+    without_boxes = mi.evaluate_features(*arguments, workdir=tmp_path)
+    assert not without_boxes.splits["test"]["localization"].maps
+    assert not (tmp_path / "evaluation" / "figures" / "localization.png").exists()
+    pooled = mi.evaluate_features(FEATURES.mean((1, 2)), KERNEL, LABELS, quiet=True)
+    assert "localization" not in pooled.splits["test"]
+    one, other = (r.splits["test"]["information"] for r in (without_boxes, pooled))
+    assert one.mutual_information.nats == pytest.approx(other.mutual_information.nats)
+
+
+def test_the_bound_is_that_of_the_formula():
+    """By Eq. 5, with the training prior in n(x) taken out and the sample's put in."""
+    prior = np.array([0.5, 0.3, 0.2])
+    results = mi.evaluate_features(
+        FEATURES, KERNEL, LABELS, log_prior=np.log(prior), quiet=True
+    )
+    logits = FEATURES.mean((1, 2), dtype=np.float64) @ KERNEL - np.log(prior)
+    ratio = logits - np.log((np.exp(logits) / 3).sum(1, keepdims=True))
+    expected = ratio[np.arange(12), LABELS].mean()
+    found = results.splits["test"]["information"].mutual_information.nats
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"features": FEATURES.transpose(0, 3, 1, 2)}, "looks like .N, K, h, w."),
+        ({"head_kernel": KERNEL.T}, "give head_kernel.T"),
+        ({"head_kernel": KERNEL.T[..., None, None]}, r"kernel\[:, :, 0, 0\].T"),
+        ({"features": FEATURES[:, 0, 0, :3]}, "looks like logits"),
+        ({"features": FEATURES[0]}, r"must be \[N, h, w, K\]"),
+        ({"features": np.where(FEATURES > 0.99, np.nan, FEATURES)}, "is not finite"),
+        ({"labels": LABELS + 1}, "give labels - 1"),
+        ({"labels": np.eye(3)[LABELS]}, "give labels.argmax"),
+        ({"labels": LABELS.astype(float)}, r"give labels.astype\(int\)"),
+        ({"labels": LABELS[:5]}, r"labels: must be \[12\]"),
+        ({"boxes": BOXES / 40}, "fractions of the image"),
+        ({"boxes": BOXES[:, [2, 3, 0, 1]]}, "x0 < x1 and y0 < y1"),
+        ({"boxes": BOXES, "image_size": (20, 20)}, "20 pixels wide"),
+        ({"images": np.zeros((12, 40, 40, 3))}, r"\(255 \* images\)"),
+        ({"images": np.zeros((12, 3, 40, 40), np.uint8)}, "transpose"),
+        ({"class_names": ["a", "b"]}, "class_names: 2 for 3 classes"),
+        ({"log_prior": [0.5, 0.3, 0.2]}, "give its logarithm"),
+        ({"head_bias": [1.0]}, r"head_bias: must be \[3\]"),
+        ({"names": ["a"]}, "names: 1 for 12 rows"),
+        ({"num_boxes": [2] * 12}, "num_boxes: must be"),
+    ],
+)
+def test_wrong_arrays_are_told_by_what_they_look_like(changes, words):
+    given = {"features": FEATURES, "head_kernel": KERNEL, "labels": LABELS}
+    given |= {"boxes": BOXES, "image_size": (40, 36), **changes}
+    if "images" in changes:
+        del given["image_size"]
+    with pytest.raises(UserError, match=words):
+        mi.evaluate_features(**given)
+
+
+def test_wrong_files_are_told(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        features.read(tmp_path / "none.npz")
+    np.savez(tmp_path / "a.npz", features=FEATURES, kernel=KERNEL)
+    with pytest.raises(UserError, match=r"unknown array 'kernel'.*head_kernel"):
+        features.read(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", features=FEATURES)
+    with pytest.raises(UserError, match="has no array 'head_kernel'"):
+        features.read(tmp_path / "a.npz")
+    (tmp_path / "a.npz").write_bytes(b"no archive")
+    with pytest.raises(UserError, match="cannot be read"):
+        features.read(tmp_path / "a.npz")
