@@ -84,7 +84,7 @@ def evaluate_features(
       >>> features, kernel = rng.random((8, 7, 7, 16)), rng.standard_normal((16, 3))
       >>> labels = (features.mean((1, 2)) @ kernel).argmax(1)
       >>> results = evaluate_features(features, kernel, labels, quiet=True)
-      >>> results.splits["test"]["accuracy"].top1
+      >>> results.splits["test"]["accuracy"].prior.micro
       1.0
     """
     net = _net(

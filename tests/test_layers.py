@@ -15,7 +15,7 @@ LAYERS = [
     ["commands"],
     ["tables"],
     ["cli"],
-    ["run"],
+    ["run", "features"],
     ["reporting"],
     ["training"],
     ["evaluation"],
