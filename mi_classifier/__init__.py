@@ -15,7 +15,7 @@ The public names, by the room they live in:
   `localization_accuracy`, `pointing_accuracy`, `boxes_at_thresholds`,
   `box_accuracy_curve`
 * models: `create_model`, `ModelOutput`
-* data: `load_dataset`, `Dataset`
+* data: `from_arrays`, `load_dataset`, `Dataset`
 * experiments: `get_config`, `train`, `evaluate`, `Results`
 * trained nets: `load`, `Run`, `Prediction`
 * nets of other frameworks: `evaluate_features`

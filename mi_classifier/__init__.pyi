@@ -66,6 +66,9 @@ from .data import (
     Dataset as Dataset,
 )
 from .data import (
+    from_arrays as from_arrays,
+)
+from .data import (
     load_dataset as load_dataset,
 )
 from .errors import (

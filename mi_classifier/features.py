@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from mi_classifier import parallel
 from mi_classifier.data import Dataset
+from mi_classifier.data.memory import check_pixels
 from mi_classifier.errors import UserError, nearest, reason_of
 from mi_classifier.evaluation import Results, TrainedNet, evaluate_net
 from mi_classifier.losses import create_loss
@@ -293,21 +294,7 @@ def _images(
         black = np.zeros((1, 1, 1, 3), np.uint8)  # they take no memory
         return np.broadcast_to(black, (count, height, width, 3)), (height, width)
     images = np.asarray(images)
-    if images.ndim != 4 or images.shape[-1] not in (1, 3):
-        hint = ""
-        if images.ndim == 4 and images.shape[1] in (1, 3):
-            hint = "; it looks like [N, C, H, W]: give images.transpose(0, 2, 3, 1)"
-        raise UserError(
-            f"images: must be [N, H, W, 3] of uint8, not {list(images.shape)}{hint}"
-        )
-    if images.dtype != np.uint8:
-        low, high = images.min(), images.max()
-        hint = "(255 * images).round().astype(np.uint8)" if high <= 1 else ""
-        hint = (
-            "images.astype(np.uint8)" if not hint and low >= 0 and high < 256 else hint
-        )
-        hint = f"; give {hint}" if hint and low >= 0 else "; give them before scaling"
-        raise UserError(f"images: must be uint8, not {images.dtype}{hint}")
+    check_pixels(images, "images")
     if len(images) != count:
         raise UserError(f"images: {len(images)} for {count} rows of features")
     if size is not None and tuple(size) != images.shape[1:3]:

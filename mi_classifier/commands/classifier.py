@@ -27,7 +27,7 @@ def train(config: ConfigDict, workdir: Path, dataset: Dataset | None) -> Trained
     if dataset is not None:
         config = config.copy_and_resolve_references()
         with config.unlocked():
-            config.data = ConfigDict({"name": MEMORY})
+            config.data = ConfigDict({"name": MEMORY, **dataset.description})
     return training.train(config, workdir, dataset)
 
 

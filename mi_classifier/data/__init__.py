@@ -8,18 +8,21 @@ from mi_classifier.data import (
     double_mnist,
     gaussian_mixture,
     image_folder,
+    memory,
     mnist,
     mnist_channel,
     tiny_imagenet,
 )
 from mi_classifier.data.dataset import Dataset, Split, normalize
 from mi_classifier.data.images import blank_dataset
+from mi_classifier.data.memory import from_arrays
 from mi_classifier.errors import check_options, choose, options_of
 
 __all__ = [
     "DATASETS",
     "Dataset",
     "Split",
+    "from_arrays",
     "load_blank",
     "load_dataset",
     "normalize",
@@ -63,6 +66,8 @@ def load_blank(config: Mapping[str, Any], num_classes: int = 2) -> Dataset | Non
 
     It reads no data. Return None for a data set whose images have one fixed size.
     """
+    if config["name"] == memory.NAME:
+        return memory.blank(config, num_classes)
     wanted, known = options_of(blank_dataset), options_of(DATASETS.get(config["name"]))
     if "normalization" not in known:
         return None

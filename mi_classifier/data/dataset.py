@@ -55,6 +55,8 @@ class Dataset:
       visible: the part of an image file that the net sees, `(x0, y0, x1, y1)` as
         fractions of its width and height.
       input: the array of a split that `preprocess` takes, and with it the net.
+      description: what a config keeps of a data set from memory, so that the net can be
+        asked without it; see `data.memory.blank`.
       digests: for each split, a hash of everything that decides its arrays; None to
         hash the arrays themselves. A copy with other splits needs new digests.
     """
@@ -72,6 +74,7 @@ class Dataset:
     read_image: Callable[[bytes], np.ndarray] | None = None
     visible: tuple[float, float, float, float] = (0, 0, 1, 1)
     input: str = "image"
+    description: Mapping[str, object] = dataclasses.field(default_factory=dict)
     digests: Mapping[str, str] | None = None
 
     @property

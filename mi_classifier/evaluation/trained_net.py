@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from mi_classifier import config as configs
 from mi_classifier import parallel
-from mi_classifier.data import Dataset, load_blank, load_dataset
+from mi_classifier.data import Dataset, load_blank, load_dataset, memory
 from mi_classifier.errors import UserError
 from mi_classifier.evaluation.evaluators import check_names
 from mi_classifier.losses import Loss, create_loss
@@ -20,7 +20,7 @@ from mi_classifier.models import create_model
 from mi_classifier.storage import workdirs
 from mi_classifier.storage.checkpoints import check_has_checkpoint, restore_best
 
-MEMORY = "memory"  # config.data.name of a run whose data set came from memory
+MEMORY = memory.NAME
 
 
 @dataclasses.dataclass(frozen=True)
