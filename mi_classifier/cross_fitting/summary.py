@@ -1,6 +1,7 @@
 """The estimate: a mean over rows, its error bar, and how both are told."""
 
 import dataclasses
+import html
 
 import numpy as np
 from scipy import stats
@@ -94,6 +95,9 @@ class MutualInformation:
             )
         lines += [f"warning: {sentence}" for sentence in self.warnings]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -146,7 +147,8 @@ class Results:
             name: {"num_examples": split.num_examples, **_plain(split.found)}
             for name, split in self.splits.items()
         }
-        return {**vars(self), "splits": splits}
+        own = {field.name: getattr(self, field.name) for field in fields(Results)}
+        return {**own, "splits": splits}
 
 
 @dataclasses.dataclass(frozen=True)

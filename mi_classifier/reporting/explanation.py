@@ -1,6 +1,7 @@
 """Classify a user's own images with a trained net, and show where it sees the class."""
 
 import itertools
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -147,6 +148,24 @@ def _answers(question: Question, files: Mapping[Path, bool]) -> Iterator[Answer]
             own_maps = {name: array[own] for name, array in maps.items()}
             numbers = reply.probabilities[i], reply.pmi[i]
             yield Answer(*in_file, *numbers, labels[own], own_maps)
+
+
+def picture_of(net: TrainedNet, image: Any, label: str = "", rival: str = "") -> Figure:
+    """Draw an image with the maps and boxes of a class; see `explain` for the words.
+
+    Raises:
+      UserError: the image cannot be read, a class is unknown, or the net has no maps.
+    """
+    question = _ask(net, ExplainOptions(label, rival))
+    if not question.settings:
+        raise UserError(f"{net.config.model.name} has no maps to draw")
+    stored, size = read_image(net.dataset, image, "image")
+    reply = make_ask(net)(stored[None], 1)
+    labels = _labels(question, reply)
+    maps = {name: array[0] for name, array in _maps(question, reply, labels).items()}
+    numbers = reply.probabilities[0], reply.pmi[0]
+    named = Path(image) if isinstance(image, str | os.PathLike) else Path("image")
+    return _picture(question, Answer(named, stored, size, *numbers, labels[0], maps))
 
 
 def _decode(

@@ -1,10 +1,14 @@
 """A table of texts, which the terminal, Markdown and HTML can show."""
 
 import dataclasses
+import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _WIDEST = 1_000  # characters of a line in a file
 
@@ -26,8 +30,17 @@ class Table:
     notes: Sequence[str] = ()
 
 
-def print_table(table: Table) -> None:
-    """Print a table and its notes."""
+def text_of(table: Table) -> str:
+    """Return a table and its notes as `print_table` prints them into a file."""
+    from rich.console import Console
+
+    text = io.StringIO()
+    print_table(table, Console(file=text, width=80))
+    return text.getvalue()
+
+
+def print_table(table: Table, console: "Console | None" = None) -> None:
+    """Print a table and its notes, on standard output by default."""
     from rich import box
     from rich.console import Console
     from rich.table import Table as RichTable
@@ -48,10 +61,11 @@ def print_table(table: Table) -> None:
         shown.add_column(shown_text(column), justify=justify, overflow="fold")
     for row in table.rows:
         shown.add_row(*map(shown_text, row))
-    console = Console()
+    console = console or Console()
     needed = Console(width=_WIDEST).measure(shown).maximum
     width = console.width if console.is_terminal else max(console.width, needed)
-    Console(width=width).print(shown)  # a file has room for the whole table
+    # A file has room for the whole table.
+    Console(file=console.file, width=width).print(shown)
     for note in table.notes:
         console.print(shown_text(note))
 

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from mi_classifier import parallel
 from mi_classifier.evaluation import (
     Evaluation,
-    Results,
     TrainedNet,
     ablate_net,
     evaluate_net,
 )
 from mi_classifier.reporting import learning_curves, predictions, summary
+from mi_classifier.reporting.shown import ShownResults
 from mi_classifier.reporting.summary import Published
 from mi_classifier.reporting.table import Table, print_table
 from mi_classifier.storage import files
@@ -24,7 +24,7 @@ def evaluate_and_write(
     published: Published | None,
     quiet: bool = False,
     ablation: bool = False,
-) -> Results:
+) -> ShownResults:
     """Evaluate a net, print the tables, and write `evaluation/` in its workdir.
 
     Write predictions.csv, figures, report.html and, last, metrics.json; an ablation
@@ -68,7 +68,7 @@ def evaluate_and_write(
         name = "ablation.json" if ablation else "metrics.json"
         text = files.to_json(results.to_dict() | content, indent=2)
         files.write_hashed(folder / name, text)
-    return results
+    return ShownResults.of(results, tables)
 
 
 def _write_details(
