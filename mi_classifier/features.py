@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from mi_classifier import parallel
 from mi_classifier.data import Dataset
-from mi_classifier.data.memory import check_pixels
+from mi_classifier.data.memory import check_corners, check_counts, check_pixels
 from mi_classifier.errors import UserError, nearest, reason_of
 from mi_classifier.evaluation import Results, TrainedNet, evaluate_net
 from mi_classifier.losses import create_loss
@@ -175,6 +175,8 @@ def _net(**given: Any) -> TrainedNet:
     split = {"features": features, "label": labels}
     images, size = _images(given["images"], given["image_size"], features)
     split["image"] = images
+    if given["boxes"] is None and given["num_boxes"] is not None:
+        raise UserError("num_boxes: given without boxes; give boxes too")
     if given["boxes"] is not None:
         split |= _boxes(given["boxes"], given["num_boxes"], len(labels), size)
     names = given["class_names"]
@@ -196,8 +198,8 @@ def _net(**given: Any) -> TrainedNet:
         )
     bias = np.zeros(num_classes) if given["head_bias"] is None else given["head_bias"]
     bias = np.asarray(bias, np.float32)
-    if bias.shape != (num_classes,):
-        raise UserError(f"head_bias: must be [{num_classes}], not {list(bias.shape)}")
+    if bias.shape != (num_classes,) or not np.isfinite(bias).all():
+        raise UserError(f"head_bias: must be [{num_classes}] and finite, not {bias}")
     variables = {"params": {"head": {"kernel": kernel, "bias": bias}}}
     options = {"threshold": 0.2, **(given["localization"] or {})}
     config = ConfigDict(
@@ -316,34 +318,21 @@ def _boxes(
     if boxes.ndim != 3 or boxes.shape[::2] != (count, 4):
         raise UserError(f"boxes: must be [{count}, G, 4], not {list(boxes.shape)}")
     most = boxes.shape[1]
-    given = np.full(count, most) if num_boxes is None else np.asarray(num_boxes)
-    if given.shape != (count,) or given.min() < 0 or given.max() > most:
-        raise UserError(f"num_boxes: must be [{count}], each from 0 to {most}")
+    given = np.full(count, most) if num_boxes is None else num_boxes
+    given = check_counts(given, count, most, "num_boxes")
     true = np.arange(most) < given[:, None]
     found = boxes[true]
+    check_corners(found, "boxes")
     height, width = size
-    if len(found):
-        wrong = (found[:, 2:] <= found[:, :2]).any(1)
-        if found.max() <= 1 and max(size) > 1:
-            raise UserError(
-                "boxes: look like fractions of the image; multiply them by (width, "
-                "height, width, height)"
-            )
-        if wrong.any():
-            box = found[np.argmax(wrong)].tolist()
-            raise UserError(
-                f"boxes: must be (x0, y0, x1, y1) with x0 < x1 and y0 < y1, not {box}; "
-                "of (x, y, width, height), add the corner to the size"
-            )
-        if (found[:, 2] > width).any() or (found[:, 3] > height).any():
-            raise UserError(
-                f"boxes: reach to {found[:, 2:].max(0).tolist()}, but the image is "
-                f"{width} pixels wide and {height} high; give image_size=(height, "
-                "width), or boxes in its pixels"
-            )
+    if (found[:, 2:] > (width, height)).any():
+        raise UserError(
+            f"boxes: reach to {found[:, 2:].max(0).tolist()}, but the image is {width} "
+            f"pixels wide and {height} high; give image_size=(height, width), or boxes "
+            "in its pixels"
+        )
     return {
         "boxes": np.where(true[..., None], boxes, 0),
-        "num_boxes": given.astype(np.int32),
+        "num_boxes": given,
     }
 
 

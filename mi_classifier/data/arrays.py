@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -253,4 +254,7 @@ def _text(cell: object) -> str:
     if isinstance(cell, datetime.timedelta):  # more than a day of hours, maybe
         minutes, seconds = divmod(int(cell.total_seconds()), 60)
         return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
-    return "" if cell is None else str(cell).strip()
+    text = "" if cell is None else str(cell).strip()
+    # Three decimals may be thousands in a text, but not in a cell of numbers.
+    three = isinstance(cell, float) and re.fullmatch(r"-?\d+\.\d{3}", text)
+    return f"{text}0" if three else text

@@ -162,7 +162,7 @@ def _of_times(series: pd.Series) -> Column:
         return Column(
             seconds.to_numpy(dtype=np.float64, na_value=np.nan), way=Way("durations")
         )
-    if str(series.dtype).startswith("date32"):  # of Arrow, without a time of day
+    if str(series.dtype).startswith("date"):  # of Arrow, without a time of day
         series = pd.to_datetime(series.astype(object))
     if getattr(series.dt, "tz", None) is not None:
         series = series.dt.tz_convert("UTC").dt.tz_localize(None)
@@ -195,7 +195,9 @@ def _of_objects(cells: np.ndarray, name: str, way: Way | None) -> Column:
         return Column(_of_numbers(cells, present, name), way=Way())
     if any(map(_is_number, present)) and isinstance(odd, str):
         words = {c.strip() for c in present if isinstance(c, str)}
-        if spelled_numbers.look(sorted(words)).kinds.all():
+        spelled = spelled_numbers.look(sorted(words))
+        if spelled.kinds.all():
+            spelled.check_clear(f"x: {name}")
             texts = [None if c is None else str(c) for c in cells]
             return _of_words(np.array(texts, object), name, way)
         row = next(i for i, c in enumerate(cells) if isinstance(c, str))
@@ -284,7 +286,7 @@ def _of_words(cells: np.ndarray, name: str, way: Way | None) -> Column:
         seconds = np.append(dates.seconds, np.nan)[codes]
         return Column(seconds, way=Way(dates.kind, day_first=dates.day_first))
     column = _coded(codes, values, name, ())
-    return column._replace(note=words_note(name, words, dates.doubtful))
+    return column._replace(note=words_note(name, words, dates.doubt))
 
 
 def odd_word(
@@ -306,22 +308,19 @@ def same_number(name: str, one: str, other: str) -> str:
     )
 
 
-def words_note(name: str, words: Sequence[str], doubtful: bool) -> str:
+def words_note(name: str, words: Sequence[str], doubt: str) -> str:
     """Return a note if the words of a column have an order that nobody sees.
 
     Args:
       name: such as "column 'b'".
       words: the different ones.
-      doubtful: whether they are dates whose days and months cannot be told apart.
+      doubt: what cannot be told if they are dates, see `Dates`.
     """
     if len(words) <= _MANY:
         return ""
     read = f"{name} is read as {len(words):,} words without an order"
-    if doubtful:
-        return (
-            f"{read}, for {words[0]!r} may begin with the day or the month; write "
-            "2020-12-31"
-        )
+    if doubt:
+        return f"{read}, for {words[0]!r} {doubt}"
     measures = [word for word in words if any(map(str.isdecimal, word))]
     if 2 * len(measures) > len(words):
         return (

@@ -324,6 +324,12 @@ def _as_in_the_fit(rows: Rows, like: Rows | None) -> Rows:
         raise UserError(
             f"x: must be [N, {shape}], as in the fit, not {rows.values.shape}"
         )
+    for index, way in like.ways.items():
+        if way.kind != "numbers":
+            raise UserError(
+                f"x: {like.column(index)} held {way.kind} in the fit; give a DataFrame "
+                "again, not an array"
+            )
     values, sparse = rows.values, scipy.sparse.issparse(rows.values)
     if sparse and not scipy.sparse.issparse(like.values):
         values = values.toarray()

@@ -86,7 +86,10 @@ def as_groups(
     """
     cells = _cells(groups, "groups", num_rows)
     _check_present(cells, "groups", "drop such rows, or give each its own group")
-    group, names = pd.factorize(cells)
+    try:
+        group, names = pd.factorize(cells)
+    except TypeError as error:
+        raise UserError(f"groups: must be names or numbers ({error})") from None
     return names, group.astype(np.int64)
 
 

@@ -72,7 +72,11 @@ def from_arrays(
       (('cat', 'dog'), {'train': 32, 'validation': 4, 'test': 4})
     """
     given = {"train": train, "validation": validation, "test": test}
-    parts = {k: _part(split, k) for k, split in given.items() if split is not None}
+    parts = {
+        what: _part(split, what)
+        for what, split in given.items()
+        if split is not None or what == "train"
+    }
     names, known = _classes(parts["train"]["label"], class_names)
     for what, part in parts.items():
         part["label"] = _numbered(part, known, what)
@@ -117,6 +121,8 @@ def _part(split: Any, what: str) -> dict[str, Any]:
     for field in ("image", "label"):
         if field not in split:
             raise UserError(f"{what}: has no {field!r}")
+        if not hasattr(split[field], "__len__"):
+            raise UserError(f"{what}: {field!r} must be an array, not {split[field]!r}")
     if len(split["image"]) != len(split["label"]):
         raise UserError(
             f"{what}: has {len(split['image'])} inputs and {len(split['label'])} labels"
@@ -192,13 +198,13 @@ def _stored(part: Mapping[str, Any], side: int | None, what: str) -> Split:
             raise UserError(
                 f"{what}: boxes must be [{len(images)}, G, 4], not {list(boxes.shape)}"
             )
-        if boxes.max() <= 1:
-            raise UserError(
-                f"{what}: boxes look like fractions of the image; give pixels"
-            )
         count = part.get("num_boxes", np.full(len(images), boxes.shape[1]))
+        count = check_counts(count, len(images), boxes.shape[1], f"{what}: num_boxes")
+        check_corners(boxes[np.arange(boxes.shape[1]) < count[:, None]], what)
         split["boxes"] = boxes * np.tile(side / sizes, 2)[:, None].astype(np.float32)
-        split["num_boxes"] = np.asarray(count, np.int32)
+        split["num_boxes"] = count
+    elif "num_boxes" in part:
+        raise UserError(f"{what}: num_boxes, but no boxes; give boxes too")
     return split
 
 
@@ -256,6 +262,35 @@ def check_pixels(images: np.ndarray, what: str) -> None:
     elif low >= 0 and high < 256:
         hint = "give images.astype(np.uint8)"
     raise UserError(f"{what}: images must be uint8, not {images.dtype}; {hint}")
+
+
+def check_counts(counts: ArrayLike, size: int, most: int, what: str) -> np.ndarray:
+    """Return int32 `[N]`, how many of the boxes of each image are true ones."""
+    counts = np.asarray(counts)
+    whole = counts.dtype.kind in "iu" and counts.shape == (size,)
+    if not whole or counts.min() < 0 or counts.max() > most:
+        raise UserError(f"{what}: must be [{size}] integers, each from 0 to {most}")
+    return counts.astype(np.int32)
+
+
+def check_corners(boxes: np.ndarray, what: str) -> None:
+    """Refuse true boxes `[B, 4]` that are not `(x0, y0, x1, y1)` in pixels."""
+    if not len(boxes):
+        return
+    if not np.isfinite(boxes).all():
+        raise UserError(f"{what}: a number of a box is not finite")
+    if boxes.max() <= 1:
+        raise UserError(
+            f"{what}: boxes look like fractions of the image; multiply them by (width, "
+            "height, width, height)"
+        )
+    wrong = (boxes[:, 2:] <= boxes[:, :2]).any(1)
+    if wrong.any():
+        raise UserError(
+            f"{what}: boxes must be (x0, y0, x1, y1) with x0 < x1 and y0 < y1, not "
+            f"{boxes[np.argmax(wrong)].tolist()}; of (x, y, width, height), add the "
+            "corner to the size"
+        )
 
 
 def _with_held_out(

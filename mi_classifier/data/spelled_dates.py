@@ -29,13 +29,14 @@ class Dates(NamedTuple):
     Attributes:
       seconds: since 1970, or of the day; NaN for a word that is no date, `[W]`.
       kind: "dates" or "times".
-      doubtful: whether days and months cannot be told apart; `seconds` are NaN then.
+      doubt: what cannot be told, such as days from months, and what to write instead;
+        `seconds` are NaN then.
       day_first: whether the day comes before the month, if one of them comes first.
     """
 
     seconds: np.ndarray
     kind: str = "dates"
-    doubtful: bool = False
+    doubt: str = ""
     day_first: bool | None = None
 
     def odd_one(self, counts: np.ndarray, few: float) -> int | None:
@@ -55,9 +56,9 @@ def look(words: Sequence[str], day_first: bool | None = None) -> Dates:
     """Look which words are dates, in the one way that most of them are written.
 
     A date is written as 2020-12-31, 2020/12/31, 31.12.2020, 12/31/2020 or 31 Dec 2020,
-    with a time of day or without; a time as 23:59 or 23:59:59. Beside the latter, 59:59
-    has minutes and seconds. If the numbers of days and months do not tell which is
-    which, points say that the day is first.
+    with a time of day or without; a time as 23:59 or 23:59:59. If the numbers of days
+    and months do not tell which is which, points say that the day is first. A year of
+    two digits is one from 1930 to 2029, as in spreadsheets.
 
     Args:
       words: the different ones, without blanks around them.
@@ -69,8 +70,8 @@ def look(words: Sequence[str], day_first: bool | None = None) -> Dates:
       [1609372800.0, 1612137600.0]
       >>> look(["12:30", "bee", "00:10"]).seconds.tolist()
       [45000.0, nan, 600.0]
-      >>> look(["01/02/2021", "03/02/2021"]).doubtful
-      True
+      >>> look(["01/02/2021", "03/02/2021"]).doubt
+      'may begin with the day or the month; write 2020-12-31'
     """
     seconds = np.full(len(words), np.nan)
     spread = np.linspace(0, len(words) - 1, min(len(words), _SAMPLE)).astype(int)
@@ -99,7 +100,8 @@ def _year_last(words: pd.Series, day_first: bool | None) -> Dates:
     if day_first is None:
         over = [(parts[i].astype(int) > 12).sum() for i in (0, 2)]
         if not any(over) and parts[1].iloc[0] != ".":
-            return Dates(np.full(len(words), np.nan), doubtful=True)
+            doubt = "may begin with the day or the month; write 2020-12-31"
+            return Dates(np.full(len(words), np.nan), doubt=doubt)
         day_first = bool(over[0] >= over[1])
     month, day = (2, 0) if day_first else (0, 2)
     seconds = _of_parts(parts[3], parts[month], parts[day], parts[4])
@@ -107,15 +109,19 @@ def _year_last(words: pd.Series, day_first: bool | None) -> Dates:
 
 
 def _named(words: pd.Series, day_first: bool | None) -> Dates:
-    return Dates(_parsed(words.str.replace(rf"^{_DAY}", "", regex=True), "mixed"))
+    words = words.str.replace(rf"^{_DAY}", "", regex=True)
+    words = words.str.replace(r"(?<=[ -])([3-9]\d)$", r"19\1", regex=True)
+    words = words.str.replace(r"(?<=[A-Za-z][ -])([0-2]\d)$", r"20\1", regex=True)
+    return Dates(_parsed(words, "mixed"))
 
 
 def _time(words: pd.Series, day_first: bool | None) -> Dates:
     half = words.str.extract(r"([AaPp])[Mm]$")[0].str.lower()
     parts = words.str.replace(r" ?[AaPp][Mm]$", "", regex=True).str.split(":")
-    short = parts.str.len() == 2
-    if short.any() and not short.all():  # minutes and seconds
-        parts = parts.where(~short, [["0", *part] for part in parts])
+    short = (parts.str.len() == 2) & half.isna()
+    if short.any() and not short.all():
+        doubt = "may have hours and minutes or minutes and seconds; write 0:59:30"
+        return Dates(np.full(len(words), np.nan), "times", doubt)
     seconds = [
         sum(float(part) * unit for part, unit in zip(own, (3600, 60, 1), strict=False))
         for own in parts

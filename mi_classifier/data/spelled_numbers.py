@@ -2,7 +2,7 @@
 
 import dataclasses
 import decimal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,26 +14,27 @@ from mi_classifier.errors import UserError
 _POWER = r"([eE][+-]?\d+)?"
 _GROUP = r"[+-]?[1-9]\d{0,2}"  # no thousands follow a zero, so 0.123 has decimals
 # What a word is; the first pattern that fits decides, and 0 is a word.
-_WHOLE, _POINT, _COMMA, _POINT_MAYBE, _COMMA_MAYBE = 1, 2, 3, 4, 5
+_WHOLE, _POINT, _COMMA, _POINT_MAYBE, _COMMA_MAYBE, _COMMAS, _POINTS = range(1, 8)
 _PATTERNS = (
     (_WHOLE, rf"[+-]?\d+{_POWER}|[+-]?(?i:inf|infinity)"),
     (_POINT_MAYBE, rf"{_GROUP}\.\d{{3}}"),  # 1.234 may be 1234
     (_COMMA_MAYBE, rf"{_GROUP},\d{{3}}"),
     (_POINT, rf"[+-]?(\d+\.\d*|\.\d+){_POWER}"),
     (_COMMA, rf"[+-]?(\d+,\d*|,\d+){_POWER}"),
-    (_POINT, rf"{_GROUP}(,\d{{3}})+\.\d*|{_GROUP}(,\d{{3}}){{2,}}"),
-    (_COMMA, rf"{_GROUP}(\.\d{{3}})+,\d*|{_GROUP}(\.\d{{3}}){{2,}}"),
+    (_POINT, rf"{_GROUP}(,\d{{3}})+\.\d*|[+-]?\d{{1,2}}(,\d{{2}})+,\d{{3}}(\.\d*)?"),
+    (_COMMA, rf"{_GROUP}(\.\d{{3}})+,\d*"),
+    (_COMMAS, rf"{_GROUP}(,\d{{3}}){{2,}}"),  # thousands, but no decimals
+    (_POINTS, rf"{_GROUP}(\.\d{{3}}){{2,}}"),
 )
 _BLANKS = "[ '\u2019\u00a0\u2009\u202f]"
 _SPACED = rf"^{_GROUP}({_BLANKS}\d{{3}})+([.,]\d*)?$"
 _BLANK = r"[\s\x{a0}\x{202f}]*"  # spreadsheets write signs after a no-break space
-_NEGATIVE = r"^\((\d[\d.,]*)\)$"  # as accountants write a minus
+_NEGATIVE = r"^\(([^()]*\d[^()]*)\)$"  # as accountants write a minus
 _CURRENCIES = (*(r"\$", "€", "£", "¥"), *("USD", "EUR", "GBP", "CHF", "JPY", "CNY"))
 _SIGNS = (
     ("%", rf"{_BLANK}%$", ""),
     *((c, rf"^([+-]?){c}{_BLANK}|{_BLANK}{c}$", r"\1") for c in _CURRENCIES),
 )
-_MANY = 10  # different numbers with three decimals tell that these are thousands
 # A column of numbers with so few words has errors in it, and is no category. Tables
 # have fewer errors than one cell in twenty, and a category with words has more of them.
 FEW = 0.05
@@ -68,7 +69,13 @@ class Spelled:
         Raises:
           UserError: some words have a decimal comma, and others a decimal point.
         """
-        marks = {_POINT: ".", _COMMA: ","}
+        return self._mark({_POINT: ".", _COMMA: ",", _COMMAS: ".", _POINTS: ","}, where)
+
+    def decimal_mark(self, where: str) -> str:
+        """Return what `mark` does, but only if a word has decimals."""
+        return self._mark({_POINT: ".", _COMMA: ","}, where)
+
+    def _mark(self, marks: Mapping[int, str], where: str) -> str:
         found = {marks[kind]: self._first(kind) for kind in marks if self.has(kind)}
         if len(found) == 2:
             raise UserError(
@@ -148,13 +155,41 @@ class Spelled:
                 f"{where}: {word!r} may be {word.replace(',', '')} or "
                 f"{word.replace(',', '.')}; write it without a comma"
             )
-        if not mark and self.has(_WHOLE) and (self.kinds == _POINT_MAYBE).sum() > _MANY:
+        if not mark and self._may_be_thousands():
             word = self._first(_POINT_MAYBE)
             raise UserError(
                 f"{where}: {word!r} may be {word.replace('.', '')} or {word}; all "
                 "decimals are three, beside whole numbers. Write it without a point, "
                 "or all numbers with decimals"
             )
+        return self._in_points(mark)
+
+    def check_clear(self, where: str) -> None:
+        """Raise a UserError if a word can be read in two ways, as 1.234 can."""
+        for kind in (_POINT_MAYBE, _COMMA_MAYBE):
+            if self.has(kind):
+                word = self._first(kind)
+                raise UserError(
+                    f"{where}: {word!r}, which is a string, can be read in two ways; "
+                    "turn the strings of the column into numbers"
+                )
+
+    def _may_be_thousands(self) -> bool:
+        """Return whether all points may stand before thousands.
+
+        Whole numbers of three digits come beside thousands, and so do zeros at the end,
+        which programs leave out of decimals.
+        """
+        if not (self.has(_WHOLE) and self.has(_POINT_MAYBE)):
+            return False
+        words = np.array(self.text.to_pylist(), object)
+        whole = [word.lstrip("+-") for word in words[self.kinds == _WHOLE]]
+        if any(len(word) > 3 for word in whole):
+            return False
+        zeros = any(word.endswith("0") for word in words[self.kinds == _POINT_MAYBE])
+        return zeros or any(len(word) == 3 for word in whole)
+
+    def _in_points(self, mark: str) -> pa.Array:
         text, other = self.text, "." if mark == "," else ","
         if self.has(_COMMA, _COMMA_MAYBE) or mark == ",":
             text = pc.replace_substring(text, other, "")
@@ -228,6 +263,7 @@ def _without_signs(text: pa.Array) -> tuple[pa.Array, str, np.ndarray]:
     """
     found, without = "", np.zeros(len(text), bool)
     text = pc.replace_substring(text, "\u2212", "-")  # the minus sign of typography
+    text = pc.replace_substring_regex(text, _NEGATIVE, r"-\1")
     for sign, pattern, rest in _SIGNS:
         signed = pc.match_substring_regex(text, pattern)
         signed = signed.to_numpy(zero_copy_only=False).astype(bool)
@@ -235,7 +271,6 @@ def _without_signs(text: pa.Array) -> tuple[pa.Array, str, np.ndarray]:
             text = pc.replace_substring_regex(text, pattern, rest)
             found, without = sign.removeprefix("\\"), ~signed
             break
-    text = pc.replace_substring_regex(text, _NEGATIVE, r"-\1")
     spaced = pc.match_substring_regex(text, _SPACED)
     joined = pc.replace_substring_regex(text, _BLANKS, "")
     return pc.if_else(spaced, joined, text), found, without

@@ -159,9 +159,9 @@ def _usual_mark(
     for index, values in plain.items():
         if values is not None:
             some = sheet.columns[index][:_SAMPLE].drop_null().unique()
-            marks.add(spelled_numbers.look(some).mark(_where(sheet, index)))
+            marks.add(spelled_numbers.look(some).decimal_mark(_where(sheet, index)))
         elif words[index].spelled.kinds.all():
-            marks.add(words[index].spelled.mark(_where(sheet, index)))
+            marks.add(words[index].spelled.decimal_mark(_where(sheet, index)))
     marks -= {""}
     return marks.pop() if len(marks) == 1 else (None if marks else "")
 
@@ -206,7 +206,7 @@ def _typed(sheet: Sheet, index: int, column: _Words, usual: str | None) -> objec
     if not np.isnan(dates.seconds).any():
         return column.spread(dates.seconds)
     name = f"column {sheet.names[index]!r}"
-    if note := words_note(name, column.words, dates.doubtful):
+    if note := words_note(name, column.words, dates.doubt):
         sheet.notes.append(note)
     elif len(words) > len(column.codes) / 2 > 1:
         sheet.notes.append(

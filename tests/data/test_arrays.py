@@ -98,6 +98,11 @@ def test_workbooks_are_read_as_text_tables_are(tmp_path, monkeypatch):
     assert table.y.tolist() == KINDS.tolist() and table.lines[0] == 4
     assert table.notes[0] == "of 2 sheets, 'mine' is read"
     book = openpyxl.load_workbook(path)
+    for line, cell in enumerate((1.125, 2, 999, 3.375), 4):  # numbers, not thousands
+        book["mine"].cell(line, 2, cell)
+    book.save(tmp_path / "numbers.xlsx")
+    read = arrays.read(str(tmp_path / "numbers.xlsx")).x["size"]
+    assert read.tolist()[:4] == [1.125, 2, 999, 3.375]
     book["mine"].sheet_state = "hidden"
     book["other"]["B2"] = "=1+1"
     book.save(tmp_path / "formula.xlsx")

@@ -385,6 +385,7 @@ def test_whole_numbers_that_floats_cannot_tell_apart_are_refused(values):
     [
         ([pd.Timestamp("2020-01-01"), "unknown"], "mixes dates and words.*'unknown'"),
         ([10**400, 1], "beyond 1e308"),
+        ([12.5, "1.300", 800.0], "'1.300', which is a string, can be read in two"),
     ],
 )
 def test_cells_of_objects_that_have_no_order_are_refused(cells, words):
@@ -392,10 +393,15 @@ def test_cells_of_objects_that_have_no_order_are_refused(cells, words):
         as_rows(pd.Series(cells, dtype=object))
 
 
-def test_dates_of_arrow_are_seconds():
-    dates = pd.Series(
-        [datetime.date(1970, 1, 2), None], dtype=pd.ArrowDtype(pa.date32())
-    )
+def test_an_array_cannot_stand_for_dates():
+    like = as_rows({"day": ["2020-12-31", "2021-01-01"], "size": [1, 2]})
+    with pytest.raises(UserError, match="held dates in the fit; give a DataFrame"):
+        as_rows(np.array([[20201231.0, 1.0]]), like)
+
+
+@pytest.mark.parametrize("arrow", [pa.date32(), pa.date64()])
+def test_dates_of_arrow_are_seconds(arrow):
+    dates = pd.Series([datetime.date(1970, 1, 2), None], dtype=pd.ArrowDtype(arrow))
     np.testing.assert_array_equal(as_rows(dates).values[:, 0], [86400, np.nan])
 
 

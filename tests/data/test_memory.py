@@ -91,6 +91,14 @@ def test_a_run_on_arrays_is_loaded_without_them(tmp_path):
         (IMAGES, {}, r"train: give \(inputs, labels\)"),
         ({"image": IMAGES, "labels": WORDS}, {}, "unknown array 'labels'"),
         ({"image": IMAGES}, {}, "train: has no 'label'"),
+        (None, {}, r"train: give \(inputs, labels\)"),
+        ((IMAGES, None), {}, "'label' must be an array"),
+        ({"image": IMAGES, "label": WORDS, "num_boxes": [1] * 40}, {}, "but no boxes"),
+        (
+            {"image": IMAGES, "label": WORDS, "boxes": np.full((40, 4), 5.0)},
+            {},
+            "x0 < x1",
+        ),
         ((["none.jpg"] * 40, WORDS), {}, "image 0 cannot be read"),
         ((np.where(ROWS > 2, np.nan, ROWS), WORDS), {}, "is not finite"),
         (

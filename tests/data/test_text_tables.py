@@ -210,9 +210,12 @@ def test_words_beside_whole_numbers_are_words_and_told(tmp_path):
         (["02.01.1970", "03.01.1970"], [86400, 172800]),
         (["31 Jan 2020", "02 Jan 1970"], [1580428800, 86400]),
         (["12:30", "00:01"], [45000, 60]),
-        (["59:30", "1:02:30"], [3570, 3750]),
+        (["12:30 PM", "1:15:30 PM"], [45000, 47730]),
         (["9:05 AM", "1:30 pm"], [32700, 48600]),
         (["31-Dec-20", "02-Jan-00"], [1609372800, 946771200]),
+        (["02-Jan-70", "31-Dec-29"], [86400, 1893369600]),
+        (['"1,23,456.78"', "5.5"], [123456.78, 5.5]),
+        (['"($1,234.50)"', "$2"], [-1234.5, 2]),
         (['"Thu, Jan 1, 1970"', "Friday 2 January 1970"], [0, 86400]),
         (["1970-01-01 00:00:00 UTC", "1970-01-02 00:00:00 UTC"], [0, 86400]),
         (["-$62", "$1"], [-62, 1]),
@@ -249,7 +252,7 @@ def test_cells_that_may_be_meant_otherwise_are_told(tmp_path, cell, words):
     [
         (1, lambda i: f"{10**18 + i}", "are equal as floats"),
         (1, lambda i: "free" if i == 7 else f"${i}", "line 9.*not a number with \\$"),
-        (1, lambda i: f"{1 + i % 9}.{100 + i}" if i % 2 else f"{i}", "2.101' may be"),
+        (1, lambda i: ["1.200", "950", "1.051"][i % 3], "1.200' may be 1200 or 1.200"),
         (
             1,
             lambda i: "unknown" if i == 7 else "2020-01-31",
@@ -262,6 +265,18 @@ def test_cells_that_cannot_be_meant_are_refused(tmp_path, column, cell, words):
     rows = [["1", *row[1:]] for row in with_cells(column, cell)]
     with pytest.raises(UserError, match=words):
         arrays.read(write(tmp_path, text_of(rows)))
+
+
+def test_thousands_of_one_column_tell_nothing_of_another(tmp_path):
+    sheet = "".join(f"102.345.{100 + i}\t{1 + i % 3}.125\tape\n" for i in range(30))
+    table = arrays.read(write(tmp_path, "art\tw\tkind\n" + sheet, name="a.tsv"))
+    assert table.x["w"].tolist()[:2] == [1.125, 2.125]
+
+
+def test_times_that_may_have_hours_or_minutes_are_told(tmp_path):
+    rows = with_cells(1, lambda i: f"{i % 30}:30" if i % 2 else f"1:0{i % 9}:30")
+    (note,) = arrays.read(write(tmp_path, text_of(rows))).notes
+    assert "hours and minutes or minutes and seconds; write 0:59:30" in note
 
 
 def test_zeros_after_the_point_and_large_labels_need_no_word(tmp_path):
