@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from mi_classifier import parallel
 from mi_classifier.data import Dataset
 from mi_classifier.data.memory import check_corners, check_counts, check_pixels
-from mi_classifier.errors import UserError, nearest, reason_of
+from mi_classifier.errors import UserError, choose, nearest, reason_of
 from mi_classifier.evaluation import Results, TrainedNet, evaluate_net
 from mi_classifier.losses import create_loss
 from mi_classifier.models.layers import PooledHead
@@ -27,6 +27,7 @@ NAMES = (
     *("images", "image_size", "boxes", "num_boxes", "names"),
 )
 _NEEDED = NAMES[:3]
+_OPTIONS = ("threshold", "region", "padding", "rival")
 _BATCH = 64
 
 
@@ -201,7 +202,10 @@ def _net(**given: Any) -> TrainedNet:
     if bias.shape != (num_classes,) or not np.isfinite(bias).all():
         raise UserError(f"head_bias: must be [{num_classes}] and finite, not {bias}")
     variables = {"params": {"head": {"kernel": kernel, "bias": bias}}}
-    options = {"threshold": 0.2, **(given["localization"] or {})}
+    options = dict(given["localization"] or {})
+    for name in options:
+        choose(name, _OPTIONS, "localization")
+    options = {"threshold": 0.2, **options}
     config = ConfigDict(
         {
             "model": {"name": "features"},

@@ -128,6 +128,7 @@ def test_the_bound_is_that_of_the_formula():
         ({"head_bias": [1.0]}, r"head_bias: must be \[3\]"),
         ({"names": ["a"]}, "names: 1 for 12 rows"),
         ({"num_boxes": [2] * 12}, "num_boxes: must be"),
+        ({"localization": {"treshold": 0.1}}, "did you mean 'threshold'"),
     ],
 )
 def test_wrong_arrays_are_told_by_what_they_look_like(changes, words):

@@ -26,7 +26,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# Of a workbook or another zip file, of gzip, and of an old workbook.
+# First bytes of workbooks, of other zip files and of gzip.
 _NO_TEXT = (b"PK\x03\x04", b"\x1f\x8b", b"\xd0\xcf\x11\xe0")
 _ENOUGH = 0.8  # share of lines that have as many cells as most; titles have fewer
 _SAMPLE = 200  # lines from which the delimiter is guessed
