@@ -13,34 +13,15 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from mi_classifier import information
-from mi_classifier.cross_fitting import dependence, fitting, near_copies
+from mi_classifier.cross_fitting import fitting
+from mi_classifier.cross_fitting.checked import check_size, prepare
 from mi_classifier.cross_fitting.folds import FOLDS
 from mi_classifier.cross_fitting.inputs import Inputs, make_inputs
 from mi_classifier.cross_fitting.mixture import Mixture
 from mi_classifier.cross_fitting.plan import Plan
 from mi_classifier.cross_fitting.summary import MutualInformation, Rated, error_bar
 from mi_classifier.data.containers import Rows, as_rows, check_finite
-from mi_classifier.data.labels import (
-    as_groups,
-    as_known_labels,
-    as_labels,
-    check_index,
-    warn_of_alike,
-)
-from mi_classifier.errors import UserError, choose
-
-MIN_ROWS = 50
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """The checked arguments of an estimate, with the attributes of `CrossFit`."""
-
-    rows: Rows
-    labels: np.ndarray
-    label: np.ndarray
-    group: np.ndarray
-    warnings: tuple[str, ...]
+from mi_classifier.data.labels import as_known_labels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -303,63 +284,3 @@ def cross_fit(
         _inputs=given,
         _mixture=fitted,
     )
-
-
-def prepare(
-    x: Any,
-    y: ArrayLike,
-    *,
-    groups: ArrayLike | None = None,
-    missing: str = "error",
-    seed: int = 0,
-) -> Table:
-    """Check the arguments of an estimate, and turn them into arrays."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise UserError(f"seed: must be a whole number, not {seed!r}")
-    if not 0 <= seed < 2**32:
-        raise UserError(f"seed: must be in [0, 2**32), not {seed}")
-    choose(missing, ("error", "keep"), "missing")
-    check_index(x, y)
-    rows = as_rows(x)
-    labels, label = as_labels(y, rows.values.shape)
-    notes = (*rows.notes, *warn_of_alike(labels, "labels"))
-    if groups is not None:
-        check_index(x, groups, "groups")
-        names, groups = as_groups(groups, rows.values.shape)
-        notes = (*notes, *warn_of_alike(names, "groups"))
-        notes = (*notes, *dependence.giant_group_warning(groups))
-    check_finite(rows, allow_missing=missing == "keep")
-    group, warnings = _examine(rows, label, groups)
-    return Table(rows, labels, label, group, (*notes, *warnings))
-
-
-def _examine(
-    rows: Rows, label: np.ndarray, groups: np.ndarray | None
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the group of each row, `[N]` from 0 on, and what is odd about the rows."""
-    told = dependence.label_columns(rows, label)
-    counting = (*told, *dependence.counting_columns(rows))
-    if groups is not None:
-        return groups, counting
-    copies = dependence.find_groups(rows)
-    found = (
-        copies.warning or near_copies.cluster_warning(rows),
-        dependence.serial_warning(rows, label),
-        *counting,
-    )
-    return copies.group, tuple(filter(None, found))
-
-
-def check_size(y: ArrayLike) -> None:
-    """Raise a UserError if there are too few rows for an estimate."""
-    if isinstance(y, str):
-        raise UserError(
-            f"y: is the word {y!r}; give the labels, such as x[{y!r}], and leave that "
-            "column out of x"
-        )
-    try:
-        rows = len(y)
-    except TypeError:  # a single value; `as_labels` says what y must be
-        return
-    if 0 < rows < MIN_ROWS:
-        raise UserError(f"x: {rows} rows are too few; at least {MIN_ROWS} are needed")

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from mi_classifier import information
 from mi_classifier.cross_fitting import columns, dependence
+from mi_classifier.cross_fitting.checked import Table, check_size, prepare
 from mi_classifier.cross_fitting.summary import (
     MutualInformation,
     Rated,
@@ -19,7 +20,7 @@ from mi_classifier.cross_fitting.summary import (
 from mi_classifier.data.containers import Rows, as_rows, unique_names
 from mi_classifier.data.labels import check_index
 from mi_classifier.errors import UserError
-from mi_classifier.estimate import Table, check_size, cross_fit, prepare
+from mi_classifier.estimate import cross_fit
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import mi_classifier as mi
-from mi_classifier import commands, features
+from mi_classifier import commands
+from mi_classifier.data import exported
 from mi_classifier.errors import UserError
 from mi_classifier.evaluation import load_net
 from mi_classifier.models import infer
@@ -20,7 +21,7 @@ BOXES = np.tile(np.array([2.0, 3, 30, 35]), (12, 1))
 
 
 @pytest.fixture(scope="module")
-def exported(trained_images):
+def of_a_net(trained_images):
     """What another program would export from the trained net, and its evaluation."""
     net = load_net(trained_images)
     split, dataset = net.dataset.splits["test"], net.dataset
@@ -51,8 +52,8 @@ def numbers_of(result):
 
 
 @pytest.mark.slow
-def test_the_tables_are_those_of_the_net(exported, tmp_path, capsys):
-    arrays, options, expected = exported
+def test_the_tables_are_those_of_the_net(of_a_net, tmp_path, capsys):
+    arrays, options, expected = of_a_net
     results = mi.evaluate_features(**arrays, **options, workdir=tmp_path)
     found = results.splits["test"]
     for name in ("information", "accuracy", "calibration", "localization"):
@@ -71,7 +72,7 @@ def test_a_file_gives_what_its_arrays_give(tmp_path, capsys, save):
     arrays = {"features": FEATURES, "head_kernel": KERNEL, "labels": LABELS}
     arrays |= {"boxes": BOXES, "image_size": (40, 36)}
     save(tmp_path / "a.npz", **arrays)
-    read = features.read(tmp_path / "a.npz")
+    read = exported.read(tmp_path / "a.npz")
     assert isinstance(read["features"], np.memmap) == (save is np.savez)
     np.testing.assert_array_equal(read["features"], FEATURES)
     commands.evaluate_features(str(tmp_path / "a.npz"), None)
@@ -142,13 +143,13 @@ def test_wrong_arrays_are_told_by_what_they_look_like(changes, words):
 
 def test_wrong_files_are_told(tmp_path):
     with pytest.raises(UserError, match="no such file"):
-        features.read(tmp_path / "none.npz")
+        exported.read(tmp_path / "none.npz")
     np.savez(tmp_path / "a.npz", features=FEATURES, kernel=KERNEL)
     with pytest.raises(UserError, match=r"unknown array 'kernel'.*head_kernel"):
-        features.read(tmp_path / "a.npz")
+        exported.read(tmp_path / "a.npz")
     np.savez(tmp_path / "a.npz", features=FEATURES)
     with pytest.raises(UserError, match="has no array 'head_kernel'"):
-        features.read(tmp_path / "a.npz")
+        exported.read(tmp_path / "a.npz")
     (tmp_path / "a.npz").write_bytes(b"no archive")
     with pytest.raises(UserError, match="cannot be read"):
-        features.read(tmp_path / "a.npz")
+        exported.read(tmp_path / "a.npz")

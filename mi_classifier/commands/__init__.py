@@ -127,8 +127,9 @@ def explain(
 def evaluate_features(path: str, workdir: str | None) -> None:
     """Evaluate a net by a file of its features, see `features.evaluate_features`."""
     from mi_classifier import features
+    from mi_classifier.data import exported
 
-    arrays = features.read(path)
+    arrays = exported.read(path)
     if "image_size" in arrays:
         arrays["image_size"] = tuple(arrays["image_size"].tolist())
     features.evaluate_features(**arrays, workdir=workdir)

@@ -10,15 +10,14 @@ import numpy as np
 import pandas as pd
 
 from mi_classifier.data import spelled_dates, spelled_numbers
-from mi_classifier.data.spelled_dates import Dates
-from mi_classifier.data.spelled_numbers import FEW, Spelled, Way
+from mi_classifier.data.spelled_numbers import Way
+from mi_classifier.data.words import odd_word, same_number, words_note
 from mi_classifier.errors import UserError
 
 # Nobody means these as words: NumPy and pandas write them for a missing value when they
 # turn it into a string, and spreadsheets for a lookup that failed. "NA" and "None" stay
 # words here (Namibia, no treatment); in a text file they are missing.
 _NEVER_WORDS = {"", "nan", "<na>", "nat", "#n/a", "n/a"}
-_MANY = 10  # different words; fewer are 0/1 inputs that lose nothing
 _EXACT = 2.0**53  # a float64 holds every whole number up to here
 
 _TOO_CLOSE = (
@@ -273,8 +272,8 @@ def _of_words(cells: np.ndarray, name: str, way: Way | None) -> Column:
         index, kind = odd
         row = int(np.argmax(codes == index))
         raise UserError(
-            f"{where} mixes {kind}s and words: {words[index]!r} in row {row} is not a "
-            f"{kind}; correct such cells, or make the column a category"
+            f"{where}: {words[index]!r} in row {row} is not a {kind}, as other cells "
+            "are; correct such cells, or make the column a category"
         )
     if spelled.kinds.all():
         way = spelled.way(where, way)
@@ -287,47 +286,6 @@ def _of_words(cells: np.ndarray, name: str, way: Way | None) -> Column:
         return Column(seconds, way=Way(dates.kind, day_first=dates.day_first))
     column = _coded(codes, values, name, ())
     return column._replace(note=words_note(name, words, dates.doubt))
-
-
-def odd_word(
-    spelled: Spelled, dates: Dates, counts: np.ndarray
-) -> tuple[int, str] | None:
-    """Return the index of a word among numbers or dates, and what the others are."""
-    if (odd := spelled.odd_one(counts)) is not None:
-        return odd, spelled.called
-    if (odd := dates.odd_one(counts, FEW)) is not None:
-        return odd, dates.kind.removesuffix("s")
-    return None
-
-
-def same_number(name: str, one: str, other: str) -> str:
-    """Return the note for two words of a column that are read as one number."""
-    return (
-        f"{name}: {one!r} and {other!r} are read as the same number; if they are "
-        "names, write a letter before each"
-    )
-
-
-def words_note(name: str, words: Sequence[str], doubt: str) -> str:
-    """Return a note if the words of a column have an order that nobody sees.
-
-    Args:
-      name: such as "column 'b'".
-      words: the different ones.
-      doubt: what cannot be told if they are dates, see `Dates`.
-    """
-    if len(words) <= _MANY:
-        return ""
-    read = f"{name} is read as {len(words):,} words without an order"
-    if doubt:
-        return f"{read}, for {words[0]!r} {doubt}"
-    measures = [word for word in words if any(map(str.isdecimal, word))]
-    if 2 * len(measures) > len(words):
-        return (
-            f"{read}, such as {measures[0]!r}; numbers must have no units, and dates "
-            "the form 2020-12-31"
-        )
-    return ""
 
 
 def _coded(codes: np.ndarray, values: np.ndarray, name: str, known: tuple) -> Column:

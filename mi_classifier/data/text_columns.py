@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mi_classifier.data import spelled_dates, spelled_numbers
-from mi_classifier.data.columns import odd_word, same_number, words_note
 from mi_classifier.data.spelled_numbers import Spelled
 from mi_classifier.data.text_tables import Sheet
+from mi_classifier.data.words import odd_word, same_number, words_note
 from mi_classifier.errors import UserError
 
 _TRUE, _FALSE = {"TRUE", "True", "true"}, {"FALSE", "False", "false"}

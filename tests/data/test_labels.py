@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import scipy.sparse
 
-from mi_classifier import estimate
+from mi_classifier.cross_fitting import checked
 from mi_classifier.data import labels as data_labels
 from mi_classifier.data.labels import (
     as_groups,
@@ -200,11 +200,11 @@ def test_labels_that_differ_in_case_or_blanks_are_warned_of():
     y = np.array(["ape", "Ape", "bee"])[np.arange(60) % 3]
     x = np.random.default_rng(0).standard_normal(60)
     person = np.array(["Ann", "Ann ", "Bob", "Eve"])[np.arange(60) % 4]
-    found = estimate.prepare(x, y, groups=person).warnings
+    found = checked.prepare(x, y, groups=person).warnings
     assert len(found) == 2
     assert "labels 'Ape' and 'ape' may be the same" in found[0]
     assert "groups 'Ann' and 'Ann ' may be the same" in found[1]
-    assert not estimate.prepare(x, y == "ape").warnings
+    assert not checked.prepare(x, y == "ape").warnings
 
 
 def test_the_advice_for_a_matrix_or_a_repeated_index_works():
