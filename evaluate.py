@@ -49,12 +49,12 @@ _DISTRIBUTED = cli.define_distributed()
 
 def main() -> None:
     modes = (_ABLATION, _IMAGES, _COMPARE, _FEATURES)
-    asked = [f"--{flag.name}" for flag in modes if flag.present and flag.value != []]
+    asked = [f"--{flag.name}" for flag in modes if flag.present and flag.value]
     if len(asked) > 1:
         raise UserError(f"{', '.join(asked)}: give one of these at a time")
-    for flag in (_IMAGES, _COMPARE):
+    for flag in (_IMAGES, _COMPARE, _FEATURES):
         if flag.present and not flag.value:
-            raise UserError(f"--{flag.name}: is empty")
+            raise UserError(f"--{flag.name}: is empty; give a path")
     of_images = (_LABEL, _RIVAL, _BOXES, _MAP, _COMPONENTS)
     if not _IMAGES.value and (given := [f"--{f.name}" for f in of_images if f.present]):
         raise UserError(f"{', '.join(given)}: give images too, --images=FILE,FOLDER")

@@ -145,6 +145,8 @@ def test_mistakes_of_evaluation_are_told_in_one_line(run_script, tmp_path):
     fails(run_script("evaluate.py", check=False), "--workdir: missing; give a folder")
     both = run_script("evaluate.py", workdir, "--ablation", "--images=a", check=False)
     fails(both, "--ablation, --images: give one of these at a time")
+    result = run_script("evaluate.py", "--features=", check=False)
+    fails(result, "--features: is empty; give a path")
     result = run_script("evaluate.py", workdir, "--label=cat", check=False)
     fails(result, "--label: give images too")
 

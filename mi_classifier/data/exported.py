@@ -31,7 +31,7 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     """
     file = Path(path).expanduser()
     if not file.is_file():
-        raise UserError(f"--features: no such file: {path}")
+        raise UserError(f"--features: no such file: {path}; np.savez writes one")
     try:
         with np.load(file, allow_pickle=False) as archive:
             found = set(archive.files)
@@ -51,7 +51,9 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     except UserError:
         raise
     except Exception as error:  # damage may raise anything
-        raise UserError(f"{path}: cannot be read: {reason_of(error)}") from error
+        raise UserError(
+            f"{path}: cannot be read: {reason_of(error)}; write it again by np.savez"
+        ) from error
 
 
 def _mapped(file: Path, name: str) -> np.ndarray | None:
