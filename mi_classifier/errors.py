@@ -1,9 +1,11 @@
 """Mistakes that the user can fix, told in one line."""
 
+import collections
 import contextlib
 import difflib
 import inspect
 import math
+import numbers
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from errno import EACCES, EDQUOT, EFBIG, EIO, ENAMETOOLONG, ENOSPC, EPERM, EROFS
 from pathlib import Path
@@ -117,3 +119,23 @@ def check_number(value: object, what: str) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not math.isfinite(value):
         raise UserError(f"{what}: must be a number, not {value!r}")
+
+
+def check_whole(value: object, what: str, least: int = 0) -> int:
+    """Return a whole number as an int, or raise a UserError.
+
+    Examples:
+      >>> check_whole(3, "seed")
+      3
+    """
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise UserError(f"{what}: must be a whole number >= {least}, not {value!r}")
+    return int(value)
+
+
+def check_different(names: Sequence[str], what: str) -> None:
+    """Refuse names that occur twice."""
+    for name, count in collections.Counter(names).items():
+        if count > 1:
+            raise UserError(f"{what}: {name!r} is there {count} times; names differ")

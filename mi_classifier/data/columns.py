@@ -67,6 +67,8 @@ def as_column(
     series = cells if isinstance(cells, pd.Series) else pd.Series(cells)
     if isinstance(series.dtype, pd.SparseDtype):
         series = series.sparse.to_dense()
+    if str(series.dtype).startswith("string_view"):  # of Arrow: pandas cannot sort it
+        series = pd.Series(series.to_list(), dtype=object)
     if isinstance(series.dtype, pd.CategoricalDtype):
         codes, values = series.cat.codes.to_numpy(), series.cat.categories
         return _coded(codes, values.to_numpy(object), name, known)
@@ -197,7 +199,7 @@ def _of_objects(cells: np.ndarray, name: str, way: Way | None) -> Column:
         spelled = spelled_numbers.look(sorted(words))
         if spelled.kinds.all():
             spelled.check_clear(f"x: {name}")
-            texts = [None if c is None else str(c) for c in cells]
+            texts = [None if c is None else _spelled(c) for c in cells]
             return _of_words(np.array(texts, object), name, way)
         row = next(i for i, c in enumerate(cells) if isinstance(c, str))
         raise UserError(
@@ -214,15 +216,19 @@ def _of_objects(cells: np.ndarray, name: str, way: Way | None) -> Column:
         ) from None
 
 
+def _spelled(cell: object) -> str:
+    return str(int(cell) if isinstance(cell, (bool, np.bool_)) else cell)
+
+
 def _of_numbers(cells: np.ndarray, present: Sequence, name: str) -> np.ndarray:
     kinds = {type(cell) for cell in present}
     if len(present) == len(cells) and kinds <= {bool, np.bool_}:
         return cells.astype(bool)
-    if all(issubclass(kind, (int, np.integer)) for kind in kinds):
-        _check_large(present, name)
-        if len(present) == len(cells) and not kinds & {bool, np.bool_}:
-            largest = max(map(abs, map(int, cells)))
-            return cells.astype(np.int64 if largest < 2**63 else np.float64)
+    whole = [cell for cell in present if isinstance(cell, (int, np.integer))]
+    _check_large(whole, name)
+    if len(whole) == len(cells) and not kinds & {bool, np.bool_}:
+        largest = max(map(abs, map(int, cells)))
+        return cells.astype(np.int64 if largest < 2**63 else np.float64)
     return np.array([np.nan if cell is None else float(cell) for cell in cells])
 
 

@@ -10,8 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mi_classifier.data.dataset import Dataset
-from mi_classifier.data.memory import check_corners, check_counts, check_pixels
-from mi_classifier.errors import UserError, nearest, reason_of
+from mi_classifier.data.memory import (
+    check_corners,
+    check_counts,
+    check_pixels,
+    checked_names,
+)
+from mi_classifier.errors import UserError, check_whole, nearest, reason_of
 
 NAMES = (
     *("features", "head_kernel", "labels", "head_bias", "log_prior", "class_names"),
@@ -89,14 +94,15 @@ def check(given: Mapping[str, Any]) -> tuple[Dataset, np.ndarray, np.ndarray]:
     """
     features, kernel, labels = _checked_net(given)
     num_classes = kernel.shape[1]
-    images, size = _images(given["images"], given["image_size"], features)
+    size = _size(given["image_size"])
+    images, size = _images(given["images"], size, features)
     split = {"image": images, "features": features, "label": labels}
     if given["boxes"] is not None:
         split |= _boxes(given["boxes"], given["num_boxes"], len(labels), size)
     elif given["num_boxes"] is not None:
         raise UserError("num_boxes: given without boxes; give boxes too")
     names = given["class_names"]
-    names = tuple(map(str, range(num_classes) if names is None else names))
+    names = checked_names(range(num_classes) if names is None else names)
     if len(names) != num_classes:
         raise UserError(
             f"class_names: {len(names)} for {num_classes} classes; give one for each "
@@ -186,6 +192,17 @@ def _array(values: Any, name: str) -> np.ndarray:
     return array
 
 
+def _size(size: Any) -> tuple[int, int] | None:
+    """Return (height, width), or None."""
+    if size is None:
+        return None
+    size = np.asarray(size)
+    if size.shape != (2,):
+        raise UserError(f"image_size: must be (height, width), not {size.tolist()!r}")
+    height, width = (check_whole(side, "image_size", least=1) for side in size)
+    return height, width
+
+
 def _images(
     images: Any, size: tuple[int, int] | None, features: np.ndarray
 ) -> tuple[np.ndarray, tuple[int, int]]:
@@ -199,10 +216,9 @@ def _images(
     check_pixels(images, "images")
     if len(images) != count:
         raise UserError(f"images: {len(images)} for {count} rows of features")
-    if size is not None and tuple(size) != images.shape[1:3]:
+    if size is not None and size != images.shape[1:3]:
         raise UserError(
-            f"image_size: {tuple(size)}, but images have {images.shape[1:3]}; leave "
-            "it out"
+            f"image_size: {size}, but images have {images.shape[1:3]}; leave it out"
         )
     return images, images.shape[1:3]
 

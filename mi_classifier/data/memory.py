@@ -19,7 +19,13 @@ from mi_classifier.data.decoding import decode
 from mi_classifier.data.images import Images, blank_dataset, check_sides, image_dataset
 from mi_classifier.data.labels import as_known_labels, as_labels
 from mi_classifier.data.splits import hold_out as held_out
-from mi_classifier.errors import UserError, reason_of
+from mi_classifier.errors import (
+    UserError,
+    check_different,
+    check_number,
+    check_whole,
+    reason_of,
+)
 
 NAME = "memory"  # config.data.name of a run whose data set came from memory
 _SIDE = 224  # pixels, of images that have several sizes
@@ -71,6 +77,9 @@ def from_arrays(
       >>> dataset.class_names, {k: len(s["label"]) for k, s in dataset.splits.items()}
       (('cat', 'dog'), {'train': 32, 'validation': 4, 'test': 4})
     """
+    pad, seed = check_whole(pad, "pad"), check_whole(seed, "seed")
+    side = None if side is None else check_whole(side, "side", least=1)
+    check_number(hold_out, "hold_out")
     given = {"train": train, "validation": validation, "test": test}
     parts = {
         what: _part(split, what)
@@ -143,7 +152,7 @@ def _classes(
                 f"train: has one label, {own.tolist()[0]!r}; classes are two at least"
             )
         return tuple(map(str, own)), own
-    names = tuple(map(str, class_names))
+    names = checked_names(class_names)
     if own.dtype.kind in "iu":
         if own.min() < 0 or own.max() >= len(names):
             hint = "; give labels - 1" if own.min() == 1 else ""
@@ -262,6 +271,17 @@ def check_pixels(images: np.ndarray, what: str) -> None:
     elif low >= 0 and high < 256:
         hint = "give images.astype(np.uint8)"
     raise UserError(f"{what}: images must be uint8, not {images.dtype}; {hint}")
+
+
+def checked_names(class_names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of classes as words; two that are the same are refused."""
+    if isinstance(class_names, str):
+        raise UserError(
+            f"class_names: must be a list of names, not the word {class_names!r}"
+        )
+    names = tuple(map(str, class_names))
+    check_different(names, "class_names")
+    return names
 
 
 def check_counts(counts: ArrayLike, size: int, most: int, what: str) -> np.ndarray:

@@ -57,7 +57,11 @@ def _of_narwhals(column: nw.Series) -> pd.Series:
     """Return a column of pandas, in which whole numbers stay whole."""
     wide = column.dtype in (nw.Int128, nw.UInt128)
     if not wide and not (column.dtype.is_integer() and column.is_null().any()):
-        return column.to_pandas()
+        native = column.to_native()
+        if isinstance(native, pd.Series):
+            return native
+        # Not by narwhals, which gives a missing value of a dictionary a word.
+        return native.to_pandas().rename(column.name)
     whole = "UInt64" if column.dtype.is_unsigned_integer() else "Int64"
     dtype = object if wide else whole
     return pd.Series(column.to_list(), name=column.name, dtype=dtype)

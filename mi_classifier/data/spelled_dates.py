@@ -86,6 +86,12 @@ def look(words: Sequence[str], day_first: bool | None = None) -> Dates:
 
 
 def _iso(words: pd.Series, day_first: bool | None) -> Dates:
+    parts = words.str.extract(r"^(\d{4})-(\d{2})$")
+    if not parts.isna().any(axis=None):
+        year, second = parts[0].astype(int), parts[1].astype(int)
+        if len(words) > 1 and ((year + 1) % 100 == second).all():
+            doubt = "may be a month or a season of two years; write 2020-12-31 or 2020"
+            return Dates(np.full(len(words), np.nan), doubt=doubt)
     return Dates(_parsed(words, "ISO8601"))
 
 

@@ -14,6 +14,7 @@ import scipy.sparse
 
 from mi_classifier.data import containers
 from mi_classifier.data.containers import as_rows
+from mi_classifier.data.labels import as_labels
 from mi_classifier.errors import UserError
 
 NAN = np.nan
@@ -359,6 +360,8 @@ def test_scored_words_that_are_written_otherwise_are_refused(fitted, new, words)
         ),
         ([f"Room {i}" for i in range(20)], "20 words without an order, such as 'Room"),
         (["Ann" + "a" * i for i in range(20)], ""),
+        ([f"20{i:02}-{i + 1:02}" for i in range(20)], "a month or a season"),
+        ([f"200{i}-{j:02}" for i in range(3) for j in range(1, 13)], ""),
     ],
 )
 def test_words_that_may_be_meant_otherwise_are_noted(cells, words):
@@ -373,6 +376,7 @@ def test_words_that_may_be_meant_otherwise_are_noted(cells, words):
         pl.Series([10**18, 10**18 + 1, 5]).cast(pl.Int128),
         pa.array([10**18, 10**18 + 1, None]),
         pd.Series([str(10**18), str(10**18 + 1)]),
+        pd.Series([10**18, 10**18 + 1, 0.5], dtype=object),
     ],
 )
 def test_whole_numbers_that_floats_cannot_tell_apart_are_refused(values):
@@ -408,3 +412,24 @@ def test_dates_of_arrow_are_seconds(arrow):
 def test_wide_whole_numbers_of_polars_are_numbers():
     rows = as_rows(pl.DataFrame({"a": pl.Series([7, 8]).cast(pl.Int128)}))
     assert rows.values.tolist() == [[7], [8]]
+
+
+@pytest.mark.parametrize("arrow", [pa.dictionary(pa.int32(), pa.string()), pa.string()])
+def test_a_missing_word_of_arrow_stays_missing(arrow):
+    words = pa.array(["b", None, "a", "b"], arrow)
+    np.testing.assert_array_equal(
+        as_rows(pa.table({"a": words})).values[:, 0], [1, NAN, 0, 1]
+    )
+    with pytest.raises(UserError, match="row 1"):
+        as_labels(words, 4)
+
+
+def test_words_in_arrow_views_are_words():
+    views = pd.array(["b", None, "a"], pd.ArrowDtype(pa.string_view()))
+    rows = as_rows(pd.DataFrame({"a": views}))
+    np.testing.assert_array_equal(rows.values[:, 0], [1, NAN, 0])
+
+
+def test_booleans_beside_numbers_in_words_are_0_and_1():
+    rows = as_rows({"a": np.array([True, False, "1", "3"], object)})
+    assert rows.values.tolist() == [[1], [0], [1], [3]]
