@@ -4,16 +4,16 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import platformdirs
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
 from mi_classifier import config as configs
-from mi_classifier import overrides, termination
+from mi_classifier import overrides, termination, usage
 from mi_classifier.errors import DISK_ERRORS, UserError, nearest
 
 LOST = 3  # exit status when another process of the run is gone
@@ -71,11 +71,13 @@ def run(
     main: Callable[..., None],
     positional: bool = False,
     known_options: overrides.KnownOptions | None = None,
+    meanings: Callable[[ConfigDict], Mapping[str, str]] | None = None,
 ) -> None:
     """Parse the flags and call `main`; a `UserError` becomes one line and status 2.
 
-    With `known_options`, see `overrides.override`, `main` takes the config; if the
-    command has `positional` arguments, `main` takes a list of them.
+    With `known_options`, see `overrides.override`, `main` takes the config, and
+    `--help` tells its fields and their `meanings`. If the command has `positional`
+    arguments, `main` takes a list of them.
     """
     for stream in (sys.stdout, sys.stderr):  # file names are not always valid text
         stream.reconfigure(errors="replace")
@@ -89,8 +91,10 @@ def run(
     def parse(argv: list[str]) -> list[str]:
         nonlocal config
         if known_options:
-            loaded, argv = _load_config(argv, known_options)
+            loaded, argv = _load_config(argv, known_options, meanings)
             config = (loaded,)
+        if usage.wanted(argv[1:]):
+            _leave_helped(usage.of_command(main))
         return _parse(flags.FLAGS, argv, known_only=False)
 
     @_guarded()
@@ -106,7 +110,9 @@ def run(
 
 
 def _load_config(
-    argv: list[str], known_options: overrides.KnownOptions
+    argv: list[str],
+    known_options: overrides.KnownOptions,
+    meanings: Callable[[ConfigDict], Mapping[str, str]] | None,
 ) -> tuple[ConfigDict | None, list[str]]:
     """Load the file of `--config` once; return it and the other arguments."""
     values = flags.FlagValues()
@@ -117,21 +123,28 @@ def _load_config(
             field = argument.partition("=")[0]
             raise UserError(f"{field}: give the file too, --config=FILE")
         return None, [command, *others]
-    config = configs.load(values.config)
+    config, words = configs.load_with_words(values.config)
     config, rest = overrides.override(config, others, known_options)
+    if meanings and usage.wanted(rest):
+        known = known_options(config)
+        text = usage.of_config(values.config, words, config, known, meanings(config))
+        _leave_helped(text)
     return config, [command, f"--config={values.config}", *rest]
 
 
 def _parse(values: flags.FlagValues, argv: list[str], known_only: bool) -> list[str]:
     try:
         return values(argv, known_only)
-    except SystemExit:  # --help has printed
-        sys.exit(0)
     except flags.UnrecognizedFlagError as error:
         hint = nearest(error.flagname, values)
         raise UserError(f"--{error.flagname}: no such flag{hint}") from error
     except flags.Error as error:
         raise UserError(" ".join(str(error).split())) from error
+
+
+def _leave_helped(text: str) -> NoReturn:
+    print(text)
+    sys.exit(0)
 
 
 def _share_compiled_programs() -> None:

@@ -4,6 +4,7 @@ A config is an `ml_collections.ConfigDict` that the `get_config` of a file in `c
 makes. It holds data and nothing else.
 """
 
+import inspect
 import json
 import os
 import runpy
@@ -23,20 +24,31 @@ _REMOVED = ("paper",)
 
 
 def load(reference: str) -> ConfigDict:
+    """Load a config, see `load_with_words`."""
+    return load_with_words(reference)[0]
+
+
+def load_with_words(reference: str) -> tuple[ConfigDict, str]:
     """Load a config file, which executes it once.
 
     Args:
-      reference: "configs/X.py", or "configs/X.py:a,b" to pass "a,b" to `get_config`.
+      reference: "configs/X.py", or "configs/X.py:a,b" to pass "a,b" to `get_config`; or
+        "X" or "X:a,b" for a file that is installed with the package.
+
+    Returns:
+      The config, and what `get_config` says of its words.
 
     Raises:
       UserError: the file does not exist, has no `get_config` or fails, or it refuses
         the argument.
     """
     path, _, argument = reference.partition(":")
+    if path in _installed():
+        path = str(_folder() / f"{path}.py")
     if not path:
         raise UserError("--config: give a file in configs/")
     if not Path(path).is_file():
-        neighbors = list(map(str, _config_files(Path(path).parent)))
+        neighbors = list(map(str, _config_files(Path(path).parent))) or _installed()
         known = f"; there are {', '.join(neighbors)}" if neighbors else ""
         raise UserError(
             f"--config: no such file: {path}{nearest(path, neighbors)}{known}"
@@ -53,7 +65,7 @@ def load(reference: str) -> ConfigDict:
         raise UserError(f"--config: {path} cannot be loaded: {what}") from error
     if not isinstance(config, ConfigDict):
         raise UserError(f"--config: get_config() of {path} must return a ConfigDict")
-    return upgrade(config)
+    return upgrade(config), inspect.getdoc(get_config) or ""
 
 
 def get_config(reference: str) -> ConfigDict:
@@ -69,12 +81,19 @@ def get_config(reference: str) -> ConfigDict:
       >>> get_config("gmm:unbalanced").loss
       'pc_softmax'
     """
-    name, colon, words = reference.partition(":")
+    choose(reference.partition(":")[0], _installed(), "config")
+    return load(reference)
+
+
+def _folder() -> Path:
+    """Return the folder of configs that are installed, or those of a clone."""
     here = Path(__file__).parent
     installed, clone = here / "configs", here.parent / "configs"
-    folder = installed if installed.is_dir() else clone
-    known = [path.stem for path in _config_files(folder)]
-    return load(f"{folder / choose(name, known, 'config')}.py{colon}{words}")
+    return installed if installed.is_dir() else clone
+
+
+def _installed() -> list[str]:
+    return [path.stem for path in _config_files(_folder())]
 
 
 def _config_files(folder: Path) -> list[Path]:
@@ -110,6 +129,34 @@ OPTIONAL_FIELDS: dict[str, Any] = {
     "evaluators": (),  # the default ones
     "loss_options": ConfigDict(),
     "cache_features": False,  # train the head alone, on features that are kept
+}
+# What the fields mean that no function takes.
+MEANINGS = {
+    "seed": "decides the initial net, the order of examples, and augmentation.",
+    "best_by": "what the best checkpoint has most of on validation: accuracy or "
+    "mutual_information.",
+    "batch_size": "examples in a step, on all devices together.",
+    "microbatches": "parts of a batch whose gradients are added in order; with 2, one "
+    "device and two give equal bits.",
+    "num_epochs": "how often training sees each example.",
+    "steps_per_call": "training steps that are compiled into one call.",
+    "evaluation_batch_size": "examples in an evaluation step.",
+    "checkpoint_seconds": "at least so many seconds lie between two checkpoints.",
+    "pretrained": "weights to begin with: imagenet, a file, or such as "
+    "timm/resnet50.tv_in1k; empty for none.",
+    "pipeline": "device keeps the data on the device, stream reads them in batches, "
+    "auto decides by memory.",
+    "evaluators": "the parts of an evaluation, in order.",
+    "cache_features": "whether to train the head alone, on features that are computed "
+    "once.",
+    "loss_options.label_smoothing": "share of the labels that are drawn again from the "
+    "prior.",
+    "localization.region": "R of infoCAM: a score sums R x R cells of the map.",
+    "localization.padding": "full scores regions that leave the map; same does not.",
+    "localization.rival": "of infoCAM+: the class to beat in each region, or in the "
+    "image.",
+    "localization.threshold": "what a box holds: the cells above this share of the "
+    "map's maximum.",
 }
 # The fields that a config of images with boxes has in its "localization".
 _LOCALIZATION = {"region": int, "padding": str, "rival": str, "threshold": float}

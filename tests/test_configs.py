@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 from mi_classifier import config as configs
-from mi_classifier.commands import known_options
+from mi_classifier.commands import known_options, meanings
 from mi_classifier.errors import UserError
 from mi_classifier.evaluation.evaluators import DEFAULT
 from mi_classifier.models import create_model
@@ -36,6 +36,7 @@ def test_every_config_passes_its_checks(name):
         check_config(config)
         assert config.evaluators == DEFAULT and config.pipeline == "auto"
     options = known_options(config)
+    assert not set(configs.flatten(config)) - set(meanings(config))
     for group in options.keys() & set(config):
         known = {"name", "region", "threshold", *options[group]}
         assert set(config[group]) <= known

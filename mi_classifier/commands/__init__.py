@@ -2,7 +2,7 @@
 
 An experiment trains one classifier, or cross-fits many on a table of data. Only this
 folder asks which of the two a config or a workdir is. Each is a module with the same
-functions: `known_options`, `train`, `evaluate`, `explain` and `compared`.
+functions: `known_options`, `meanings`, `train`, `evaluate`, `explain` and `compared`.
 """
 
 import glob
@@ -44,6 +44,11 @@ def _experiment_in(workdir: Path) -> ModuleType:
 def known_options(config: ConfigDict) -> Mapping[str, Mapping[str, Any]]:
     """Return the fields that a config may have but lacks, see `overrides.override`."""
     return _experiment(config).known_options(config)
+
+
+def meanings(config: ConfigDict) -> dict[str, str]:
+    """Return what each field of a config means."""
+    return _experiment(config).meanings(config)
 
 
 def train(

@@ -19,7 +19,7 @@ from mi_classifier.storage.files import read_json
 from mi_classifier.tables import published
 from mi_classifier.training import Trained, checks
 
-known_options = checks.known_options
+known_options, meanings = checks.known_options, checks.meanings
 
 
 def train(config: ConfigDict, workdir: Path, dataset: Dataset | None) -> Trained:

@@ -30,14 +30,28 @@ from mi_classifier.storage.files import (
     to_json,
     write_hashed,
 )
+from mi_classifier.usage import meanings_of
 
 _FIELDS = {"method": str, "seed": int, "missing": str, "rank": str, "data": ConfigDict}
+_MEANINGS = {
+    "method": "cross_fit: every row is scored by learners that did not see it.",
+    "seed": "decides the folds and the learners.",
+    "missing": "of inputs: error refuses them, keep takes them for information.",
+    "rank": "whether to rank the columns by information: True, False, or auto, which "
+    "ranks up to 50.",
+}
 _MOST_RANKED = 50  # columns that are ranked if the config leaves it open
 
 
 def known_options(config: ConfigDict) -> Mapping[str, Mapping[str, Any]]:
     """Return the options of `arrays.read`, which depend on no name in the config."""
     return {"data": options_of(arrays.read)}
+
+
+def meanings(config: ConfigDict) -> dict[str, str]:
+    """Return what each field of a config means."""
+    of_data = meanings_of(arrays.load).items()
+    return _MEANINGS | {f"data.{name}": text for name, text in of_data}
 
 
 def train(

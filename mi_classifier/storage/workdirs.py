@@ -141,12 +141,12 @@ def hold(workdir: Path) -> Iterator[None]:
         return
     refusal = f"--workdir: another process trains in {workdir}"
     refusal += "; wait for it, or give another --workdir"
-    existed = workdir.exists()
+    new = [folder for folder in (workdir, *workdir.parents) if not folder.exists()]
     leftovers = f".*{files.TEMPORARY}", f"{checkpoints.FOLDER}/{checkpoints.UNFINISHED}"
     try:
         with files.hold(workdir / ".lock", refusal=refusal, leftovers=leftovers):
             yield
     finally:
-        if not existed:  # remove it again if an error has left it empty
+        for folder in new:  # remove them again if an error has left them empty
             with contextlib.suppress(OSError):
-                workdir.rmdir()
+                folder.rmdir()

@@ -1,5 +1,6 @@
 """Check a config before its data is read."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -17,9 +18,11 @@ from mi_classifier.models import MODELS, infer
 from mi_classifier.training.optimizer import (
     BACKBONE_OPTIONS,
     OPTIMIZERS,
+    OPTION_MEANINGS,
     SCHEDULES,
     trained_modules,
 )
+from mi_classifier.usage import meanings_of
 
 
 def check_config(config: ConfigDict) -> None:
@@ -70,28 +73,16 @@ def known_options(config: ConfigDict) -> dict[str, dict[str, Any]]:
 
     The names in a group decide which options it has; "" is the top level.
     """
-    flat = configs.flatten(config)
-    data, model, optimizer, schedule, loss = (
-        str(flat.get(field))
-        for field in (
-            "data.name",
-            "model.name",
-            "optimizer.name",
-            "optimizer.schedule",
-            "loss",
-        )
-    )
+    takers = _takers(config)
     known = {
         "": configs.OPTIONAL_FIELDS,
-        "data": options_of(DATASETS.get(data)),
-        "model": options_of(MODELS.get(model)),
+        "data": options_of(takers["data"]),
+        "model": options_of(takers["model"]),
         "optimizer": {"schedule": "constant"}
         | BACKBONE_OPTIONS
-        | options_of(OPTIMIZERS.get(optimizer))
-        | options_of(SCHEDULES.get(schedule), given=2),
-        "loss_options": options_of(
-            getattr(LOSSES.get(loss), "function", None), given=3
-        ),
+        | options_of(takers["optimizer"])
+        | options_of(takers["schedule"], given=2),
+        "loss_options": options_of(takers["loss_options"], given=3),
     }
     for name in ("num_classes", "parent", "name"):  # the data set or Flax sets these
         known["model"].pop(name, None)
@@ -103,3 +94,31 @@ def known_options(config: ConfigDict) -> dict[str, dict[str, Any]]:
             if default is not None  # as that of the logits, which the net gives a map
         }
     return known
+
+
+def meanings(config: ConfigDict) -> dict[str, str]:
+    """Return what each field of a config means, as docstrings say."""
+    takers = _takers(config)
+    schedule = takers.pop("schedule")
+    found = {
+        f"{group}.{name}": text
+        for group, taker in (*takers.items(), ("optimizer", schedule))
+        for name, text in meanings_of(taker).items()
+    }
+    found |= {f"optimizer.{name}": text for name, text in OPTION_MEANINGS.items()}
+    choices = {"data": DATASETS, "model": MODELS, "optimizer": OPTIMIZERS}
+    found |= {f"{g}.name": f"one of {', '.join(c)}." for g, c in choices.items()}
+    return found | configs.MEANINGS | {"loss": f"one of {', '.join(LOSSES)}."}
+
+
+def _takers(config: ConfigDict) -> dict[str, Callable[..., Any] | None]:
+    """Return the function or class that takes each group of fields."""
+    names = configs.flatten(config)
+    loss = LOSSES.get(str(names.get("loss")))
+    return {
+        "data": DATASETS.get(str(names.get("data.name"))),
+        "model": MODELS.get(str(names.get("model.name"))),
+        "optimizer": OPTIMIZERS.get(str(names.get("optimizer.name"))),
+        "schedule": SCHEDULES.get(str(names.get("optimizer.schedule"))),
+        "loss_options": None if loss is None else loss.function,
+    }

@@ -64,7 +64,14 @@ class Span(NamedTuple):
 def step(
     rate: float, span: Span, decay_epochs: int, decay_rate: float
 ) -> optax.Schedule:
-    """Multiply the learning rate by `decay_rate` every `decay_epochs` epochs."""
+    """Multiply the learning rate by `decay_rate` every `decay_epochs` epochs.
+
+    Args:
+      rate: the learning rate at the start.
+      span: the length of the run.
+      decay_epochs: epochs after which the learning rate falls, again and again.
+      decay_rate: factor by which it falls.
+    """
     for name, value in (("decay_epochs", decay_epochs), ("decay_rate", decay_rate)):
         if not value > 0:
             raise UserError(f"optimizer.{name}: must be positive, not {value!r}")
@@ -73,7 +80,13 @@ def step(
 
 
 def warmup_cosine(rate: float, span: Span, warmup_epochs: int) -> optax.Schedule:
-    """Raise the learning rate from 0 in equal steps, then lower it to 0 as a cosine."""
+    """Raise the learning rate from 0 in equal steps, then lower it to 0 as a cosine.
+
+    Args:
+      rate: the largest learning rate.
+      span: the length of the run.
+      warmup_epochs: epochs in which the learning rate rises.
+    """
     num_epochs = span.num_steps // span.steps_per_epoch
     if not 0 <= warmup_epochs < num_epochs:
         raise UserError(
@@ -93,6 +106,12 @@ SCHEDULES: dict[str, Callable[..., optax.Schedule]] = {
 }
 # The options that train some modules slower, and their defaults.
 BACKBONE_OPTIONS = {"full_rate": (), "backbone_rate": 1.0}
+OPTION_MEANINGS = {
+    "learning_rate": "at the start, or where the schedule has its maximum.",
+    "schedule": f"of the learning rate: {', '.join(SCHEDULES)}.",
+    "full_rate": "names of the modules with the full learning rate.",
+    "backbone_rate": "factor of the learning rate of all others; 0 freezes them.",
+}
 
 
 class Optimizer(NamedTuple):
