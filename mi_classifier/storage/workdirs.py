@@ -18,16 +18,30 @@ CLASSES = "classes.json"
 VERSION = "0.2.0"  # the version of mi_classifier that gave data.json its present form
 
 
-def check_free_for(config: ConfigDict, workdir: Path) -> None:
+def check_free_for(
+    config: ConfigDict, workdir: Path, may_go_on: bool | None = None
+) -> None:
     """Check that a folder is a workdir of `config`, or may become one.
 
     Fields that only the evaluation uses may differ.
+
+    Args:
+      config: the config of the run.
+      workdir: the folder.
+      may_go_on: whether the run may have had fewer epochs; None if it has no epochs.
     """
     if workdir.is_file() or (workdir / CONFIG).exists():
-        if differing := configs.training_differences(config, load_config(workdir)):
+        theirs, why = load_config(workdir), ""
+        if may_go_on is not None and _has_more_epochs(config, theirs):
+            if may_go_on:
+                theirs = theirs.copy_and_resolve_references()
+                theirs.num_epochs = config.num_epochs
+            else:
+                why = "; its learning rates depend on num_epochs, so it cannot go on"
+        if differing := configs.training_differences(config, theirs):
             raise UserError(
-                f"{workdir} holds a run of another config ({'; '.join(differing)}); "
-                "give another --workdir, or remove this one"
+                f"{workdir} holds a run of another config ({'; '.join(differing)})"
+                f"{why}; give another --workdir, or remove this one"
             )
     elif (workdir / checkpoints.FOLDER).exists():
         raise UserError(
@@ -36,9 +50,14 @@ def check_free_for(config: ConfigDict, workdir: Path) -> None:
         )
 
 
-def open_for(config: ConfigDict, workdir: Path) -> None:
-    """Make a folder the workdir of `config`."""
-    check_free_for(config, workdir)
+def _has_more_epochs(config: ConfigDict, before: ConfigDict) -> bool:
+    counts = [c.get("num_epochs") for c in (before, config)]
+    return all(isinstance(n, int) for n in counts) and counts[0] < counts[1]
+
+
+def open_for(config: ConfigDict, workdir: Path, may_go_on: bool | None = None) -> None:
+    """Make a folder the workdir of `config`, see `check_free_for`."""
+    check_free_for(config, workdir, may_go_on)
     path = workdir / CONFIG
     if not path.exists() or configs.differences(config, load_config(workdir)):
         files.write_hashed(path, configs.to_json(config))

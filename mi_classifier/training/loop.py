@@ -26,7 +26,12 @@ from mi_classifier.training.checks import check_config, warning_of_region
 from mi_classifier.training.dry_run import check_step
 from mi_classifier.training.features import on_features
 from mi_classifier.training.logging import MetricsLog, write_rows
-from mi_classifier.training.optimizer import Optimizer, Span, create_optimizer
+from mi_classifier.training.optimizer import (
+    Optimizer,
+    Span,
+    create_optimizer,
+    rates_ignore_length,
+)
 from mi_classifier.training.state import TrainState, copy, create_state
 from mi_classifier.training.step import Task, TrainSteps, create_task, make_train_steps
 
@@ -56,7 +61,10 @@ def train(
     Each epoch is one pass over the training split in a fresh order; examples that do
     not fill a batch are left out of it. It ends with validation; the epoch that scores
     best, by `config.best_by`, is the one that is evaluated. A finished workdir is left
-    as it is. If anything but a kill ends a run early, the last epoch is saved first.
+    as it is; if `config.num_epochs` has grown since, the run goes on, as if it had been
+    longer from the start. That needs learning rates that do not depend on the length of
+    the run, as those of the schedules "constant" and "step". If anything but a kill
+    ends a run early, the last epoch is saved first.
 
     Args:
       config: as in configs/.
@@ -73,7 +81,8 @@ def train(
     workdir = Path(workdir)
     check_config(config)
     config = configs.with_absolute_paths(config)
-    workdirs.check_free_for(config, workdir)
+    may_go_on = rates_ignore_length(config.optimizer, config.num_epochs)
+    workdirs.check_free_for(config, workdir, may_go_on)
     with workdirs.hold(workdir):
         parallel.check_batch_size(config.batch_size, config.microbatches)
         starts = not has_checkpoint(workdir)
@@ -125,7 +134,8 @@ def _set_up(
 
 def _train(run: _Run, state: TrainState) -> TrainState:
     config, workdir, dataset = run.config, run.workdir, run.task.dataset
-    workdirs.open_for(config, workdir)
+    may_go_on = rates_ignore_length(config.optimizer, config.num_epochs)
+    workdirs.open_for(config, workdir, may_go_on)
     workdirs.check_data(workdir, dataset.fingerprints(), dataset.hash_arrays)
     workdirs.note_classes(workdir, dataset.class_names, dataset.log_prior())
     parallel.wait_for_all()  # the workdir is there, and nobody has written to it since

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import optax
 
 from mi_classifier.errors import (
@@ -169,6 +170,24 @@ def create_optimizer(config: Mapping[str, Any], span: Span) -> Optimizer:
     if names := trained_modules(config):
         transformation = _only(names, transformation)
     return Optimizer(transformation, schedule)
+
+
+def rates_ignore_length(config: Mapping[str, Any], num_epochs: int) -> bool:
+    """Return whether the learning rates of a run are those of one twice as long.
+
+    Examples:
+      >>> config = {"name": "adam", "learning_rate": 0.1}
+      >>> rates_ignore_length(config, 9)
+      True
+      >>> rates_ignore_length({**config, "schedule": "cosine"}, 9)
+      False
+    """
+    epochs = np.arange(num_epochs)
+    short, long = (
+        create_optimizer(config, Span(length)).schedule(epochs)
+        for length in (num_epochs, 2 * num_epochs)
+    )
+    return bool(np.array_equal(short, long))
 
 
 def trained_modules(config: Mapping[str, Any]) -> Sequence[str]:
