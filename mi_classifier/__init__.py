@@ -24,8 +24,11 @@ The public names, by the room they live in:
 
 import lazy_loader
 
+from mi_classifier import forks
+
 __version__ = "0.5.0"
 
 # Loads a name when it is first asked for: importing JAX, TFDS and Orbax takes seconds,
 # and `train.py --help` needs none of them. __init__.pyi says where each name lives.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+forks.watch()

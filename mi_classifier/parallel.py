@@ -19,6 +19,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from mi_classifier import forks
 from mi_classifier.errors import UserError, reason_of
 
 T = TypeVar("T")
@@ -60,6 +61,7 @@ def join(cluster: str) -> None:
 
 def is_first() -> bool:
     """Return whether this process is the one that writes and prints."""
+    forks.check()
     return jax.process_index() == 0
 
 
@@ -91,6 +93,7 @@ def all_equal(number: int) -> bool:
 
 def num_devices() -> int:
     """Return the number of devices that share a batch, in all processes together."""
+    forks.check()
     try:
         return jax.device_count()
     except (RuntimeError, AssertionError) as error:
@@ -116,6 +119,7 @@ def free_bytes() -> int:
 
 def replicated() -> NamedSharding:
     """Return the sharding of state: a copy on each local device, no device axis."""
+    forks.check()
     return NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), PartitionSpec())
 
 

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from mi_classifier import localization
+from mi_classifier import forks, localization
 from mi_classifier.activation_maps import MAPS
 from mi_classifier.data import Dataset
 from mi_classifier.errors import UserError, choose, choose_nearest
@@ -231,6 +231,7 @@ class Run:
 
     def _replies(self, stored: np.ndarray) -> Iterator[tuple[slice, Reply]]:
         """Yield the net's reply to each batch, and the batch's rows."""
+        forks.check()
         for start in range(0, len(stored), _BATCH):
             rows = slice(start, start + _BATCH)
             yield rows, self._ask(stored[rows], min(_BATCH, len(stored)))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from mi_classifier import forks
 from mi_classifier.cross_fitting import dependence, near_copies
 from mi_classifier.data.containers import Rows, as_rows, check_finite
 from mi_classifier.data.labels import as_groups, as_labels, check_index, warn_of_alike
@@ -34,6 +35,7 @@ def prepare(
     seed: int = 0,
 ) -> Table:
     """Check the arguments of an estimate, and turn them into arrays."""
+    forks.check()
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         raise UserError(f"seed: must be a whole number, not {seed!r}")
     if not 0 <= seed < 2**32:
