@@ -22,11 +22,14 @@ def shows(cell):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_and_shows_what_is_stored(path, monkeypatch):
+def test_a_notebook_runs_and_shows_what_is_stored(path, monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     stored = nbformat.read(path, as_version=4)
     fresh = nbformat.read(path, as_version=4)
-    nbclient.NotebookClient(fresh, timeout=300, kernel_name="python3").execute()
+    resources = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(
+        fresh, timeout=300, kernel_name="python3", resources=resources
+    ).execute()
     for new, old in zip(code_cells(fresh), code_cells(stored), strict=True):
         assert shows(new) == shows(old), new.source
 

@@ -2,6 +2,7 @@
 
 import functools
 import io
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -157,7 +158,8 @@ def _find_or_prepare(archive_dir: str, root: Path) -> tfds.core.DatasetBuilder:
         mnist_archive.fetch(Path(archive_dir), mnist_archive.MIRRORS)
     archive, name = mnist_archive.read(Path(archive_dir).expanduser())
     if name != "standard":
-        print(f"{archive_dir}: not the standard MNIST; used as it is")
+        message = f"{archive_dir}: not the standard MNIST; used as it is"
+        print(message, file=sys.stderr)
     options = {"archive": archive}
     return tfds_store.prepare(MnistIdx, name, root, "MNIST", lambda: options)
 

@@ -35,7 +35,7 @@ def text_of(table: Table) -> str:
     from rich.console import Console
 
     text = io.StringIO()
-    print_table(table, Console(file=text, width=80))
+    print_table(table, Console(file=text, width=80, force_jupyter=False))
     return text.getvalue()
 
 
@@ -61,11 +61,13 @@ def print_table(table: Table, console: "Console | None" = None) -> None:
         shown.add_column(shown_text(column), justify=justify, overflow="fold")
     for row in table.rows:
         shown.add_row(*map(shown_text, row))
-    console = console or Console()
+    # Text for a notebook, too: results have HTML of their own.
+    console = console or Console(force_jupyter=False)
     needed = Console(width=_WIDEST).measure(shown).maximum
     width = console.width if console.is_terminal else max(console.width, needed)
     # A file has room for the whole table.
-    Console(file=console.file, width=width).print(shown)
+    wide = Console(file=console.file, width=width, force_jupyter=False)
+    wide.print(shown)
     for note in table.notes:
         console.print(shown_text(note))
 
