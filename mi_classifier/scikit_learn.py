@@ -6,6 +6,7 @@ from typing import Any, Self
 import flax.linen as nn
 import narwhals.stable.v2 as nw
 import numpy as np
+import pandas as pd
 from jax.typing import ArrayLike
 from scipy import stats
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -91,9 +92,13 @@ class MutualInformationClassifier(ClassifierMixin, BaseEstimator):
                 "None"
             )
         x = self._check(X, reset=True)
+        if isinstance(y, pd.Index | pd.api.extensions.ExtensionArray):
+            y = pd.Series(y)
         y = y if nw.dependencies.is_into_series(y) else column_or_1d(y, warn=True)
         check_consistent_length(x, y)
-        check_classification_targets(as_labels(y, len(y))[0])
+        labels = as_labels(y, len(y))[0]
+        if labels.dtype.kind != "O":  # scikit-learn knows no intervals, for instance
+            check_classification_targets(labels)
         fit = estimate.cross_fit(
             x,
             y,

@@ -7,9 +7,15 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from mi_classifier import forks
-from mi_classifier.cross_fitting import dependence, near_copies
+from mi_classifier.cross_fitting import dependence, near_copies, repeated
 from mi_classifier.data.containers import Rows, as_rows, check_finite
-from mi_classifier.data.labels import as_groups, as_labels, check_index, warn_of_alike
+from mi_classifier.data.labels import (
+    as_groups,
+    as_labels,
+    check_index,
+    warn_of_alike,
+    warn_of_single,
+)
 from mi_classifier.errors import UserError, choose
 
 MIN_ROWS = 50
@@ -45,6 +51,7 @@ def prepare(
     rows = as_rows(x)
     labels, label = as_labels(y, rows.values.shape)
     notes = (*rows.notes, *warn_of_alike(labels, "labels"))
+    notes = (*notes, *warn_of_single(labels, label))
     if groups is not None:
         check_index(x, groups, "groups")
         names, groups = as_groups(groups, rows.values.shape)
@@ -65,7 +72,9 @@ def _examine(
         return groups, counting
     copies = dependence.find_groups(rows)
     found = (
-        copies.warning or near_copies.cluster_warning(rows),
+        copies.warning
+        or repeated.repeated_warning(rows)
+        or near_copies.cluster_warning(rows),
         dependence.serial_warning(rows, label),
         *counting,
     )

@@ -13,6 +13,8 @@ from mi_classifier.data.containers import Rows, blocks
 _ORDINARY = 0.02  # of the rows may be copies without a warning, and ten in any case
 _SERIAL_ROWS = 20_000  # rows that follow each other, and as many spread over all
 _SERIAL_COLUMNS = 64
+_MOST_LAG = 2_000  # series that take turns
+_MOST_LABELS = 50  # that are looked at for such series
 _BLOCKS = 20  # of rows, whose means show a slow drift
 _FALSE_ALARMS = 1e-4  # for inputs, and the same for labels: both must depend on order
 # Dependence of labels times that of inputs, for a warning: between neighbors, and
@@ -70,7 +72,7 @@ def find_groups(rows: Rows) -> Copies:
     kept[group] = 1
     group = (np.cumsum(kept) - 1)[group]
     extra = int((counts - 1)[copied].sum())
-    if extra <= max(_ORDINARY * size, 10):
+    if extra <= least_extra(size):
         return Copies(group)
     return Copies(
         group,
@@ -81,30 +83,40 @@ def find_groups(rows: Rows) -> Copies:
     )
 
 
+def least_extra(size: int) -> float:
+    """Return how many of the rows may be copies without a warning."""
+    return max(_ORDINARY * size, 10)
+
+
+def odd_numbers(size: int) -> np.ndarray:
+    """Return random odd numbers, uint64 `[2, size]`."""
+    odd = np.random.default_rng(0).integers(2**63, size=(2, size)).astype(np.uint64)
+    return odd * np.uint64(2) + np.uint64(1)
+
+
 def _hashes(values: np.ndarray) -> np.ndarray:
     """Hash each row, uint64 `[N]`: multilinear, modulo 2^64, of mixed bits."""
     sparse = scipy.sparse.issparse(values)
     size = int(np.prod(values.shape[1:]))
-    odd = np.random.default_rng(0).integers(2**63, size=(2, size)).astype(np.uint64)
-    odd = odd * np.uint64(2) + np.uint64(1)
+    odd = odd_numbers(size)
     if sparse:
         ends = values.indptr.astype(np.int64)
         hashes = np.zeros(values.shape[0], np.uint64)
         for start in range(0, values.shape[0], 1 << 14):
             own = ends[start : start + (1 << 14) + 1]
             part = slice(own[0], own[-1])
-            mixed = _mixed(values.data[part], odd[:, values.indices[part]])
+            mixed = mixed_bits(values.data[part], odd[:, values.indices[part]])
             sums = np.r_[np.uint64(0), np.cumsum(mixed, dtype=np.uint64)]
             hashes[start : start + len(own) - 1] = np.diff(sums[own - own[0]])
         return hashes
     hashes = [
-        _mixed(block.reshape(len(block), -1), odd).sum(1, dtype=np.uint64)
+        mixed_bits(block.reshape(len(block), -1), odd).sum(1, dtype=np.uint64)
         for _, block in blocks(values)
     ]
     return np.concatenate(hashes)
 
 
-def _mixed(values: np.ndarray, odd: np.ndarray) -> np.ndarray:
+def mixed_bits(values: np.ndarray, odd: np.ndarray) -> np.ndarray:
     """Return a number for each value and column; 0 is always 0."""
     if values.dtype.kind == "f":
         values = values.astype(np.float64) + 0.0  # so that -0 equals 0
@@ -167,7 +179,7 @@ def serial_warning(rows: Rows, label: np.ndarray) -> str:
       A sentence that says what was seen and what to do; "" if nothing is odd.
     """
     columns = _spread_columns(rows)
-    for chosen in _stretches(len(label)):
+    for chosen, apart in _orders(label):
         own = label[chosen]
         of_labels = _dependence_of_labels(own) if len(own) >= _FEWEST_ROWS else (0, 0)
         if not any(of_labels):
@@ -189,8 +201,9 @@ def serial_warning(rows: Rows, label: np.ndarray) -> str:
             if rows.values.ndim == 4:
                 where = np.unravel_index(index, rows.values.shape[1:])
                 index = tuple(map(int, where))
+            which = f"are {apart} rows apart" if apart > 1 else "follow each other"
             return (
-                "rows that follow each other are alike, in their labels and in their "
+                f"rows that {which} are alike, in their labels and in their "
                 f"inputs (most in {rows.column(index)}: correlation "
                 f"{effect:.2f} among rows of one label). Such rows look as if x "
                 "told about y, even if it does not. Give groups= (subjects, sites, or "
@@ -200,11 +213,40 @@ def serial_warning(rows: Rows, label: np.ndarray) -> str:
     return ""
 
 
-def _stretches(size: int) -> Iterator[np.ndarray]:
-    """Yield rows that follow each other, and rows that are spread over all."""
-    yield np.arange(min(size, _SERIAL_ROWS))
+def _orders(label: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield rows in an order in which neighbors may be alike.
+
+    Rows that follow each other, rows that are spread over all, and series that take
+    turns, such as stations in the order of their hours.
+
+    Yields:
+      The rows, and how far apart in the table neighbors are.
+    """
+    size = len(label)
+    first = np.arange(min(size, _SERIAL_ROWS))
+    yield first, 1
     if size > _SERIAL_ROWS:
-        yield np.linspace(0, size - 1, _SERIAL_ROWS).astype(int)
+        yield np.linspace(0, size - 1, _SERIAL_ROWS).astype(int), 1
+    if (lag := _lag(label[first])) > 1:
+        yield np.argsort(first % lag, kind="stable"), lag
+
+
+def _lag(label: np.ndarray) -> int:
+    """Return at which distance labels agree most often, if beyond chance, else 1."""
+    size, most = len(label), min(len(label) // 4, _MOST_LAG)
+    if size < _FEWEST_ROWS or most < 2 or not np.ptp(label):
+        return 1
+    counts = np.bincount(label)
+    frequent = np.argsort(-counts, kind="stable")[:_MOST_LABELS]
+    agreements = np.zeros(most + 1)
+    for k in frequent:
+        wave = np.fft.rfft(label == k, 2 * size)
+        agreements += np.fft.irfft(np.abs(wave) ** 2)[: most + 1]
+    pairs = size - np.arange(most + 1)
+    chance = ((counts[frequent] / size) ** 2).sum()
+    beyond = (agreements - chance * pairs) / np.sqrt(pairs * chance * (1 - chance))
+    lag = int(np.argmax(beyond[1:])) + 1
+    return lag if beyond[lag] > stats.norm.isf(_FALSE_ALARMS / most) else 1
 
 
 def _spread_columns(rows: Rows) -> np.ndarray:

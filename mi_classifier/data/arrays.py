@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.feather as pa_feather
+import pyarrow.parquet as pa_parquet
 
 from mi_classifier.data import text_columns, text_tables
 from mi_classifier.data.containers import as_rows, unique_names
@@ -187,7 +189,9 @@ def _read_npz(file: Path, inputs: str, labels: str, groups: str) -> Table:
 def _read_frame(file: Path, labels: str, leave_out: str, groups: str) -> Table:
     parquet = file.suffix.lower() == ".parquet"
     try:
-        frame = pd.read_parquet(file) if parquet else pd.read_feather(file)
+        read = pa_parquet.read_table if parquet else pa_feather.read_table
+        # Whole numbers stay whole, where some are missing.
+        frame = read(file).to_pandas(integer_object_nulls=True)
     except Exception as error:  # damage may raise anything
         raise UserError(f"{file}: cannot be read: {reason_of(error)}") from error
     frame.columns = unique_names([str(name) for name in frame.columns])

@@ -1,6 +1,7 @@
 """Turn one column of a user's table into numbers, or into codes of categories."""
 
 import datetime
+import decimal
 import math
 import numbers
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,21 @@ import pandas as pd
 
 from mi_classifier.data import spelled_dates, spelled_numbers
 from mi_classifier.data.spelled_numbers import Way
-from mi_classifier.data.words import odd_word, same_number, words_note
+from mi_classifier.data.words import ends_in_zero, odd_word, same_number, words_note
 from mi_classifier.errors import UserError
 
 # Nobody means these as words: NumPy and pandas write them for a missing value when they
 # turn it into a string, and spreadsheets for a lookup that failed. "NA" and "None" stay
 # words here (Namibia, no treatment); in a text file they are missing.
 _NEVER_WORDS = {"", "nan", "<na>", "nat", "#n/a", "n/a"}
+# Cells of these types have an order among themselves alone.
+_FAMILIES = {
+    "durations": (datetime.timedelta, np.timedelta64),  # which NumPy calls integers
+    "numbers": (numbers.Number, np.bool_),
+    "dates": (datetime.date, np.datetime64),
+    "times": datetime.time,
+    "periods": pd.Period,
+}
 _EXACT = 2.0**53  # a float64 holds every whole number up to here
 
 _TOO_CLOSE = (
@@ -189,6 +198,7 @@ def _of_objects(cells: np.ndarray, name: str, way: Way | None) -> Column:
         return Column(seconds, way=Way("times"))
     present = [cell for cell in cells if cell is not None]
     _check_dates(cells, present, name)
+    _check_one_family(cells, name)
     if any(isinstance(cell, (complex, np.complexfloating)) for cell in present):
         raise UserError(f"x: {name} must be numbers, not complex")
     odd = next((c for c in present if not _is_number(c)), None)
@@ -225,7 +235,8 @@ def _of_numbers(cells: np.ndarray, present: Sequence, name: str) -> np.ndarray:
     if len(present) == len(cells) and kinds <= {bool, np.bool_}:
         return cells.astype(bool)
     whole = [cell for cell in present if isinstance(cell, (int, np.integer))]
-    _check_large(whole, name)
+    exact = [c for c in present if isinstance(c, decimal.Decimal) and c == c // 1]
+    _check_large([*whole, *exact], name)
     if len(whole) == len(cells) and not kinds & {bool, np.bool_}:
         largest = max(map(abs, map(int, cells)))
         return cells.astype(np.int64 if largest < 2**63 else np.float64)
@@ -251,6 +262,27 @@ def _check_dates(cells: np.ndarray, present: Sequence, name: str) -> None:
             f"x: {name} mixes dates and words, such as {cells[row]!r} in row {row}; "
             "correct those cells, or make all dates by pd.to_datetime"
         )
+
+
+def _check_one_family(cells: np.ndarray, name: str) -> None:
+    """Refuse numbers among dates, as a spreadsheet makes them, and the like."""
+    families = {kind: _family(kind) for kind in set(map(type, cells))}
+    if len(set(families.values()) - {""}) < 2:
+        return
+    rows: dict[str, int] = {}
+    for row, cell in enumerate(cells):
+        rows.setdefault(families[type(cell)], row)
+    rows.pop("", None)
+    (one, _), (other, row) = sorted(rows.items(), key=lambda item: item[1])[:2]
+    raise UserError(
+        f"x: {name} mixes {one} and {other}, such as {cells[row]} in row {row}; "
+        "correct those cells, or leave the column out"
+    )
+
+
+def _family(kind: type) -> str:
+    """Return what values of a type have an order with, or nothing."""
+    return next((name for name, of in _FAMILIES.items() if issubclass(kind, of)), "")
 
 
 def _is_number(cell: object) -> bool:
@@ -286,6 +318,8 @@ def _of_words(cells: np.ndarray, name: str, way: Way | None) -> Column:
         found, note = spelled.numbers(way.mark, where), ""
         if same := spelled.same(way.mark, where):
             note = same_number(name, *(words[i] for i in same))
+        elif word := spelled.unequal_zero():
+            note = ends_in_zero(name, word)
         return Column(np.append(found, np.nan)[codes], way=way, note=note)
     if not np.isnan(dates.seconds).any():
         seconds = np.append(dates.seconds, np.nan)[codes]

@@ -77,6 +77,13 @@ def as_rows(x: Any, like: Rows | None = None) -> Rows:
         return x
     x = opened(x, "x")
     if scipy.sparse.issparse(x):
+        if x.ndim > 2:
+            raise UserError(f"x: a sparse array must be [N, D], not {x.shape}")
+        if like is not None and like.levels:
+            raise UserError(
+                f"x: {like.column(min(like.levels))} held words in the fit, and "
+                "numbers now; give a DataFrame again"
+            )
         return _as_in_the_fit(Rows(_compressed(x)), like)
     if isinstance(x, np.ndarray) and (x.ndim == 0 or 0 in x.shape[1:]):
         raise UserError(
@@ -247,6 +254,8 @@ def _sparse_frame(columns: list[np.ndarray | pd.Series]) -> Any:
     if not all(isinstance(d, pd.SparseDtype) and d.fill_value == 0 for d in dtypes):
         return None
     frame = pd.concat(columns, axis=1)
+    if len(set(dtypes)) > 1:  # booleans beside numbers would become objects
+        frame = frame.astype(pd.SparseDtype(np.float64, 0))
     return _compressed(scipy.sparse.csr_array(frame.sparse.to_coo()))
 
 

@@ -15,6 +15,7 @@ from mi_classifier.errors import UserError
 
 # No rating or grade that we know has more steps than so many numbers with decimals.
 _MOST_DECIMALS = 50
+_FEW_SINGLE = 3  # labels of one row; more are no mistakes
 
 
 def as_labels(y: Any, num_rows: int | tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -108,6 +109,23 @@ def warn_of_alike(names: Sequence, what: str) -> tuple[str, ...]:
                 told = f"{what} {str(same)!r} and {str(name)!r} may be the same"
                 return (f"{told}; write it in one way if they are",)
     return ()
+
+
+def warn_of_single(labels: np.ndarray, label: np.ndarray) -> tuple[str, ...]:
+    """Return a warning if few labels have one row each, such as a line of totals.
+
+    Examples:
+      >>> names = np.array(["N", "S", "Total"])
+      >>> warn_of_single(names, np.array([0, 1, 0, 1, 2]))[0].partition(";")[0]
+      "label 'Total' has one row"
+    """
+    single = np.flatnonzero(np.bincount(label, minlength=len(labels)) == 1)
+    if not len(single) or len(single) > _FEW_SINGLE:
+        return ()
+    names = ", ".join(repr(name) for name in labels[single].tolist())
+    have = f"labels {names} have one row each" if len(single) > 1 else ""
+    have = have or f"label {names} has one row"
+    return (f"{have}; if it is no example, such as a line of totals, leave it out",)
 
 
 def check_index(x: Any, y: Any, name: str = "y") -> None:

@@ -19,6 +19,11 @@ def opened(x: Any, what: str) -> Any:
     """
     if scipy.sparse.issparse(x) or isinstance(x, Mapping | pd.DataFrame | pd.Series):
         return x
+    if isinstance(x, pd.MultiIndex):
+        raise UserError(
+            f"{what}: is an index of {x.nlevels} levels; give one of them, such as "
+            "index.get_level_values(0)"
+        )
     if isinstance(x, pd.Index | pd.api.extensions.ExtensionArray):
         return pd.Series(x)
     if isinstance(x, np.memmap) and x.dtype.kind in "biuf" and x.dtype.itemsize <= 8:

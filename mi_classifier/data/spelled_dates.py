@@ -10,14 +10,17 @@ import pandas as pd
 
 _CLOCK = r"([T ]+\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?( ?UTC| ?GMT)?)?"
 _DAY = r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? "
+_YEAR = r"(1[5-9]|2[01])\d{2}"  # where no day tells that it is a year
+_MONTH = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[A-Za-z]*\.?"
 _ISO = re.compile(
-    r"\d{4}-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?)?"
+    rf"{_YEAR}-\d{{2}}|\d{{4}}-\d{{2}}-\d{{2}}"
+    r"([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?"
 )
 _YEAR_FIRST = re.compile(rf"\d{{4}}([./-])\d{{1,2}}\1\d{{1,2}}{_CLOCK}")
 _YEAR_LAST = re.compile(rf"\d{{1,2}}([./-])\d{{1,2}}\1\d{{4}}{_CLOCK}")
 _NAMED = re.compile(
-    rf"({_DAY})?(\d{{1,2}}[. -]+)?[A-Za-z]{{3,9}}\.?[ -](\d{{1,2}},? )?\d{{4}}{_CLOCK}"
-    r"|\d{1,2}[ -][A-Za-z]{3}[ -]\d{2}"
+    rf"{_MONTH}[ -]{_YEAR}|\d{{1,2}}[ -][A-Za-z]{{3}}[ -]\d{{2}}"
+    rf"|({_DAY})?(\d{{1,2}}[. -]+{_MONTH}|{_MONTH} \d{{1,2}},?)[ -]\d{{4}}{_CLOCK}"
 )
 _TIME = re.compile(r"\d{1,3}:[0-5]\d(:[0-5]\d(\.\d+)?)?( ?[AaPp][Mm])?")
 _SAMPLE = 100  # words that tell what most of a column are
@@ -83,6 +86,12 @@ def look(words: Sequence[str], day_first: bool | None = None) -> Dates:
             seconds[fits] = found.seconds
             return found._replace(seconds=seconds)
     return Dates(seconds)
+
+
+def is_date(word: str) -> bool:
+    """Return whether a word alone is a date or a time, in one order or another."""
+    found = look([word])
+    return bool(found.doubt) or not np.isnan(found.seconds).any()
 
 
 def _iso(words: pd.Series, day_first: bool | None) -> Dates:

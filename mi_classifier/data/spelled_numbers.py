@@ -19,8 +19,9 @@ _PATTERNS = (
     (_WHOLE, rf"[+-]?\d+{_POWER}|[+-]?(?i:inf|infinity)"),
     (_POINT_MAYBE, rf"{_GROUP}\.\d{{3}}"),  # 1.234 may be 1234
     (_COMMA_MAYBE, rf"{_GROUP},\d{{3}}"),
-    (_POINT, rf"[+-]?(\d+\.\d*|\.\d+){_POWER}"),
-    (_COMMA, rf"[+-]?(\d+,\d*|,\d+){_POWER}"),
+    # 01.2000 is a month, or a name: nobody writes numbers with decimals so.
+    (_POINT, rf"[+-]?((0|[1-9]\d*)\.\d*|\.\d+){_POWER}"),
+    (_COMMA, rf"[+-]?((0|[1-9]\d*),\d*|,\d+){_POWER}"),
     (_POINT, rf"{_GROUP}(,\d{{3}})+\.\d*|[+-]?\d{{1,2}}(,\d{{2}})+,\d{{3}}(\.\d*)?"),
     (_COMMA, rf"{_GROUP}(\.\d{{3}})+,\d*"),
     (_COMMAS, rf"{_GROUP}(,\d{{3}}){{2,}}"),  # thousands, but no decimals
@@ -155,7 +156,7 @@ class Spelled:
                 f"{where}: {word!r} may be {word.replace(',', '')} or "
                 f"{word.replace(',', '.')}; write it without a comma"
             )
-        if not mark and self._may_be_thousands():
+        if not mark and self.may_be_thousands(_POINT_MAYBE):
             word = self._first(_POINT_MAYBE)
             raise UserError(
                 f"{where}: {word!r} may be {word.replace('.', '')} or {word}; all "
@@ -174,19 +175,35 @@ class Spelled:
                     "turn the strings of the column into numbers"
                 )
 
-    def _may_be_thousands(self) -> bool:
-        """Return whether all points may stand before thousands.
+    def doubtful_comma(self) -> str:
+        """Return a word whose comma may stand before thousands as before decimals."""
+        doubtful = not self.has(_COMMA) and self.may_be_thousands(_COMMA_MAYBE)
+        return self._first(_COMMA_MAYBE) if doubtful else ""
+
+    def unequal_zero(self) -> str:
+        """Return a word whose last decimal is a 0 that other words leave out, or ""."""
+        if not self.has(_POINT, _POINT_MAYBE):
+            return ""
+        ends = pc.extract_regex(self.text, r"\.(?P<end>\d+)$")
+        ends = ["" if end is None else end["end"] for end in ends.to_pylist()]
+        shortest = min((len(end) for end in ends if end), default=0)
+        long = (i for i, e in enumerate(ends) if e.endswith("0") and len(e) > shortest)
+        index = next(long, None)
+        return "" if index is None else self.text[index].as_py()
+
+    def may_be_thousands(self, kind: int) -> bool:
+        """Return whether all points, or all commas, may stand before thousands.
 
         Whole numbers of three digits come beside thousands, and so do zeros at the end,
         which programs leave out of decimals.
         """
-        if not (self.has(_WHOLE) and self.has(_POINT_MAYBE)):
+        if not (self.has(_WHOLE) and self.has(kind)):
             return False
         words = np.array(self.text.to_pylist(), object)
         whole = [word.lstrip("+-") for word in words[self.kinds == _WHOLE]]
         if any(len(word) > 3 for word in whole):
             return False
-        zeros = any(word.endswith("0") for word in words[self.kinds == _POINT_MAYBE])
+        zeros = any(word.endswith("0") for word in words[self.kinds == kind])
         return zeros or any(len(word) == 3 for word in whole)
 
     def _in_points(self, mark: str) -> pa.Array:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from mi_classifier.data import spelled_dates, spelled_numbers
 from mi_classifier.data.spelled_numbers import Spelled
 from mi_classifier.data.text_tables import Sheet
-from mi_classifier.data.words import odd_word, same_number, words_note
+from mi_classifier.data.words import ends_in_zero, odd_word, same_number, words_note
 from mi_classifier.errors import UserError
 
 _TRUE, _FALSE = {"TRUE", "True", "true"}, {"FALSE", "False", "false"}
@@ -54,7 +54,7 @@ def to_frame(sheet: Sheet, inputs: list[int]) -> pd.DataFrame:
             values = _with_points(sheet, index, values, usual)
         if values is None:
             values = _typed(sheet, index, words[index], usual)
-        elif _are_written_twice(sheet.columns[index], values):
+        elif _are_doubtful(sheet.columns[index], values):
             column = _words(sheet.columns[index])
             _note_same(sheet, index, column, column.spelled.mark(_where(sheet, index)))
         columns[name] = values
@@ -105,14 +105,18 @@ def _refuse_same(found: _Words, mark: str, where: str, what: str) -> None:
 
 def _plain_numbers(column: pa.Array) -> np.ndarray | None:
     """Return numbers as programs write them, or None if a cell is none."""
+    if pc.any(pc.match_substring_regex(column, r"^[+-]?0\d+\.")).as_py():
+        return None
     try:
         return pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
         return None
 
 
-def _are_written_twice(column: pa.Array, values: np.ndarray) -> bool:
-    """Return whether cells that differ have the same number."""
+def _are_doubtful(column: pa.Array, values: np.ndarray) -> bool:
+    """Return whether cells that differ have the same number, or some end in a 0."""
+    if pc.any(pc.match_substring_regex(column, r"\.\d+0$")).as_py():
+        return True
     found = values[~np.isnan(values)]
     return len(np.unique(found)) < len(
         column.drop_null().dictionary_encode().dictionary
@@ -124,6 +128,8 @@ def _note_same(sheet: Sheet, index: int, column: _Words, mark: str) -> None:
     if same := column.spelled.same(mark, _where(sheet, index)):
         words = (column.words[i] for i in same)
         sheet.notes.append(same_number(f"column {sheet.names[index]!r}", *words))
+    elif word := column.spelled.unequal_zero():
+        sheet.notes.append(ends_in_zero(f"column {sheet.names[index]!r}", word))
 
 
 def _words(column: pa.Array) -> _Words:
@@ -197,6 +203,12 @@ def _typed(sheet: Sheet, index: int, column: _Words, usual: str | None) -> objec
     if spelled.kinds.all():
         guess = "" if usual is None else usual or _MARK_OF.get(sheet.delimiter, "")
         mark = spelled.mark(_where(sheet, index)) or guess
+        if usual == "" and mark == "," and (word := spelled.doubtful_comma()):
+            raise UserError(
+                f"{_where(sheet, index)}: {word!r} may be {word.replace(',', '')} or "
+                f"{word.replace(',', '.')}; all decimals are three, beside whole "
+                "numbers. Write it without a comma"
+            )
         _note_same(sheet, index, column, mark)
         return column.spread(spelled.numbers(mark, _where(sheet, index)))
     if words <= _TRUE | _FALSE:

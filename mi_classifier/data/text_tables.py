@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mi_classifier.data import spelled_numbers, text_files
+from mi_classifier.data import spelled_dates, spelled_numbers, text_files
 from mi_classifier.data.containers import unique_names
+from mi_classifier.data.spelled_dates import is_date
 from mi_classifier.data.text_files import Row, TextFile
 from mi_classifier.errors import UserError
 
@@ -191,8 +192,9 @@ def _is_header(rows: Sequence[Row], width: int) -> bool:
     if not body:
         return not spelled_numbers.look([c for c in first[:-1] if c]).kinds.any()
     columns = [[c for c in own if c not in MISSING] for own in zip(*body, strict=True)]
-    numeric = [_share_of_numbers(own) > 0.5 for own in columns]
+    numeric = [_share_of_numbers(own) > 0.5 or _are_dates(own) for own in columns]
     spelled = (spelled_numbers.look(first).kinds > 0).tolist()
+    spelled = [s or is_date(cell) for s, cell in zip(spelled, first, strict=True)]
     # A cell above a column of numbers is a name if it is not a number itself.
     over = [i for i in range(width) if numeric[i] and first[i] not in MISSING]
     numbers = [first[i] for i in over if spelled[i]]
@@ -220,6 +222,13 @@ def _is_header(rows: Sequence[Row], width: int) -> bool:
 
 def _share_of_numbers(cells: Sequence[str]) -> float:
     return float((spelled_numbers.look(cells).kinds > 0).mean()) if cells else 0.0
+
+
+def _are_dates(cells: Sequence[str]) -> bool:
+    if not cells:
+        return False
+    dates = spelled_dates.look(sorted(set(cells)))
+    return bool(dates.doubt) or bool(np.isfinite(dates.seconds).mean() > 0.5)
 
 
 def _counts(cells: Sequence[str]) -> bool:

@@ -29,6 +29,14 @@ def same_number(name: str, one: str, other: str) -> str:
     )
 
 
+def ends_in_zero(name: str, word: str) -> str:
+    """Return the note for a number like 3.10 beside 3.9, which may be a version."""
+    return (
+        f"{name}: {word!r} is read as the number {float(word):g}; if it is a version "
+        "or a name, write a letter before each"
+    )
+
+
 def words_note(name: str, words: Sequence[str], doubt: str) -> str:
     """Return a note if the words of a column have an order that nobody sees.
 

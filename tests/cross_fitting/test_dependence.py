@@ -360,3 +360,24 @@ def test_numbers_of_few_digits_are_equal_by_chance():
     """They have three decimals below 10, and two above."""
     radius = datasets.load_breast_cancer(as_frame=True).data[["worst radius"]]
     assert not dependence.find_groups(as_rows(radius)).warning
+
+
+def test_series_that_take_turns_are_noticed():
+    """Stations in the order of hours, and a panel in the order of its waves."""
+    rng = np.random.default_rng(0)
+    z = np.zeros((50, 12, 3))
+    for hour in range(1, 50):
+        z[hour] = 0.97 * z[hour - 1] + 0.25 * rng.normal(size=(12, 3))
+    stations = (z[..., :2] + 3 * rng.normal(size=(12, 2))).reshape(-1, 2)
+    wet = (z[..., 2].ravel() > 0).astype(int)
+    assert "12 rows apart are alike" in dependence.serial_warning(
+        as_rows(stations), wet
+    )
+    person = np.tile(np.arange(60), 6)
+    x = rng.normal(size=(60, 3))[person] + 0.05 * rng.normal(size=(360, 3))
+    ill = rng.integers(0, 2, 60)[person]
+    assert "60 rows apart are alike" in dependence.serial_warning(as_rows(x), ill)
+    # Labels that take turns, while inputs do not depend on the order.
+    turns = np.arange(900) % 3
+    independent = rng.normal(size=(900, 3)) + turns[:, None]
+    assert dependence.serial_warning(as_rows(independent), turns) == ""

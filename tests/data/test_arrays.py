@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from mi_classifier.data import arrays
+from mi_classifier.data.containers import as_rows
 from mi_classifier.errors import UserError
 from tests.data.tables import KINDS, NUMBERS, text_of, with_cells, write
 
@@ -144,3 +145,14 @@ def test_a_damaged_file_is_named(tmp_path):
         path = str(tmp_path / name) if name else ""
         with pytest.raises(UserError, match=words):
             arrays.load(path, **options)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.feather"])
+def test_whole_numbers_of_a_file_stay_whole_where_some_are_missing(tmp_path, name):
+    large = pd.array([10**18, 10**18 + 1, None], "Int64")
+    frame = pd.DataFrame({"a": large, "y": ["p", "q", "p"]})
+    write = frame.to_parquet if name.endswith("parquet") else frame.to_feather
+    write(tmp_path / name)
+    table = arrays.read(str(tmp_path / name), labels="y")
+    with pytest.raises(UserError, match="equal as floats"):
+        as_rows(table.x)

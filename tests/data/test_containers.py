@@ -352,6 +352,12 @@ def test_scored_words_that_are_written_otherwise_are_refused(fitted, new, words)
     ("cells", "words"),
     [
         (["1.1", "1.10"], "column 'a': '1.1' and '1.10' are read as the same number"),
+        (["3.9", "3.10", "3.11"], "'3.10' is read as the number 3.1; if it is a ver"),
+        (["3.90", "3.10", "3.11"], ""),
+        ([f"{m:02}.20{y}" for m in range(1, 10) for y in (19, 20)], "dates the form"),
+        ([f"Mon {h:02}30" for h in range(12)], "words without an order"),
+        ([f"MAR-10{i}" for i in range(20, 32)], "words without an order"),
+        ([f"MAR-20{i}" for i in range(20, 32)], ""),
         ([f"{i} kg" for i in range(20)], "20 words without an order, such as '0 kg'"),
         (["01/02/2020", "03/02/2020"] * 20, ""),
         (
@@ -377,6 +383,8 @@ def test_words_that_may_be_meant_otherwise_are_noted(cells, words):
         pa.array([10**18, 10**18 + 1, None]),
         pd.Series([str(10**18), str(10**18 + 1)]),
         pd.Series([10**18, 10**18 + 1, 0.5], dtype=object),
+        pd.Series([decimal.Decimal(10**18), decimal.Decimal(10**18 + 1)]),
+        pl.Series([decimal.Decimal(10**18), decimal.Decimal(10**18 + 1)]),
     ],
 )
 def test_whole_numbers_that_floats_cannot_tell_apart_are_refused(values):
@@ -389,6 +397,9 @@ def test_whole_numbers_that_floats_cannot_tell_apart_are_refused(values):
     [
         ([pd.Timestamp("2020-01-01"), "unknown"], "mixes dates and words.*'unknown'"),
         ([10**400, 1], "beyond 1e308"),
+        ([1.5, datetime.datetime(2020, 3, 1)], "mixes numbers and dates.*in row 1"),
+        ([datetime.time(3), datetime.timedelta(1)], "mixes times and durations"),
+        ([pd.Timedelta(1), np.timedelta64(5, "s"), 3], "mixes durations and numbers"),
         ([12.5, "1.300", 800.0], "'1.300', which is a string, can be read in two"),
     ],
 )
@@ -433,3 +444,25 @@ def test_words_in_arrow_views_are_words():
 def test_booleans_beside_numbers_in_words_are_0_and_1():
     rows = as_rows({"a": np.array([True, False, "1", "3"], object)})
     assert rows.values.tolist() == [[1], [0], [1], [3]]
+
+
+def test_sparse_columns_of_booleans_and_numbers_are_numbers():
+    frame = pd.DataFrame(
+        {
+            "a": pd.arrays.SparseArray([True, False, True]),
+            "b": pd.arrays.SparseArray([0, 2, 1]),
+        }
+    )
+    assert as_rows(frame).values.toarray().tolist() == [[1, 0], [0, 2], [1, 1]]
+
+
+def test_a_sparse_matrix_cannot_stand_for_words():
+    like = as_rows({"a": ["x", "y"], "b": [1, 2]})
+    with pytest.raises(UserError, match="held words in the fit, and numbers now"):
+        as_rows(scipy.sparse.csr_array(np.eye(2)), like)
+
+
+def test_an_index_of_levels_is_refused():
+    index = pd.MultiIndex.from_tuples([("a", 1), ("b", 2)])
+    with pytest.raises(UserError, match="y: is an index of 2 levels"):
+        as_labels(index, 2)

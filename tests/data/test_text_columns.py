@@ -1,5 +1,6 @@
 """Cells of a text table become what they mean: numbers, dates, words, or an error."""
 
+import pandas as pd
 import pytest
 
 from mi_classifier.data import arrays
@@ -109,3 +110,28 @@ def test_labels_with_decimals_are_numbers(tmp_path):
     rows = with_cells(2, lambda i: ["0,5", "1,5"][i % 2], GERMAN)
     _, y = arrays.load(write(tmp_path, text_of(rows, ";")))
     assert y.tolist() == [0.5, 1.5] * 30
+
+
+def test_thousands_in_a_file_of_semicolons_are_refused(tmp_path):
+    """As 1.004 beside 995 is: 1,004 may be a thousand and four."""
+    cells = [f"{price:,};{'ab'[price % 2]}" for price in range(500, 1500, 9)]
+    path = write(tmp_path, "\n".join(["price;class", *cells]))
+    with pytest.raises(UserError, match=r"'1,004' may be 1004 or 1\.004"):
+        arrays.read(path)
+
+
+def test_versions_are_told_in_files_too(tmp_path):
+    rows = with_cells(1, lambda i: f"3.{8 + i % 5}")
+    (note,) = arrays.read(write(tmp_path, text_of(rows))).notes
+    assert "'3.10' is read as the number 3.1" in note
+
+
+@pytest.mark.parametrize("way", ["%Y-%m-%d %H:%M", "%d.%m.%Y", "%H:%M:%S"])
+def test_a_first_row_of_dates_is_data(tmp_path, way):
+    days = pd.date_range("2020-01-01", periods=60, freq="31h").strftime(way)
+    text = "".join(f"{day},{'yn'[i % 2]}\n" for i, day in enumerate(days))
+    table = arrays.read(write(tmp_path, text))
+    assert len(table.y) == 60
+    assert any("no line of column names" in note for note in table.notes)
+    named = arrays.read(write(tmp_path, f"day,class\n{text}", "b.csv"))
+    assert len(named.y) == 60 and list(named.x.columns) == ["day"]
