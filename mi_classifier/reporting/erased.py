@@ -2,16 +2,17 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from mi_classifier import localization
 from mi_classifier.activation_maps import MAPS
 from mi_classifier.data import Dataset
 from mi_classifier.evaluation.targets import find_targets, target_names
-from mi_classifier.reporting.figures import plain
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Section 6.3 takes each label as a binary classification. The difference of its PMI,
 # present minus absent, is the label's own logit, so infoCAM of one label is CAM with
@@ -60,7 +61,7 @@ def erase(image: np.ndarray, box: Sequence[float]) -> np.ndarray:
 
 def draw_test_images(
     dataset: Dataset, maps: Mapping[str, np.ndarray], settings: Mapping[str, Any]
-) -> Figure:
+) -> "Figure":
     """Draw some test images, once for each of their labels and maps.
 
     Args:
@@ -68,6 +69,11 @@ def draw_test_images(
       maps: of the labels of all test images, `[N, G, h, w]`, by the map's name.
       settings: the config's group "localization"; boxes at its threshold are kept.
     """
+    # Importing Matplotlib takes a third of a second, and titles do not need it.
+    from matplotlib.figure import Figure
+
+    from mi_classifier.reporting.figures import plain
+
     split = dataset.splits["test"]
     targets = find_targets(split)
     with_labels = np.unique(targets.rows)

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 # Losses are in nats: 0.01 nats more is a label's probability that is 1% lower.
 _LEAST = 0.01
@@ -83,4 +82,6 @@ def _overfits(training: np.ndarray, validation: np.ndarray) -> bool:
 def _trend(values: np.ndarray) -> bool:
     """Return whether values rise by more than chance would make them."""
     order = np.arange(len(values))
+    from scipy import stats  # a quarter of a second, which no other command needs
+
     return stats.kendalltau(order, values, alternative="greater").pvalue < _LEVEL
