@@ -1,6 +1,6 @@
 """Evaluate a net of any framework, by its features and the kernel of its last layer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ _BATCH = 64
 
 
 def evaluate_features(
-    features: ArrayLike,
+    features: ArrayLike | str | Path | Callable[[], Iterable[ArrayLike]],
     head_kernel: ArrayLike,
     labels: ArrayLike,
     *,
@@ -48,8 +48,9 @@ def evaluate_features(
     scored, and without images, none is shown.
 
     Args:
-      features: after the last activation, floats `[N, h, w, K]`; a memory map is read
-        in batches.
+      features: after the last activation, floats `[N, h, w, K]`. What exceeds memory
+        may be a memory map, the path of an .npy file, or a function without arguments
+        that yields batches `[B, h, w, K]`, which are kept in a temporary file.
       head_kernel: of the last layer, `[K, M]`.
       labels: true classes, integers in [0, M), `[N]`.
       head_bias: of the last layer, `[M]`; 0 by default.

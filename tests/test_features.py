@@ -82,6 +82,28 @@ def test_a_file_gives_what_its_arrays_give(tmp_path, capsys, save):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz"]
 
 
+def test_features_come_in_batches_or_from_a_file(tmp_path):
+    np.save(tmp_path / "features.npy", FEATURES)
+
+    def batches():
+        yield FEATURES[:5]
+        yield jax.numpy.asarray(FEATURES[5:])
+
+    expected = mi.evaluate_features(FEATURES, KERNEL, LABELS, quiet=True)
+    for features in (batches, tmp_path / "features.npy"):
+        found = mi.evaluate_features(features, KERNEL, LABELS, quiet=True)
+        assert str(found.to_dict()) == str(expected.to_dict())
+    for wrong, words in (
+        (lambda: [FEATURES[:5]], "the batches hold 5 rows, and labels 12"),
+        (lambda: [FEATURES, FEATURES], "after 12 rows, a batch is"),
+        (list, "the batches hold 0 rows"),
+        (lambda: [FEATURES[:5], FEATURES[5:, :3]], "after 5 rows, a batch is"),
+        (tmp_path / "none.npy", "none.npy: cannot be read"),
+    ):
+        with pytest.raises(UserError, match=words):
+            mi.evaluate_features(wrong, KERNEL, LABELS, quiet=True)
+
+
 def test_what_is_missing_is_left_out(tmp_path, capsys):
     arguments = (FEATURES, KERNEL, LABELS)
     without_boxes = mi.evaluate_features(*arguments, workdir=tmp_path)

