@@ -12,8 +12,7 @@ import platformdirs
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from mi_classifier import config as configs
-from mi_classifier import overrides, termination, usage
+from mi_classifier import config as configs, overrides, termination, usage
 from mi_classifier.errors import DISK_ERRORS, UserError, nearest
 
 LOST = 3  # exit status when another process of the run is gone

@@ -17,8 +17,7 @@ import time
 import chex
 import pytest
 
-from mi_classifier import commands
-from mi_classifier import config as configs
+from mi_classifier import commands, config as configs
 from mi_classifier.data import load_dataset
 from mi_classifier.errors import UserError
 from mi_classifier.storage.checkpoints import Checkpoints

@@ -15,8 +15,7 @@ from ml_collections import ConfigDict
 from scipy import special
 
 import mi_classifier as mi
-from mi_classifier import commands
-from mi_classifier import config as configs
+from mi_classifier import commands, config as configs
 from mi_classifier.data import DATASETS
 from mi_classifier.errors import UserError, check_options, choose
 from mi_classifier.models import create_model

@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 from ml_collections import ConfigDict
 
-from mi_classifier import config as configs
-from mi_classifier import parallel
+from mi_classifier import config as configs, parallel
 from mi_classifier.data import Dataset, arrays
 from mi_classifier.errors import UserError, check_options, choose, options_of
 from mi_classifier.estimate import CrossFit, MutualInformation, cross_fit

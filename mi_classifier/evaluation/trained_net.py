@@ -10,8 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mi_classifier import config as configs
-from mi_classifier import parallel
+from mi_classifier import config as configs, parallel
 from mi_classifier.data import Dataset, load_blank, load_dataset, memory
 from mi_classifier.errors import UserError
 from mi_classifier.evaluation.evaluators import check_names

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from mi_classifier import config as configs
-from mi_classifier import parallel
+from mi_classifier import config as configs, parallel
 from mi_classifier.errors import UserError
 from mi_classifier.storage import checkpoints, files
 

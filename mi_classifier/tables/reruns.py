@@ -18,8 +18,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from mi_classifier import config as configs
-from mi_classifier import training
+from mi_classifier import config as configs, training
 from mi_classifier.activation_maps import MAPS
 from mi_classifier.errors import UserError
 from mi_classifier.evaluation import load_net, trivial

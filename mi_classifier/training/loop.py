@@ -11,8 +11,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from mi_classifier import config as configs
-from mi_classifier import evaluation, parallel, termination
+from mi_classifier import config as configs, evaluation, parallel, termination
 from mi_classifier.data import Dataset, load_dataset
 from mi_classifier.data.pipeline import Batches, make_pipeline
 from mi_classifier.errors import UserError

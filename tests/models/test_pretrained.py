@@ -11,8 +11,7 @@ from safetensors.numpy import save_file
 from mi_classifier.errors import UserError
 from mi_classifier.models import create_model
 from mi_classifier.models.pretrained import load_pretrained
-from tests.models.test_torch_files import Call, Global, tensor_of
-from tests.models.test_torch_files import save as save_torch
+from tests.models.test_torch_files import Call, Global, save as save_torch, tensor_of
 
 
 @pytest.fixture(scope="module")

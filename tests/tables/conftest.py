@@ -5,8 +5,7 @@ import json
 
 import pytest
 
-from mi_classifier import config as configs
-from mi_classifier import tables
+from mi_classifier import config as configs, tables
 from mi_classifier.storage.files import to_json, write_text
 
 

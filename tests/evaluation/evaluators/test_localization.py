@@ -7,8 +7,7 @@ import pytest
 
 from mi_classifier import localization
 from mi_classifier.activation_maps import MAPS, Map, info_cam
-from mi_classifier.evaluation import Priors
-from mi_classifier.evaluation import targets as targets_of_maps
+from mi_classifier.evaluation import Priors, targets as targets_of_maps
 from mi_classifier.evaluation.evaluators import Inference, accuracy
 from mi_classifier.evaluation.evaluators.localization import (
     Setting,
