@@ -205,6 +205,13 @@ def pointwise_mutual_information_of(
 
     Returns:
       float64 `[N]` nats, at most -log P(label).
+
+    Examples:
+      >>> x = np.random.default_rng(0).standard_normal((200, 2))
+      >>> y = x[:, 0] > 0
+      >>> y[0] = not y[0]  # a wrong label
+      >>> int(pointwise_mutual_information_of(x, y).argmin())
+      0
     """
     check_size(y)
     return cross_fit(x, y, groups=groups, missing=missing, seed=seed, model=model).pmi
@@ -248,6 +255,14 @@ def cross_fit(
 
     Arguments and errors are those of `estimate_mutual_information`, but N may be
     smaller; `plan` says how to train the nets; by default the data decide.
+
+    Examples:
+      >>> x = np.random.default_rng(0).standard_normal((200, 2))
+      >>> fit = cross_fit(x, x[:, 0] > 0)
+      >>> fit.pmi.shape, 0.3 < fit.summary().nats < float(np.log(2))
+      ((200,), True)
+      >>> fit.probabilities(np.array([[3.0, 0.0]])).argmax(1)  # of new rows
+      array([1])
     """
     table = prepare(x, y, groups=groups, missing=missing, seed=seed)
     rows, label, group, warnings = table.rows, table.label, table.group, table.warnings

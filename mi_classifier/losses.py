@@ -33,6 +33,10 @@ def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
     Raises:
       ValueError: shapes do not fit.
       TypeError: labels are not integers.
+
+    Examples:
+      >>> float(softmax_cross_entropy(jnp.zeros((1, 2)), jnp.array([0]))[0])  # log 2
+      0.6931471824645996
     """
     log_probabilities = jax.nn.log_softmax(information.as_float(logits))
     return -information.select_label(log_probabilities, jnp.asarray(labels))
@@ -79,6 +83,10 @@ def sigmoid_cross_entropy(logits: ArrayLike, targets: ArrayLike) -> Array:
 
     Raises:
       ValueError: shapes differ.
+
+    Examples:
+      >>> float(sigmoid_cross_entropy(jnp.zeros(1), jnp.ones(1))[0])  # log 2
+      0.6931471824645996
     """
     logits, targets = information.as_float(logits), jnp.asarray(targets)
     information.check_shape("targets", targets, logits.shape)
@@ -104,6 +112,11 @@ def pc_sigmoid_cross_entropy(
 
     Raises:
       ValueError: shapes do not fit.
+
+    Examples:
+      >>> n = jnp.array([20.0])  # almost sure of a label that a tenth has: log 0.1
+      >>> round(float(pc_sigmoid_cross_entropy(n, jnp.ones(1), 0.1)[0]), 4)
+      -2.3026
     """
     logits, targets = information.as_float(logits), jnp.asarray(targets)
     positive_prior = information.as_float(positive_prior)

@@ -37,6 +37,11 @@ def boxes_at_thresholds(
 
     Raises:
       ValueError: shapes or values do not fit the above.
+
+    Examples:
+      >>> maps = np.array([[[0.0, 0.0, 0.0], [0.0, 0.5, 1.0], [0.0, 0.0, 0.0]]])
+      >>> boxes_at_thresholds(maps, (0.2, 0.6)).tolist()
+      [[[1, 1, 2, 2], [2, 1, 2, 2]]]
     """
     maps, thresholds = np.asarray(maps), np.asarray(thresholds, np.float64)
     if maps.ndim != 3 or 0 in maps.shape[1:]:

@@ -68,6 +68,17 @@ def train(
     Raises:
       UserError: a field has a mistake, data cannot be read, the workdir holds a run of
         another config, or the loss is no longer finite.
+
+    Examples:
+      >>> import tempfile
+      >>> from mi_classifier import get_config
+      >>> config = get_config("gmm")
+      >>> config.num_epochs, config.data.fresh, config.model.hidden = 1, False, (8,)
+      >>> with tempfile.TemporaryDirectory() as workdir:
+      ...     state = train(config, workdir)
+      ...     results = evaluate(workdir, quiet=True)
+      >>> int(state.step), results.splits["test"].num_examples
+      (48, 6000)
     """
     config = upgrade(config)
     return _experiment(config).train(config, Path(workdir), dataset)[0]
@@ -99,6 +110,9 @@ def evaluate(
     Raises:
       UserError: there is no workdir or no checkpoint, data cannot be read, or it has no
         boxes for an ablation.
+
+    Examples:
+      See `train`.
     """
     workdir = Path(workdir)
     return _experiment_in(workdir).evaluate(workdir, dataset, quiet, ablation)

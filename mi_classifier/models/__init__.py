@@ -43,6 +43,13 @@ def create_model(name: str, num_classes: int, **options: Any) -> nn.Module:
     Raises:
       UserError: the name or an option is unknown, an option has a wrong value, or
         `num_classes` is less than 1.
+
+    Examples:
+      >>> import jax
+      >>> model = create_model("mlp", num_classes=3, hidden=(8,))
+      >>> variables = model.init(jax.random.key(0), jax.numpy.zeros((1, 2)))
+      >>> model.apply(variables, jax.numpy.zeros((5, 2)), train=False).logits.shape
+      (5, 3)
     """
     model = MODELS[choose(name, MODELS, "model.name")]
     options["num_classes"] = num_classes
