@@ -35,6 +35,8 @@ def pytest_configure(config):
         config.add_cleanup(folder.cleanup)
         os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
         os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        # Without a limit, no process removes what another one is reading.
+        os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = "-1"
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from mi_classifier.cross_fitting.dependence import (
 from mi_classifier.data.containers import Rows
 
 _MOST_VALUES = 5_000_000  # in larger tables nobody looks
+_MOST_COLUMNS = 256
 _NAMED = 3  # columns in a sentence
 
 
@@ -28,7 +29,7 @@ def repeated_warning(rows: Rows) -> str:
     """
     values = rows.values
     table = not scipy.sparse.issparse(values) and values.ndim == 2
-    if not table or values.size > _MOST_VALUES:
+    if not table or values.size > _MOST_VALUES or values.shape[1] > _MOST_COLUMNS:
         return ""
     columns = [np.asarray(values[:, c]) for c in range(values.shape[1])]
     odd = odd_numbers(len(columns))

@@ -5,7 +5,6 @@ from absl import flags
 from absl.testing import flagsaver
 
 from mi_classifier.errors import UserError
-from mi_classifier.tables import __main__ as command
 
 
 @pytest.mark.parametrize(
@@ -18,6 +17,8 @@ from mi_classifier.tables import __main__ as command
     ],
 )
 def test_arguments_are_checked(arguments, seeds, words):
+    from mi_classifier.console import tables as command  # defines flags
+
     if not flags.FLAGS.is_parsed():
         flags.FLAGS(["tables"])
     with flagsaver.flagsaver(seeds=seeds), pytest.raises(UserError, match=words):
