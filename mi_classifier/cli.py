@@ -18,6 +18,12 @@ from mi_classifier.errors import DISK_ERRORS, UserError, nearest
 LOST = 3  # exit status when another process of the run is gone
 # A signal ends a command with status 128 plus its number: Ctrl-C 130, SIGTERM 143.
 _ENDED_BY = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
+# Switches for finding bugs in programs; ours are written for the usual rules.
+_ORDINARY = {
+    "JAX_NUMPY_DTYPE_PROMOTION": "standard",
+    "JAX_NUMPY_RANK_PROMOTION": "allow",
+    "JAX_TRANSFER_GUARD": "allow",
+}
 _GOES_ON = "what was saved stays, and the same command goes on"
 
 
@@ -81,6 +87,7 @@ def run(
     for stream in (sys.stdout, sys.stderr):  # file names are not always valid text
         stream.reconfigure(errors="replace")
     _share_compiled_programs()
+    os.environ.update(_ORDINARY)
     termination.install(_leave_ended)
     sys.unraisablehook = _print_unraisable
     logging.set_verbosity(logging.FATAL)  # the libraries' messages; we print our own
@@ -177,7 +184,9 @@ def _guarded() -> Iterator[None]:
             raise
         where = f"{error.filename}: " if error.filename else ""
         _leave(f"error: {where}{error.strerror}", 2)
-    except (RuntimeError, ValueError) as error:
+    except (AssertionError, RuntimeError, ValueError) as error:
+        if without := _without_devices():
+            _leave(f"error: JAX finds no device: {without}", 2)
         if not _lost_a_peer(error):
             raise
         lost = f"error: lost another process of this run; {_GOES_ON}, on as many"
@@ -185,6 +194,17 @@ def _guarded() -> Iterator[None]:
         _leave(f"{lost} processes as there are ({reason})", LOST)
     except termination.Terminated as ended:
         _leave_ended(ended.signal)
+
+
+def _without_devices() -> str:
+    """Return why JAX has no device, whatever error that led to; "" if it has one."""
+    try:
+        if jax := sys.modules.get("jax"):
+            jax.devices()
+    except (AssertionError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        return reason or f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS')}"
+    return ""
 
 
 def _lost_a_peer(error: Exception) -> bool:

@@ -112,10 +112,10 @@ def tiny_config(archive, tmp_path):
     return make
 
 
-def script_environment(devices):
+def script_environment(devices, platform="cpu"):
     """The environment of a command: so many CPU devices, never more than CPUs."""
     return os.environ | {
-        "JAX_PLATFORMS": "cpu",
+        "JAX_PLATFORMS": platform,
         "JAX_NUM_CPU_DEVICES": str(devices),
         "PYTHONPATH": str(REPOSITORY),
     }
@@ -125,12 +125,12 @@ def script_environment(devices):
 def run_script():
     """Runs a command of the repository as a user would; never on more than CPUs."""
 
-    def run(*arguments, devices=1, cwd=REPOSITORY, check=True):
+    def run(*arguments, devices=1, cwd=REPOSITORY, check=True, platform="cpu"):
         result = subprocess.run(
             [sys.executable, *map(str, arguments)],
             check=False,
             cwd=cwd,
-            env=script_environment(devices),
+            env=script_environment(devices, platform),
             capture_output=True,
             text=True,
             timeout=300,

@@ -47,7 +47,9 @@ class _Confusion(nn.Module):
 
     @nn.compact
     def __call__(self, logits: jax.Array) -> jax.Array:
-        kernel = self.param("kernel", lambda _: 0.3 * jnp.eye(logits.shape[-1]))
+        kernel = self.param(
+            "kernel", lambda _: 0.3 * jnp.eye(logits.shape[-1], dtype=jnp.float32)
+        )
         # The factor of ten keeps a channel without wrong labels within easy reach.
         log_channel = jax.nn.log_softmax(10 * kernel)
         log_true = jax.nn.log_softmax(logits)

@@ -141,8 +141,10 @@ class DenseOfColumns(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map columns `[K, B]` to `[units, B]`."""
         shape = (len(x), self.units)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
-        bias = self.param("bias", nn.initializers.zeros, (self.units,))
+        kernel = self.param(
+            "kernel", nn.initializers.lecun_normal(), shape, jnp.float32
+        )
+        bias = self.param("bias", nn.initializers.zeros, (self.units,), jnp.float32)
         return kernel.T @ x + bias[:, None]
 
 

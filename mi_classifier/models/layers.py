@@ -33,8 +33,8 @@ class GAPHead(nn.Module):
         if self.dropout:
             pooled = nn.Dropout(self.dropout, deterministic=not train)(pooled)
         shape = (pooled.shape[-1], self.num_classes)
-        kernel = self.param("kernel", self.kernel_init, shape)
-        bias = self.param("bias", nn.initializers.zeros, shape[1:])
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, shape[1:], jnp.float32)
         return pooled @ kernel + bias
 
 
@@ -84,10 +84,11 @@ class BatchNorm(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Normalize `[B, h, w, C]` over all axes but the last."""
         shape = x.shape[-1:]
-        scale = self.param("scale", nn.initializers.ones, shape)
-        bias = self.param("bias", nn.initializers.zeros, shape)
-        means = self.variable("batch_stats", "mean", jnp.zeros, shape)
-        variances = self.variable("batch_stats", "var", jnp.ones, shape)
+        scale = self.param("scale", nn.initializers.ones, shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
+        like = shape, jnp.float32
+        means = self.variable("batch_stats", "mean", jnp.zeros, *like)
+        variances = self.variable("batch_stats", "var", jnp.ones, *like)
         x = x.astype(jnp.float32)
         if self.moves:
             mean, square = x.mean((0, 1, 2)), (x * x).mean((0, 1, 2))

@@ -58,7 +58,9 @@ class _FourierFeatures(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         normal, turn = nn.initializers.normal(1.0), 2 * jnp.pi
-        kernel = self.param("kernel", normal, (len(x), self.number))
-        phase = self.param("phase", nn.initializers.uniform(turn), (self.number,))
+        kernel = self.param("kernel", normal, (len(x), self.number), jnp.float32)
+        phase = self.param(
+            "phase", nn.initializers.uniform(turn), (self.number,), jnp.float32
+        )
         kernel, phase = jax.lax.stop_gradient((kernel, phase))
         return jnp.sqrt(2) * jnp.cos(kernel.T @ x + phase[:, None])
