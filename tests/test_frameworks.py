@@ -34,6 +34,7 @@ def test_features_and_kernel_of_a_framework_are_evaluated(name, block, monkeypat
     monkeypatch.setitem(os.environ, "KERAS_BACKEND", "jax")
     library = pytest.importorskip(name.lower())
     images = np.random.default_rng(0).random((4, 224, 224, 3), np.float32)
+    unchanged = images.copy()  # Keras prepares in place
     names = {name.lower(): library}
     if name != "Keras":
         names["torch"] = importlib.import_module("torch")
@@ -45,7 +46,7 @@ def test_features_and_kernel_of_a_framework_are_evaluated(name, block, monkeypat
     assert features.shape == (4, 7, 7, 2048) and kernel.shape == (2048, 1000)
     logits = features.mean((1, 2)) @ kernel + names["head_bias"]
     net = names["net"]
-    theirs = net(images).detach() if name != "Keras" else logits_of(net, images)
+    theirs = net(images).detach() if name != "Keras" else logits_of(net, unchanged)
     np.testing.assert_allclose(logits, theirs, atol=1e-3)
     results = mi.evaluate_features(
         features, kernel, logits.argmax(1), head_bias=names["head_bias"], quiet=True
@@ -58,4 +59,4 @@ def logits_of(net, images):
     from keras.applications.resnet50 import preprocess_input
 
     net.layers[-1].activation = None
-    return np.asarray(net(preprocess_input(images.copy())))
+    return np.asarray(net(preprocess_input(images)))
