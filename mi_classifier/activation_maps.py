@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 
 from mi_classifier import information
 from mi_classifier.errors import options_of
+from mi_classifier.rules import by_usual_rules
 
 Array = jax.Array
 # By default, accelerators round the factors to fewer digits.
@@ -30,6 +31,7 @@ _jit = functools.partial(jax.jit, static_argnames=("region", "padding"))
 
 
 @_jit
+@by_usual_rules
 def class_activation_map(
     features: ArrayLike,
     head_kernel: ArrayLike,
@@ -67,6 +69,7 @@ def class_activation_map(
 
 
 @_jit
+@by_usual_rules
 def info_cam(
     features: ArrayLike,
     head_kernel: ArrayLike,
@@ -97,6 +100,7 @@ def info_cam(
 
 
 @functools.partial(jax.jit, static_argnames=("region", "padding", "rival"))
+@by_usual_rules
 def info_cam_plus(
     features: ArrayLike,
     head_kernel: ArrayLike,

@@ -22,6 +22,7 @@ from mi_classifier.cross_fitting.plan import Plan
 from mi_classifier.cross_fitting.summary import MutualInformation, Rated, error_bar
 from mi_classifier.data.containers import Rows, as_rows, check_finite
 from mi_classifier.data.labels import as_known_labels
+from mi_classifier.rules import by_usual_rules
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,7 @@ class CrossFit:
     _inputs: Inputs
     _mixture: Mixture | None  # None if there is nothing to learn
 
+    @by_usual_rules
     def score(self, x: Any, y: ArrayLike) -> np.ndarray:
         """Compute the pointwise mutual information of rows that no learner has seen.
 
@@ -84,6 +86,7 @@ class CrossFit:
         scores = [fitting.score(self._mixture, inputs, label, fold) for fold in folds]
         return np.stack([score.pmi for score in scores]) + shift[label]
 
+    @by_usual_rules
     def probabilities(self, x: Any) -> np.ndarray:
         """Compute P(y|x) of rows that no learner has seen, the mean over all folds.
 
@@ -102,6 +105,7 @@ class CrossFit:
             return np.tile(prior / prior.sum(), (len(inputs), 1))
         return fitting.probabilities(self._mixture, inputs)
 
+    @by_usual_rules
     def summary(self) -> MutualInformation:
         """Compute the estimate and its error bar, see `cross_fitting.summary`."""
         log_prior = information.log_label_prior(self.label, len(self.labels))
@@ -217,6 +221,7 @@ def pointwise_mutual_information_of(
     return cross_fit(x, y, groups=groups, missing=missing, seed=seed, model=model).pmi
 
 
+@by_usual_rules
 def cross_fit(
     x: Any,
     y: ArrayLike,

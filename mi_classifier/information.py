@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from mi_classifier.rules import by_usual_rules
+
 Array = jax.Array
 NATS_PER_BIT = float(np.log(2.0))
 
@@ -98,6 +100,7 @@ def _seen(log_prior: Array) -> Array:
 
 
 @jax.jit
+@by_usual_rules
 def log_pc_softmax(logits: ArrayLike, log_prior: ArrayLike) -> Array:
     """Return the log of the probability-corrected softmax, Eq. 10.
 
@@ -132,6 +135,7 @@ def log_pc_softmax(logits: ArrayLike, log_prior: ArrayLike) -> Array:
     return z - jnp.log(jnp.exp(terms).sum(-1, keepdims=True)) - top_prior
 
 
+@by_usual_rules
 def pointwise_mutual_information(
     logits: ArrayLike, labels: ArrayLike, log_prior: ArrayLike
 ) -> Array:
@@ -160,6 +164,7 @@ def pointwise_mutual_information(
     return select_label(log_pc_softmax(logits, log_prior), jnp.asarray(labels))
 
 
+@by_usual_rules
 def variational_bound(
     logits: ArrayLike,
     labels: ArrayLike,
@@ -241,6 +246,7 @@ def standard_error(
     return float(np.sqrt((sums**2).sum() * count / (count - means)) / len(values))
 
 
+@by_usual_rules
 def optimal_decision(logits: ArrayLike, log_prior: ArrayLike, rule: str) -> Array:
     """Return the class to predict from PC-softmax logits.
 
@@ -272,6 +278,7 @@ def optimal_decision(logits: ArrayLike, log_prior: ArrayLike, rule: str) -> Arra
     return jnp.argmax(scores, axis=-1).astype(jnp.int32)
 
 
+@by_usual_rules
 def softmax_to_pc_logits(logits: ArrayLike, log_prior: ArrayLike) -> Array:
     """Turn logits of an ordinary softmax net into those of a PC-softmax net.
 
@@ -316,6 +323,7 @@ def log_odds(positive_prior: ArrayLike) -> Array:
     return jnp.log(prior) - jnp.log1p(-prior)
 
 
+@by_usual_rules
 def sigmoid_to_pc_logits(logits: ArrayLike, positive_prior: ArrayLike) -> Array:
     """Turn logits of an ordinary sigmoid net into those of a PC-sigmoid net.
 

@@ -20,6 +20,7 @@ from jax.typing import ArrayLike
 
 from mi_classifier import information
 from mi_classifier.boxes import Array, array_module, as_truth, best_iou, iou  # noqa: F401
+from mi_classifier.rules import by_usual_rules
 from mi_classifier.trivial_boxes import (  # noqa: F401, offered here too
     best_centered_square,
     centered_gaussian,
@@ -39,6 +40,7 @@ METHODS = ("nearest", "linear", "cubic", "lanczos3", "lanczos5")
 _CHUNK = 64  # maps resized to the image at once, to bound memory
 
 
+@by_usual_rules
 def boxes_from_maps(
     maps: ArrayLike,
     image_size: int | tuple[int, int],
@@ -82,6 +84,7 @@ def boxes_from_maps(
     return np.array(boxes, np.float32).reshape(len(maps), *thresholds.shape, 4)
 
 
+@by_usual_rules
 def peaks_from_maps(
     maps: ArrayLike, image_size: int | tuple[int, int], method: str = "cubic"
 ) -> np.ndarray:
@@ -100,6 +103,7 @@ def peaks_from_maps(
     return np.concatenate(list(_in_chunks(_peaks, maps, image_size, method)))
 
 
+@by_usual_rules
 def score_maps(
     maps: ArrayLike, image_size: int | tuple[int, int], method: str = "cubic"
 ) -> np.ndarray:

@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 
 from mi_classifier import information
 from mi_classifier.errors import UserError, check_options, choose
+from mi_classifier.rules import by_usual_rules
 
 Array = jax.Array
 
@@ -42,6 +43,7 @@ def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
     return -information.select_label(log_probabilities, jnp.asarray(labels))
 
 
+@by_usual_rules
 def pc_softmax_cross_entropy(
     logits: ArrayLike, labels: ArrayLike, log_prior: ArrayLike
 ) -> Array:
@@ -93,6 +95,7 @@ def sigmoid_cross_entropy(logits: ArrayLike, targets: ArrayLike) -> Array:
     return optax.sigmoid_binary_cross_entropy(logits, targets)
 
 
+@by_usual_rules
 def pc_sigmoid_cross_entropy(
     logits: ArrayLike, targets: ArrayLike, positive_prior: ArrayLike
 ) -> Array:
@@ -130,6 +133,7 @@ def pc_sigmoid_cross_entropy(
     return targets * present + (1 - targets) * absent
 
 
+@by_usual_rules
 def smooth(
     losses: ArrayLike, labels: ArrayLike, log_prior: ArrayLike, label_smoothing: float
 ) -> Array:

@@ -1,9 +1,12 @@
 """Switches of JAX, and absent devices: a command works, or tells in one line."""
 
+import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
+import mi_classifier as mi
 from mi_classifier.models import MODELS, create_model
 from tests.test_cli import TINY, fails
 
@@ -19,6 +22,38 @@ def test_variables_are_float32_where_jax_has_64_bits(name):
     with jax.enable_x64(True):
         variables = jax.eval_shape(model.init, jax.random.key(0), image)
     assert {x.dtype for x in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+
+
+ROWS = np.arange(100) % 2
+STRICT = {"numpy_rank_promotion": "raise", "numpy_dtype_promotion": "strict"}
+
+
+@pytest.mark.parametrize("switch", STRICT)
+def test_functions_and_estimates_compute_under_strict_switches(switch):
+    rng = np.random.default_rng(0)
+    features, kernel = rng.random((4, 5, 5, 8), np.float32), rng.random((8, 3))
+    labels, log_prior = np.arange(4) % 3, np.log(np.array([0.5, 0.3, 0.2]))
+
+    def found():
+        logits = mi.log_pc_softmax(features.mean((1, 2)) @ kernel, log_prior)
+        return [
+            logits,
+            mi.variational_bound(logits, labels, log_prior),
+            mi.pc_softmax_cross_entropy(logits, labels, log_prior),
+            mi.optimal_decision(logits, log_prior, "prior"),
+            mi.info_cam(features, kernel, labels, region=2),
+            mi.info_cam_plus(features, kernel, labels),
+            mi.boxes_from_maps(features[..., 0], 40),
+            mi.evaluate_features(features, kernel, labels, quiet=True).to_dict(),
+            mi.estimate_mutual_information(features[..., 0].reshape(100, 1), ROWS).nats,
+        ]
+
+    jax.clear_caches()
+    usual = found()
+    jax.clear_caches()
+    with getattr(jax, switch)(STRICT[switch]):
+        strict = found()
+    chex.assert_trees_all_equal(usual, strict)
 
 
 @pytest.mark.slow

@@ -42,7 +42,7 @@ LAYERS = [
     ],
     ["overrides", "usage"],
     ["config"],
-    ["errors", "forks", "progress", "termination"],
+    ["errors", "forks", "progress", "rules", "termination"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 GROUND_FLOOR = (
