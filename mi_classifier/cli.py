@@ -156,9 +156,11 @@ def _leave_helped(text: str) -> NoReturn:
 def _share_compiled_programs() -> None:
     """Let JAX keep compiled programs in the user's cache folder by default."""
     folder = platformdirs.user_cache_path("mi_classifier") / "compiled"
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+        # Other programs may keep theirs without a limit in a folder of the user's.
+        os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))  # bytes
     defaults = {
-        "JAX_COMPILATION_CACHE_DIR": str(folder),
-        "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30),  # bytes
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }

@@ -16,7 +16,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mi_classifier.errors import UserError, choose, nearest
+from mi_classifier.errors import UserError, check_number, check_whole, choose, nearest
 
 # Fields that the version before called by another name, or had and no longer has.
 RENAMED = {"feed": "pipeline"}
@@ -169,8 +169,17 @@ _EVALUATION = ("evaluation_batch_size", "evaluators", "localization", "pipeline"
 
 def check(config: ConfigDict) -> None:
     """Check that a classifier's config has its fields, with types and ranges."""
+    if not isinstance(config, ConfigDict):
+        raise UserError(
+            f"config: must be a ConfigDict, as get_config('image_folder') returns, not "
+            f"{type(config).__name__}"
+        )
     check_types(config, FIELDS)
     check_types(config, {f: type(d) for f, d in OPTIONAL_FIELDS.items() if f in config})
+    known = [*FIELDS, *OPTIONAL_FIELDS, "localization", "method"]
+    for field in config:
+        if field not in known:
+            raise UserError(f"{field}: no such field{nearest(field, known)}")
     check_seed(config.seed)
     for field in ("data", "model", "optimizer"):
         if "name" not in config[field]:
@@ -178,16 +187,30 @@ def check(config: ConfigDict) -> None:
     boxes = config.get("localization")
     if boxes is not None:
         check_types(boxes, _LOCALIZATION, "localization.")
-        choose(boxes.padding, ("full", "same"), "localization.padding")
-        choose(boxes.rival, ("region", "image"), "localization.rival")
-        if not 0 <= boxes.threshold < 1:
-            raise UserError(
-                f"localization.threshold: must be in [0, 1), not {boxes.threshold}"
-            )
+        check_localization(boxes)
     values = flatten(config)
     for field, least in _AT_LEAST.items():
         if field in values and not values[field] >= least:  # so that NaN is refused
             raise UserError(f"{field}: must be at least {least}, not {values[field]}")
+
+
+def check_localization(options: Mapping[str, Any]) -> None:
+    """Check those of the options of maps and boxes that are given."""
+    choices = {"padding": ("full", "same"), "rival": ("region", "image")}
+    for name, words in choices.items():
+        if name in options:
+            choose(options[name], words, f"localization.{name}")
+    if "region" in options:
+        check_whole(options["region"], "localization.region", least=1)
+    if "threshold" in options:
+        check_threshold(options["threshold"], "localization.threshold")
+
+
+def check_threshold(value: object, what: str) -> None:
+    """Check a share of a map's maximum."""
+    check_number(value, what)
+    if not 0 <= value < 1:
+        raise UserError(f"{what}: must be in [0, 1), not {value}")
 
 
 def check_seed(seed: int) -> None:

@@ -22,6 +22,7 @@ from mi_classifier.cross_fitting.plan import Plan
 from mi_classifier.cross_fitting.summary import MutualInformation, Rated, error_bar
 from mi_classifier.data.containers import Rows, as_rows, check_finite
 from mi_classifier.data.labels import as_known_labels
+from mi_classifier.errors import UserError
 from mi_classifier.rules import by_usual_rules
 
 
@@ -269,6 +270,11 @@ def cross_fit(
       >>> fit.probabilities(np.array([[3.0, 0.0]])).argmax(1)  # of new rows
       array([1])
     """
+    if model is not None and not isinstance(model, nn.Module):
+        raise UserError(
+            f"model: must be a Flax module, such as mi.create_model('mlp', 3), not "
+            f"{model!r}"
+        )
     table = prepare(x, y, groups=groups, missing=missing, seed=seed)
     rows, label, group, warnings = table.rows, table.label, table.group, table.warnings
     labels = table.labels

@@ -1,5 +1,6 @@
 """Evaluate a net of any framework, by its features and the kernel of its last layer."""
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from ml_collections import ConfigDict
 from numpy.typing import ArrayLike
 
 from mi_classifier import parallel
+from mi_classifier.config import check_localization
 from mi_classifier.data import exported
 from mi_classifier.errors import choose
 from mi_classifier.evaluation import Results, TrainedNet, evaluate_net
@@ -118,7 +120,10 @@ def _net(
     dataset, kernel, bias = exported.check(given)
     for name in localization:
         choose(name, _OPTIONS, "localization")
+    check_localization(localization)
     have_maps = dataset.splits["test"]["features"].shape[1:3] != (1, 1)
+    if not have_maps and given["boxes"] is not None:
+        print("features have no map, so boxes are left out", file=sys.stderr)
     config = ConfigDict(
         {
             "model": {"name": "features"},

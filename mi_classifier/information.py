@@ -200,6 +200,7 @@ def variational_bound(
     return jnp.where(mask, pmi, 0).sum() / jnp.maximum(mask.sum(), 1)
 
 
+@by_usual_rules
 def label_entropy(log_prior: ArrayLike) -> Array:
     """Return the entropy H(Y) of the labels in nats, an upper bound on I(X; Y).
 

@@ -122,6 +122,7 @@ def score_maps(
     return np.concatenate(list(_in_chunks(_scores, maps, image_size, method)))
 
 
+@by_usual_rules
 def localization_accuracy(
     boxes: ArrayLike,
     gt_boxes: ArrayLike,
@@ -162,6 +163,7 @@ def localization_accuracy(
     return hits.mean() if len(hits) else xp.asarray(xp.nan)
 
 
+@by_usual_rules
 def pointing_accuracy(
     points: ArrayLike, gt_boxes: ArrayLike, num_boxes: ArrayLike
 ) -> Array:

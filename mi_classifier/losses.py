@@ -21,6 +21,7 @@ from mi_classifier.rules import by_usual_rules
 Array = jax.Array
 
 
+@by_usual_rules
 def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
     """Compute the cross-entropy of the ordinary softmax, Eqs. 6 and 7.
 
@@ -73,6 +74,7 @@ def pc_softmax_cross_entropy(
     return -information.pointwise_mutual_information(logits, labels, log_prior)
 
 
+@by_usual_rules
 def sigmoid_cross_entropy(logits: ArrayLike, targets: ArrayLike) -> Array:
     """Compute the binary cross-entropy of independent labels.
 

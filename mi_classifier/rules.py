@@ -1,4 +1,7 @@
-"""Compute by JAX's usual rules, whatever stricter ones the user has set."""
+"""Compute by JAX's usual rules, whatever stricter ones the user has set.
+
+In a worker that was forked after JAX had started, refuse to.
+"""
 
 import contextlib
 import functools
@@ -6,6 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import jax
+
+from mi_classifier import forks
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,10 +33,14 @@ def usual_rules() -> Iterator[None]:
 
 
 def by_usual_rules(function: F) -> F:
-    """Decorate a function that computes under `usual_rules`."""
+    """Decorate a function that computes under `usual_rules`.
+
+    In a forked worker it raises a `UserError`, see `forks.check`.
+    """
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        forks.check()
         with usual_rules():
             return function(*args, **kwargs)
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from mi_classifier import forks, localization
 from mi_classifier.activation_maps import MAPS
+from mi_classifier.config import check_threshold
 from mi_classifier.data import Dataset
 from mi_classifier.errors import UserError, choose, choose_nearest
 from mi_classifier.evaluation import TrainedNet
@@ -166,7 +167,9 @@ class Run:
         """
         stored, sizes = self._read(images)
         maps = self._maps(stored, labels, map, rival)
-        if threshold is None:
+        if threshold is not None:
+            check_threshold(threshold, "threshold")
+        else:
             threshold = self.config.localization.threshold
         size = stored.shape[1:3]
         boxes = localization.boxes_from_maps(maps, size, threshold)

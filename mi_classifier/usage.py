@@ -25,7 +25,7 @@ def of_command(main: Callable[..., None]) -> str:
     """Return what a command does, from its module, and its flags."""
     lines = [inspect.getdoc(sys.modules[main.__module__]) or "", "", "flags:"]
     for module, own in flags.FLAGS.flags_by_module_dict().items():
-        if not module.startswith("absl."):
+        if module.startswith(("mi_classifier", "__main__")) or module == sys.argv[0]:
             lines += [_line(_signature(flag), flag.help) for flag in own]
     return "\n".join(lines)
 

@@ -148,11 +148,25 @@ def test_the_bound_is_that_of_the_formula():
         ({"images": np.zeros((12, 3, 40, 40), np.uint8)}, "transpose"),
         ({"class_names": ["a", "b"]}, "class_names: 2 for 3 classes"),
         ({"class_names": ["a", "b", "a"]}, "'a' is there 2 times"),
-        ({"image_size": 40}, r"must be \(height, width\), not 40"),
+        ({"image_size": (40,)}, r"must be \(height, width\), not \[40\]"),
         ({"image_size": (40, 0)}, "image_size: must be a whole number >= 1, not"),
         ({"image_size": (40, 36.5)}, "image_size: must be a whole number"),
         ({"log_prior": [0.5, 0.3, 0.2]}, "give its logarithm"),
         ({"head_bias": [1.0]}, r"head_bias: must be \[3\]"),
+        (
+            {"features": FEATURES.transpose(0, 3, 1, 2), "head_kernel": KERNEL.T},
+            r"features.transpose\(0, 2, 3, 1\) and head_kernel.T",
+        ),
+        ({"features": [FEATURES[:5], FEATURES[5:]]}, "join batches by np.concatenate"),
+        ({"features": (f for f in [FEATURES])}, "give the function that yields"),
+        ({"features": "a.npz"}, "evaluate --features=a.npz"),
+        ({"labels": np.array(["a"] * 12)}, "the place of each word in class_names"),
+        ({"log_prior": [20, 30, 10]}, r"of counts, give np.log\(counts"),
+        ({"boxes": [[[1, 2, 3, 4]], []] * 6}, "pad each image's boxes with zeros"),
+        ({"boxes": np.zeros((12, 2, 4))}, "if it is padding, give num_boxes"),
+        ({"localization": {"threshold": 20}}, r"threshold: must be in \[0, 1\)"),
+        ({"localization": {"region": 0}}, "localization.region: must be a whole"),
+        ({"localization": {"padding": "valid"}}, "localization.padding: unknown value"),
         ({"names": ["a"]}, "names: 1 for 12 rows"),
         ({"num_boxes": [2] * 12}, "num_boxes: must be"),
         ({"localization": {"treshold": 0.1}}, "did you mean 'threshold'"),
@@ -179,3 +193,21 @@ def test_wrong_files_are_told(tmp_path):
     (tmp_path / "a.npz").write_bytes(b"no archive")
     with pytest.raises(UserError, match="cannot be read"):
         exported.read(tmp_path / "a.npz")
+
+
+def test_a_run_is_not_overwritten_and_a_pooled_net_has_no_boxes(tmp_path, capsys):
+    np.savez(tmp_path / "a.npz", features=FEATURES, head_kernel=KERNEL, labels=LABELS)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="holds a run, whose evaluation would be"):
+        commands.evaluate_features(tmp_path / "a.npz", str(tmp_path))
+    pooled = FEATURES.mean((1, 2))
+    results = mi.evaluate_features(
+        -pooled, 40 * KERNEL, LABELS, boxes=BOXES, image_size=40
+    )
+    assert "localization" not in results.splits["test"].found
+    printed = capsys.readouterr()
+    assert "features have no map" in printed.err
+    assert "check that features are those after the last activation" in " ".join(
+        printed.out.split()
+    )
+    assert "epoch" not in printed.out

@@ -7,6 +7,9 @@ import re
 import types
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 import mi_classifier
 from tests.conftest import REPOSITORY
 
@@ -54,3 +57,43 @@ def test_every_file_of_the_package_is_installed():
         p for folder, pattern in patterns for p in (REPOSITORY / folder).glob(pattern)
     }
     assert others and not others - named
+
+
+def test_large_values_have_a_short_repr():
+    rows = np.zeros((20, 2))
+    data = mi_classifier.from_arrays((rows, np.arange(20) % 2))
+    assert repr(data) == "<Dataset 'memory', 2 classes: train 16, validation 2, test 2>"
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: mi_classifier.train("gmm", "x"), "config: must be a ConfigDict"),
+        (
+            lambda: mi_classifier.train(mi_classifier.get_config("mnist"), "x", (1, 2)),
+            "dataset: must be a Dataset, as from_arrays",
+        ),
+        (
+            lambda: mi_classifier.estimate_mutual_information(
+                np.zeros((60, 1)), np.arange(60) % 2, model="mlp"
+            ),
+            "model: must be a Flax module",
+        ),
+        (
+            lambda: mi_classifier.estimate_mutual_information("a.csv", [0, 1] * 30),
+            r"pd.read_csv\('a.csv'\)",
+        ),
+        (lambda: mi_classifier.load("imagnet"), "did you mean 'imagenet'"),
+    ],
+)
+def test_arguments_of_another_kind_are_told(call, words):
+    with pytest.raises(mi_classifier.UserError, match=words):
+        call()
+
+
+def test_an_unknown_field_of_a_config_is_told(tmp_path):
+    config = mi_classifier.get_config("gmm")
+    with config.unlocked():
+        config.num_epoch = 3
+    with pytest.raises(mi_classifier.UserError, match="did you mean 'num_epochs'"):
+        mi_classifier.train(config, tmp_path / "run")

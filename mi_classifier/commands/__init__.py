@@ -80,6 +80,11 @@ def train(
       >>> int(state.step), results.splits["test"].num_examples
       (48, 6000)
     """
+    if not isinstance(config, ConfigDict):
+        raise UserError(
+            "config: must be a ConfigDict, as get_config('image_folder') returns, not "
+            f"{config!r}"
+        )
     config = upgrade(config)
     return _experiment(config).train(config, Path(workdir), dataset)[0]
 
@@ -148,6 +153,11 @@ def evaluate_features(path: str, workdir: str | None) -> None:
     from mi_classifier import features
     from mi_classifier.data import exported
 
+    if workdir is not None and (Path(workdir) / "config.json").exists():
+        raise UserError(
+            f"--workdir: {workdir} holds a run, whose evaluation would be replaced; "
+            "give another folder"
+        )
     arrays = exported.read(path)
     if "image_size" in arrays:
         arrays["image_size"] = tuple(arrays["image_size"].tolist())
@@ -173,5 +183,8 @@ def compare(patterns: Sequence[str]) -> None:
         for path in paths:
             if path not in evaluated and (path / workdirs.CONFIG).is_file():
                 print(f"{path}: left out, not evaluated yet")
+            elif path in evaluated and not (path / workdirs.CONFIG).is_file():
+                print(f"{path}: left out, it holds no run")
+                evaluated.remove(path)
         found |= dict.fromkeys(evaluated)
     print_table(comparison([_experiment_in(path).compared(path) for path in found]))

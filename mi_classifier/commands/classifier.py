@@ -27,6 +27,11 @@ known_options, meanings = checks.known_options, checks.meanings
 def train(config: ConfigDict, workdir: Path, dataset: Dataset | None) -> Trained:
     """Train on a data set in memory, or on what the config says."""
     if dataset is not None:
+        if not isinstance(dataset, Dataset):
+            raise UserError(
+                f"dataset: must be a Dataset, as from_arrays((images, labels)) makes "
+                f"one, not {type(dataset).__name__}"
+            )
         config = config.copy_and_resolve_references()
         with config.unlocked():
             config.data = ConfigDict({"name": MEMORY, **dataset.description})

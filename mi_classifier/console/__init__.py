@@ -6,6 +6,8 @@
 import importlib
 import sys
 
+from mi_classifier import __version__
+
 _COMMANDS = {
     "train": "train and evaluate what a config describes",
     "evaluate": "evaluate a trained net, or compare runs",
@@ -18,6 +20,9 @@ _COMMANDS = {
 def main() -> None:
     """Run the command that the first argument names, as `mi-classifier estimate`."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name == "--version":
+        print(__version__)
+        return
     if name in ("-h", "--help"):
         lines = [f"  {command:<10}{text}" for command, text in _COMMANDS.items()]
         print(

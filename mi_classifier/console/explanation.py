@@ -20,6 +20,12 @@ FLAGS = {
     "map": flags.DEFINE_string(
         "map", "info_cam", "of photos: the map that the boxes of these files come from."
     ),
+    "threshold": flags.DEFINE_float(
+        "threshold",
+        None,
+        "of photos: a box holds what exceeds this share of the map's maximum; default: "
+        "the config's, mostly 0.2.",
+    ),
     "components": flags.DEFINE_float(
         "components",
         None,

@@ -47,6 +47,10 @@ def prepare(
     if not 0 <= seed < 2**32:
         raise UserError(f"seed: must be in [0, 2**32), not {seed}")
     choose(missing, ("error", "keep"), "missing")
+    if isinstance(x, str):
+        raise UserError(
+            f"x: is the word {x!r}; give the table itself, such as pd.read_csv({x!r})"
+        )
     check_index(x, y)
     rows = as_rows(x)
     labels, label = as_labels(y, rows.values.shape)

@@ -25,6 +25,8 @@ _SORTED_EFFECT = 0.6  # of inputs, if somebody has sorted the rows by label
 _FEWEST_ROWS = 20  # in which a column can be seen to count
 _MOST_COUNTING = 10_000  # columns; in wider tables nobody looks
 _MOST_GAPS = 5  # in a column that counts
+_FEWEST_SUBJECTS = 10  # fewer values may well tell the label
+_MOST_SUBJECT_COLUMNS = 256
 _LABEL_ROWS = 500  # in which a column can be seen to be the label
 _GIANT = 0.25  # of the rows, in one group
 _FEWEST_GROUPS = 10  # with fewer, nothing is trained
@@ -152,7 +154,7 @@ def label_columns(rows: Rows, label: np.ndarray) -> tuple[str, ...]:
     for k in np.unique(label[some]):
         own = block[label[some] == k]
         one_each &= (own == own[0]).all(0)
-    found = []
+    found = list(_of_one_label(rows, label, some, block))
     for c in np.flatnonzero(one_each):
         x = np.asarray(values[:, c], np.float64)
         pairs = np.unique(np.stack([x, label]), axis=1)
@@ -162,6 +164,40 @@ def label_columns(rows: Rows, label: np.ndarray) -> tuple[str, ...]:
                 "it is the label itself, leave it out of x"
             )
     return tuple(found)
+
+
+def _of_one_label(
+    rows: Rows, label: np.ndarray, some: np.ndarray, block: np.ndarray
+) -> Iterator[str]:
+    """Yield a warning for columns each of whose many values comes with one label.
+
+    `block` holds some rows. Along the order of numbers, labels must change about as
+    often as by chance: otherwise the column tells the label, as a number may.
+    """
+    for c in range(min(block.shape[1], _MOST_SUBJECT_COLUMNS)):
+        if not _are_pure(block[:, c], label[some]) or rows.names_rows(c):
+            continue
+        x = np.asarray(rows.values[:, c], np.float64)
+        values, first = np.unique(x, return_index=True)
+        many = _FEWEST_SUBJECTS <= len(values) <= len(x) / 2
+        if not many or not _are_pure(x, label):
+            continue
+        of_value = label[first]
+        share = np.bincount(of_value) / len(values)
+        changes = (of_value[1:] != of_value[:-1]).mean()
+        if c in rows.levels or changes > 0.5 * (1 - (share**2).sum()):
+            yield (
+                f"each of the {len(values)} values of {rows.column(c)} has one label "
+                "only; if they name subjects, give them as groups=, and leave the "
+                "column out"
+            )
+
+
+def _are_pure(x: np.ndarray, label: np.ndarray) -> bool:
+    """Return whether each value comes with one label."""
+    values, code = np.unique(x, return_inverse=True)
+    both = code * (label.max() + 1) + label
+    return len(np.unique(both)) == len(values)
 
 
 def serial_warning(rows: Rows, label: np.ndarray) -> str:

@@ -29,7 +29,7 @@ def stored_example(
     return {name: array[index] for name, array in split.items()}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Dataset:
     """A data set to train and evaluate on.
 
@@ -76,6 +76,10 @@ class Dataset:
     input: str = "image"
     description: Mapping[str, object] = dataclasses.field(default_factory=dict)
     digests: Mapping[str, str] | None = None
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{k} {len(s['label']):,}" for k, s in self.splits.items())
+        return f"<Dataset {self.name!r}, {self.num_classes:,} classes: {counts}>"
 
     @property
     def num_classes(self) -> int:

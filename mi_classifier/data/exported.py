@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from mi_classifier.data.dataset import Dataset
 from mi_classifier.data.memory import (
+    as_boxes,
     check_corners,
     check_counts,
     check_pixels,
@@ -57,8 +58,11 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     except UserError:
         raise
     except Exception as error:  # damage may raise anything
+        reason = reason_of(error)
+        if file.suffix == ".npy":
+            reason = "an .npy file holds one array"
         raise UserError(
-            f"{path}: cannot be read: {reason_of(error)}; write it again by np.savez"
+            f"{path}: cannot be read: {reason}; write it again by np.savez"
         ) from error
 
 
@@ -146,6 +150,11 @@ def _checked_net(given: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.n
         shape = list(features.shape)
         if features.ndim == 4 and features.shape[1] == depth:
             hint = "; it looks like [N, K, h, w]: give features.transpose(0, 2, 3, 1)"
+        elif features.ndim == 4 and features.shape[1] == num_classes:
+            hint = (
+                "; they look like [N, K, h, w] and [M, K] of PyTorch: give "
+                "features.transpose(0, 2, 3, 1) and head_kernel.T"
+            )
         elif features.shape[-1] == num_classes and features.ndim == 4:
             hint = "; head_kernel looks like [M, K]: give head_kernel.T"
         elif features.shape[-1] == num_classes:
@@ -165,6 +174,8 @@ def _checked_net(given: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.n
     if labels.dtype.kind not in "iu":
         whole = labels.dtype.kind == "f" and (labels == np.floor(labels)).all()
         hint = "; give labels.astype(int)" if whole else ""
+        if labels.dtype.kind in "USO":
+            hint = "; give the place of each word in class_names"
         raise UserError(f"labels: must be integers, not {labels.dtype}{hint}")
     if labels.min() < 0 or labels.max() >= num_classes:
         from_one = labels.min() == 1 and labels.max() == num_classes
@@ -181,6 +192,11 @@ def _checked_net(given: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.n
 def _opened(features: Any, labels: Any) -> Any:
     """Return an array: mapped from an .npy file, or collected from batches on disk."""
     if isinstance(features, str | Path):
+        if str(features).endswith(".npz"):
+            raise UserError(
+                f"features: {features} holds several arrays; give it to "
+                f"`mi-classifier evaluate --features={features}`"
+            )
         try:
             return np.load(Path(features).expanduser(), mmap_mode="r")
         except (OSError, ValueError) as error:
@@ -212,7 +228,17 @@ def _collected(batches: Iterable[Any], count: int) -> np.ndarray:
 
 def _array(values: Any, name: str) -> np.ndarray:
     """Return floats, without reading a memory map."""
-    array = values if isinstance(values, np.ndarray) else np.asarray(values)
+    try:
+        array = values if isinstance(values, np.ndarray) else np.asarray(values)
+    except ValueError:
+        raise UserError(
+            f"{name}: must be one array; join batches by np.concatenate, or give a "
+            "function that yields them"
+        ) from None
+    if array.dtype.kind == "O" and hasattr(values, "__next__"):
+        raise UserError(
+            f"{name}: give the function that yields batches, not what it returns"
+        )
     if array.dtype.kind not in "fiu":
         raise UserError(f"{name}: must be floats, not {array.dtype}")
     if not array.size:
@@ -230,6 +256,8 @@ def _size(size: Any) -> tuple[int, int] | None:
     if size is None:
         return None
     size = np.asarray(size)
+    if size.shape == ():
+        size = np.repeat(size, 2)
     if size.shape != (2,):
         raise UserError(f"image_size: must be (height, width), not {size.tolist()!r}")
     height, width = (check_whole(side, "image_size", least=1) for side in size)
@@ -260,7 +288,7 @@ def _boxes(
     boxes: ArrayLike, num_boxes: ArrayLike | None, count: int, size: tuple[int, int]
 ) -> dict[str, np.ndarray]:
     """Return the arrays of a split that has boxes."""
-    boxes = np.asarray(boxes, np.float32)
+    boxes = as_boxes(boxes, "boxes")
     boxes = boxes[:, None] if boxes.ndim == 2 else boxes
     if boxes.ndim != 3 or boxes.shape[::2] != (count, 4):
         raise UserError(f"boxes: must be [{count}, G, 4], not {list(boxes.shape)}")
@@ -289,9 +317,12 @@ def _log_prior(log_prior: ArrayLike | None, num_classes: int) -> np.ndarray:
     log_prior = np.asarray(log_prior, np.float64)
     if log_prior.shape != (num_classes,):
         raise UserError(f"log_prior: must be [{num_classes}], not {log_prior.shape}")
-    total = np.exp(log_prior).sum()
+    with np.errstate(over="ignore"):
+        total = np.exp(log_prior).sum()
     if not 0.99 < total < 1.01:
         hint = "; give its logarithm" if 0.99 < log_prior.sum() < 1.01 else ""
+        if (log_prior >= 1).all():
+            hint = "; of counts, give np.log(counts / counts.sum())"
         raise UserError(f"log_prior: its exponentials sum to {total:.4g}, not 1{hint}")
     return (log_prior - np.log(total)).astype(np.float32)
 

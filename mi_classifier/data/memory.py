@@ -24,6 +24,7 @@ from mi_classifier.errors import (
     check_different,
     check_number,
     check_whole,
+    nearest,
     reason_of,
 )
 
@@ -126,7 +127,10 @@ def _part(split: Any, what: str) -> dict[str, Any]:
         split = dict(zip(_FIELDS, split, strict=False))
     for field in split:
         if field not in _FIELDS:
-            raise UserError(f"{what}: unknown array {field!r}; arrays are {_FIELDS}")
+            raise UserError(
+                f"{what}: unknown array {field!r}{nearest(field, _FIELDS)}; arrays are "
+                f"{', '.join(_FIELDS)}"
+            )
     for field in ("image", "label"):
         if field not in split:
             raise UserError(f"{what}: has no {field!r}")
@@ -201,7 +205,7 @@ def _stored(part: Mapping[str, Any], side: int | None, what: str) -> Split:
     images, sizes = _resized(part["image"], side, what)
     split = {"image": images, "label": part["label"]}
     if "boxes" in part:
-        boxes = np.asarray(part["boxes"], np.float32)
+        boxes = as_boxes(part["boxes"], f"{what}: boxes")
         boxes = boxes[:, None] if boxes.ndim == 2 else boxes
         if boxes.ndim != 3 or boxes.shape[::2] != (len(images), 4):
             raise UserError(
@@ -209,12 +213,30 @@ def _stored(part: Mapping[str, Any], side: int | None, what: str) -> Split:
             )
         count = part.get("num_boxes", np.full(len(images), boxes.shape[1]))
         count = check_counts(count, len(images), boxes.shape[1], f"{what}: num_boxes")
-        check_corners(boxes[np.arange(boxes.shape[1]) < count[:, None]], what)
+        true = np.arange(boxes.shape[1]) < count[:, None]
+        check_corners(boxes[true], what)
+        _check_inside(boxes, true, sizes, what)
         split["boxes"] = boxes * np.tile(side / sizes, 2)[:, None].astype(np.float32)
         split["num_boxes"] = count
     elif "num_boxes" in part:
         raise UserError(f"{what}: num_boxes, but no boxes; give boxes too")
     return split
+
+
+def _check_inside(
+    boxes: np.ndarray, true: np.ndarray, sizes: np.ndarray, what: str
+) -> None:
+    """Refuse true boxes `[N, G, 4]` that leave their image by more than a pixel."""
+    over = (boxes[..., :2] < -1) | (boxes[..., 2:] > sizes[:, None] + 1)
+    wrong = over.any(2) & true
+    if wrong.any():
+        row = int(np.argmax(wrong.any(1)))
+        box = boxes[row, int(np.argmax(wrong[row]))].tolist()
+        width, height = map(int, sizes[row])
+        raise UserError(
+            f"{what}: box {box} of image {row} leaves it, which is {width} pixels wide "
+            f"and {height} high"
+        )
 
 
 def _resized(images: Any, side: int, what: str) -> tuple[np.ndarray, np.ndarray]:
@@ -284,6 +306,17 @@ def checked_names(class_names: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
+def as_boxes(boxes: Any, what: str) -> np.ndarray:
+    """Return boxes as an array, or raise a UserError if they are ragged."""
+    try:
+        return np.asarray(boxes, np.float32)
+    except ValueError:
+        raise UserError(
+            f"{what}: must be one array [N, G, 4]; pad each image's boxes with zeros, "
+            "and give num_boxes, how many are true ones"
+        ) from None
+
+
 def check_counts(counts: ArrayLike, size: int, most: int, what: str) -> np.ndarray:
     """Return int32 `[N]`, how many of the boxes of each image are true ones."""
     counts = np.asarray(counts)
@@ -299,6 +332,11 @@ def check_corners(boxes: np.ndarray, what: str) -> None:
         return
     if not np.isfinite(boxes).all():
         raise UserError(f"{what}: a number of a box is not finite")
+    if (boxes == 0).all(1).any():
+        raise UserError(
+            f"{what}: a box is [0, 0, 0, 0]; if it is padding, give num_boxes, how "
+            "many of each image are true ones"
+        )
     if boxes.max() <= 1:
         raise UserError(
             f"{what}: boxes look like fractions of the image; multiply them by (width, "

@@ -52,8 +52,8 @@ def words_note(name: str, words: Sequence[str], doubt: str) -> str:
         return f"{read}, for {words[0]!r} {doubt}"
     measures = [word for word in words if any(map(str.isdecimal, word))]
     if 2 * len(measures) > len(words):
-        return (
-            f"{read}, such as {measures[0]!r}; numbers must have no units, and dates "
-            "the form 2020-12-31"
-        )
+        advice = "numbers must have no units, and dates the form 2020-12-31"
+        if measures[0][0].isalpha():
+            advice = "if they name subjects, give these as groups="
+        return f"{read}, such as {measures[0]!r}; {advice}"
     return ""

@@ -98,6 +98,8 @@ def read_image(dataset: Dataset, image: Any, where: str) -> tuple[np.ndarray, Se
       UserError: the image cannot be read.
     """
     is_path = isinstance(image, (str, os.PathLike))
+    if isinstance(image, list | tuple):
+        raise UserError(f"{where}: is a list; give one image at a time")
     try:
         content = Path(image).read_bytes() if is_path else _to_png(image)
         return dataset.read_image(content), tfds_store.size_of(content)
@@ -141,8 +143,10 @@ def _to_png(image: Any) -> bytes:
             )
         channels = pixels.shape[2] if pixels.ndim == 3 else 1
         if pixels.ndim not in (2, 3) or channels not in (1, 3, 4) or not pixels.size:
+            first = pixels.ndim == 3 and pixels.shape[0] in (1, 3)
+            hint = "; give image.transpose(1, 2, 0)" if first else ""
             raise ValueError(
-                f"must be [H, W, C] with 1, 3 or 4 channels, not {pixels.shape}"
+                f"must be [H, W, C] with 1, 3 or 4 channels, not {pixels.shape}{hint}"
             )
         image = Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
     content = io.BytesIO()

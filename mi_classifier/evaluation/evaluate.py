@@ -43,7 +43,8 @@ def ablate_net(net: TrainedNet) -> Results:
     boxes = len(find_targets(net.dataset.splits["validation"]).rows)
     if not boxes or net.config.get("localization") is None:
         raise UserError(
-            f"--ablation: {net.dataset.name} has no boxes to find; give data with boxes"
+            f"--ablation: {net.dataset.name} has no boxes in its validation "
+            "split; give data that has"
         )
     return _evaluate(net, ["ablation"], ["validation"]).results
 

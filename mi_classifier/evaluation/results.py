@@ -128,7 +128,8 @@ class Results:
       loss: name of the training loss.
       class_names: M names.
       class_frequencies: the share of each class in the training labels, `[M]`.
-      epoch: the epoch that was evaluated, counted from 1.
+      epoch: the epoch that was evaluated, counted from 1; 0 for a net that was not
+        trained here.
       true_mutual_information: I(X; Y) in nats if it is known in closed form, or None.
       splits: the results on each split, by its name.
     """

@@ -1,5 +1,6 @@
 """Classify a user's own images with a trained net, and show where it sees the class."""
 
+import dataclasses
 import itertools
 import os
 from collections import defaultdict
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from mi_classifier import localization
 from mi_classifier.activation_maps import MAPS
 from mi_classifier.components import components_from_maps
+from mi_classifier.config import check_threshold
 from mi_classifier.errors import UserError, choose, choose_nearest
 from mi_classifier.evaluation import TrainedNet
 from mi_classifier.evaluation.asking import (
@@ -131,6 +133,9 @@ def _ask(net: TrainedNet, options: ExplainOptions) -> Question:
         )
     if config is None:
         return Question(net, asked, against, {}, (), options)
+    if options.threshold is None:
+        options = dataclasses.replace(options, threshold=config.threshold)
+    check_threshold(options.threshold, "--threshold")
     formats = formats or ["coco"]
     return Question(net, asked, against, settings(config), formats, options)
 
@@ -164,7 +169,7 @@ def picture_of(net: TrainedNet, image: Any, label: str = "", rival: str = "") ->
     labels = _labels(question, reply)
     maps = {name: array[0] for name, array in _maps(question, reply, labels).items()}
     numbers = reply.probabilities[0], reply.pmi[0]
-    named = Path(image) if isinstance(image, str | os.PathLike) else Path("image")
+    named = Path(image) if isinstance(image, str | os.PathLike) else Path()
     return _picture(question, Answer(named, stored, size, *numbers, labels[0], maps))
 
 
@@ -236,7 +241,7 @@ def _columns(
     columns["pmi_nats"] = answer.pmi[labels]
     size = answer.image.shape[:2]
     for name, maps in answer.maps.items():
-        threshold = question.net.config.localization.threshold
+        threshold = question.options.threshold
         boxes = localization.boxes_from_maps(maps, size, threshold)
         in_file = _in_file(question, answer, boxes)
         for corner, values in zip(CORNERS, in_file.T, strict=True):
@@ -255,7 +260,7 @@ def _boxed(question: Question, answer: Answer, name: str) -> BoxedImage:
     found, options = [], question.options
     if question.formats:
         maps, size = answer.maps[options.map], answer.image.shape[:2]
-        threshold = question.net.config.localization.threshold
+        threshold = question.options.threshold
         if options.components is None:
             boxes = localization.boxes_from_maps(maps, size, threshold)[:, None]
         else:
@@ -279,7 +284,7 @@ def _picture(question: Question, answer: Answer) -> Figure:
         [f"{names[c]}\n{answer.pmi[c]:+.2f} nats" for c in answer.labels],
         [np.zeros((0, 4))] * count,
         {titles[name]: maps for name, maps in answer.maps.items()},
-        question.net.config.localization.threshold,
+        question.options.threshold,
         answer.path.name,
     )
 

@@ -16,6 +16,8 @@ class ExplainOptions:
       boxes: the formats of the box files, keys of `box_files.FORMATS`; empty for COCO
         if the net has maps, and else for none.
       map: the map that the boxes come from, a key of `MAPS`.
+      threshold: what a box holds: the cells above this share of the map's maximum, in
+        [0, 1); None for the config's.
       components: the share of the image's area, in (0, 1), that a part of the map must
         have to get a box; None for the largest part alone.
     """
@@ -25,3 +27,4 @@ class ExplainOptions:
     boxes: Sequence[str] = ()
     map: str = "info_cam"
     components: float | None = None
+    threshold: float | None = None

@@ -61,7 +61,8 @@ def draw(
     style = {"ncols": 2, "fontsize": 8, "facecolor": "0.6"}
     place = "outside lower center"
     figure.legend(by_name.values(), by_name.keys(), loc=place, **style)
-    figure.suptitle(plain(title), fontsize=10)
+    if title:
+        figure.suptitle(plain(title), fontsize=10)
     return figure
 
 

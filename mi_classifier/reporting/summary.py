@@ -175,15 +175,25 @@ def _located(results: Results) -> list[LocalizationResult]:
     return [r for r in found if isinstance(r, LocalizationResult) and r.maps]
 
 
+def _advice(results: Results) -> str:
+    """Return what to do about a negative bound; only trained nets have an epoch."""
+    if results.epoch:
+        return (
+            "train it longer, with a lower optimizer.learning_rate, or from pretrained "
+            "weights"
+        )
+    return (
+        "check that features are those after the last activation, that head_bias is "
+        "given, and that labels count the columns of head_kernel"
+    )
+
+
 def _summary(results: Results) -> Table:
     notes = ["± one standard error; * argmax of the net's logits, as in the paper"]
     bound = results.splits["test"]["information"].mutual_information
     if bound.nats < 0:
-        notes.append(
-            "The bound is negative: this net predicts worse than class frequencies "
-            "alone; train it longer, with a lower optimizer.learning_rate, or from "
-            "pretrained weights."
-        )
+        worse = "this net predicts worse than class frequencies alone"
+        notes.append(f"The bound is negative: {worse}; {_advice(results)}.")
     splits = results.splits
     for found in splits["test"].found.values():
         notes += found.notes()
@@ -192,7 +202,9 @@ def _summary(results: Results) -> Table:
         (f"{row[0].title}{' *' if row[0].starred else ''}", *map(show, row))
         for row in zip(*(split.rows() for split in splits.values()), strict=True)
     ]
-    title = f"{results.dataset}: {results.loss}, epoch {results.epoch}"
+    title = f"{results.dataset}: {results.loss}"
+    if results.epoch:
+        title += f", epoch {results.epoch}"
     return Table(title, ("", *heads), rows, notes)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from mi_classifier import config as configs, parallel
-from mi_classifier.errors import UserError
+from mi_classifier.errors import UserError, nearest
 from mi_classifier.storage import checkpoints, files
 
 CONFIG = "config.json"
@@ -36,7 +36,10 @@ def check_free_for(
                 theirs = theirs.copy_and_resolve_references()
                 theirs.num_epochs = config.num_epochs
             else:
-                why = "; its learning rates depend on num_epochs, so it cannot go on"
+                why = (
+                    "; its learning rates depend on num_epochs, so it cannot go on (of "
+                    "optimizer.schedule, constant and step can)"
+                )
         if differing := configs.training_differences(config, theirs):
             raise UserError(
                 f"{workdir} holds a run of another config ({'; '.join(differing)})"
@@ -135,7 +138,8 @@ def load_config(workdir: Path) -> ConfigDict:
     path = workdir / CONFIG
     if not workdir.is_dir():
         what = "is a file, not a folder" if workdir.exists() else "does not exist"
-        raise UserError(f"--workdir: {workdir} {what}")
+        hint = nearest(str(workdir), ["imagenet"])  # stands for a net, see `load`
+        raise UserError(f"--workdir: {workdir} {what}{hint}")
     try:
         text = files.read_hashed(path, "restore it from a backup")
         return configs.upgrade(configs.from_json(text))

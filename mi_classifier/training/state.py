@@ -29,6 +29,10 @@ class TrainState:
     opt_state: optax.OptState
     log_prior: jax.Array
 
+    def __repr__(self) -> str:
+        count = sum(x.size for x in jax.tree.leaves(self.params))
+        return f"<TrainState after step {int(self.step)}, {count:,} parameters>"
+
     @property
     def variables(self) -> dict[str, Any]:
         """The variables that `model.apply` takes."""

@@ -381,3 +381,16 @@ def test_series_that_take_turns_are_noticed():
     turns = np.arange(900) % 3
     independent = rng.normal(size=(900, 3)) + turns[:, None]
     assert dependence.serial_warning(as_rows(independent), turns) == ""
+
+
+def test_a_column_that_names_subjects_is_told():
+    rng = np.random.default_rng(0)
+    subject = rng.permutation(np.repeat(np.arange(60), 10))
+    ill = rng.integers(0, 2, 60)[subject]
+    for column in (subject, [f"p{i}" for i in subject]):
+        (told,) = dependence.label_columns(as_rows({"patient": column}), ill)
+        assert "each of the 60 values of column 'patient' has one label" in told
+    number = as_rows({"a": rng.integers(0, 60, 600)})
+    assert (
+        dependence.label_columns(number, (number.values[:, 0] > 30).astype(int)) == ()
+    )

@@ -109,6 +109,12 @@ def test_a_run_on_arrays_is_loaded_without_them(tmp_path):
         ((IMAGES, WORDS), {"seed": -1}, "seed: must be a whole number >= 0, not -1"),
         ((IMAGES, WORDS), {"side": "32"}, "side: must be a whole number"),
         ((IMAGES, WORDS), {"hold_out": "0.1"}, "hold_out: must be a number"),
+        ({"images": IMAGES, "label": WORDS}, {}, "did you mean 'image'"),
+        (
+            {"image": IMAGES, "label": WORDS, "boxes": np.full((40, 4), [1, 2, 99, 9])},
+            {},
+            "of image 0 leaves it, which is 32 pixels wide",
+        ),
         ((["none.jpg"] * 40, WORDS), {}, "image 0 cannot be read"),
         ((np.where(ROWS > 2, np.nan, ROWS), WORDS), {}, "is not finite"),
         (

@@ -430,7 +430,10 @@ def test_mistakes_are_named_before_anything_is_written(
     ("change", "message"),
     [
         ({"loss": "softmax"}, "has any number of labels; use sigmoid or pc_sigmoid"),
-        ({"localization.region": 0}, "localization.region: must be at least 1"),
+        (
+            {"localization.region": 0},
+            "localization.region: must be a whole number >= 1",
+        ),
         ({"localization.padding": "valid"}, "localization.padding: unknown value"),
         ({"localization.rival": "class"}, "localization.rival: unknown value"),
         (
