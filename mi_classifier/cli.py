@@ -220,14 +220,16 @@ def _lost_a_peer(error: Exception) -> bool:
 
 
 def _leave_ended(signum: int) -> None:
-    if "multiprocessing" in sys.modules:
-        for process in sys.modules["multiprocessing"].active_children():
-            process.terminate()
     _leave(f"{_ENDED_BY[signal.Signals(signum).name]}; {_GOES_ON}", 128 + signum)
 
 
 def _leave(message: str, status: int) -> None:
     print(message, file=sys.stderr)
+    if "mi_classifier.processes" in sys.modules:
+        sys.modules["mi_classifier.processes"].end()
+    if "multiprocessing" in sys.modules:
+        for process in sys.modules["multiprocessing"].active_children():
+            process.terminate()
     sys.stdout.flush()
     sys.stderr.flush()
     # At once: busy threads of the libraries crash or complain when the interpreter is

@@ -6,16 +6,15 @@ one pixel more. To compare with published results, true boxes end at the last pi
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from jax.typing import ArrayLike
 
+from mi_classifier import contours, processes
 from mi_classifier.boxes import as_truth, best_iou
 
 THRESHOLDS = tuple(np.arange(0, 1, 0.01).tolist())  # of the public evaluation
 IOUS = (0.3, 0.5, 0.7)
 _ROUNDING = 1e-5  # by which scaled maps may leave [0, 1]
-_CROP_EVERY = 8  # cutoffs, because cropping takes time too
 
 
 def boxes_at_thresholds(
@@ -49,8 +48,8 @@ def boxes_at_thresholds(
     if thresholds.ndim != 1 or not ((thresholds >= 0) & (thresholds <= 1)).all():
         raise ValueError("thresholds must be [T] numbers in [0, 1]")
 
-    boxes = np.zeros((len(maps), len(thresholds), 4), np.int32)
-    for scores, found in zip(maps, boxes, strict=True):
+    gray = np.zeros(maps.shape, np.uint8)  # and so of a map that holds NaN
+    for scores, levels in zip(maps, gray, strict=True):
         if np.isnan(scores).any():
             continue
         if scores.min() < -_ROUNDING or scores.max() > 1 + _ROUNDING:
@@ -58,8 +57,9 @@ def boxes_at_thresholds(
                 "score maps must lie in [0, 1], found "
                 f"[{scores.min():g}, {scores.max():g}]; scale them with score_maps"
             )
-        found[:] = _trace((scores.clip(0, 1) * 255).astype(np.uint8), thresholds)
-    return boxes
+        levels[:] = scores.clip(0, 1) * 255
+    cost = len(thresholds) * gray[0].size / 64**2 if len(gray) else 0
+    return processes.spread(contours.boxes_of, gray, thresholds, cost=cost)
 
 
 def box_accuracy_curve(
@@ -117,31 +117,3 @@ def protocol_accuracy(
     met = overlaps[None] >= np.asarray(iou_thresholds, overlaps.dtype)[:, None, None]
     met &= (num_boxes > 0)[:, None]
     return met.mean(1) if len(boxes) else np.full(met.shape[::2], np.nan)
-
-
-def _trace(gray: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Return the boxes `[T, 4]` of the largest contour of a uint8 map."""
-    last = np.array(gray.shape)[[1, 0, 1, 0]] - 1
-    cutoffs = (thresholds * gray.max()).astype(int)
-    found: dict[int, tuple[int, ...]] = {}
-    left, top = 0, 0
-    for index, cutoff in enumerate(np.unique(cutoffs).tolist()):
-        _, mask = cv2.threshold(gray, cutoff, 1, cv2.THRESH_BINARY)
-        if index % _CROP_EVERY == 0:
-            # A higher cutoff keeps no pixel that a lower one drops, so crop those away.
-            x, y, width, height = cv2.boundingRect(mask)
-            if not width:
-                break
-            rows, columns = slice(y, y + height), slice(x, x + width)
-            gray = np.ascontiguousarray(gray[rows, columns])
-            mask, left, top = mask[rows, columns], left + x, top + y
-        # A hole encloses less than its outline, so outlines are enough.
-        contours, _ = cv2.findContours(
-            mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(left, top)
-        )
-        if not contours:
-            break
-        x, y, width, height = cv2.boundingRect(max(contours, key=cv2.contourArea))
-        found[cutoff] = (x, y, x + width, y + height)
-    boxes = [found.get(cutoff, (0, 0, 0, 0)) for cutoff in cutoffs.tolist()]
-    return np.minimum(np.array(boxes, np.int32).reshape(-1, 4), last)

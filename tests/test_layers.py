@@ -36,13 +36,14 @@ LAYERS = [
         "components",
         "trivial_boxes",
         "wsol_protocol",
+        "contours",
         "activation_maps",
         "information",
         "optimization",
     ],
     ["overrides", "usage"],
     ["config"],
-    ["errors", "forks", "progress", "rules", "termination"],
+    ["errors", "forks", "processes", "progress", "rules", "termination"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 GROUND_FLOOR = (

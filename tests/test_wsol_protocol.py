@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from mi_classifier import processes
 from mi_classifier.localization import score_maps
 from mi_classifier.wsol_protocol import (
     THRESHOLDS,
@@ -86,3 +87,12 @@ def test_a_true_box_beyond_the_image_is_never_met():
 def test_arguments_that_do_not_fit_are_refused(maps, thresholds, message):
     with pytest.raises(ValueError, match=message):
         boxes_at_thresholds(maps, thresholds)
+
+
+def test_processes_give_the_same_boxes(monkeypatch):
+    maps = np.random.default_rng(0).random((23, 9, 7))
+    expected = boxes_at_thresholds(maps)
+    monkeypatch.setattr(processes, "_LEAST", 1)
+    monkeypatch.setattr(processes.loky, "cpu_count", lambda: 2)
+    np.testing.assert_array_equal(boxes_at_thresholds(maps), expected)
+    assert boxes_at_thresholds(maps[:0]).shape == (0, 100, 4)

@@ -8,7 +8,7 @@ import numpy as np
 from mi_classifier import localization
 from mi_classifier.data import Split
 
-AT_ONCE = 512  # targets whose boxes at all thresholds are held, to bound memory
+_PIXELS_AT_ONCE = 2**25  # of maps whose boxes at all thresholds are held
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +56,9 @@ class Targets:
             np.array([size[1], size[0]] * 2) - 1
         )  # WSOL boxes include their last pixel
         curves: dict[str, np.ndarray] = dict.fromkeys(self.truths, np.zeros(()))
-        for start in range(0, len(self.rows), AT_ONCE):
-            some = slice(start, start + AT_ONCE)
+        step = max(_PIXELS_AT_ONCE // (size[0] * size[1]), 1)
+        for start in range(0, len(self.rows), step):
+            some = slice(start, start + step)
             boxes = boxes_of(some)
             for kind, truth in self.truths.items():
                 true, count = np.minimum(truth[some], last), self.num_boxes[some]

@@ -102,7 +102,7 @@ def test_several_labels_share_the_boxes_of_the_image():
 
 def test_the_boxes_of_a_part_of_the_targets_are_those_of_all(monkeypatch):
     whole = found_in(TEST)
-    monkeypatch.setattr(targets, "AT_ONCE", 3)
+    monkeypatch.setattr(targets, "_PIXELS_AT_ONCE", 1)
     for name, accuracy in found_in(TEST).items():
         ours, theirs = map(dataclasses.asdict, (accuracy, whole[name]))
         assert ours.keys() == theirs.keys()

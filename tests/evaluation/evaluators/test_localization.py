@@ -88,7 +88,7 @@ def test_one_label_an_image_has_top1_and_top5():
 
 
 def test_the_curve_of_chunks_is_the_curve_of_the_whole_split(monkeypatch):
-    monkeypatch.setattr(targets_of_maps, "AT_ONCE", 3)
+    monkeypatch.setattr(targets_of_maps, "_PIXELS_AT_ONCE", 1)
     split, wrong = split_of_three(), {(2, 2)}
     setting = Setting("info_cam", {"region": 3, "padding": "full"})
     logits = sure_logits(split)
