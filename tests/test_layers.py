@@ -43,7 +43,7 @@ LAYERS = [
     ],
     ["overrides", "usage"],
     ["config"],
-    ["errors", "forks", "processes", "progress", "rules", "termination"],
+    ["errors", "decoding", "forks", "processes", "progress", "rules", "termination"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 GROUND_FLOOR = (

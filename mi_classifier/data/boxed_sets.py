@@ -3,11 +3,13 @@
 import functools
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from mi_classifier.data import archive, download, image_cache, splits, tfds_store
+from mi_classifier.data.ahead import Ahead
 from mi_classifier.data.dataset import Dataset
 from mi_classifier.data.image_cache import EncodedSplit
 from mi_classifier.data.images import check_sides, image_dataset
@@ -86,7 +88,8 @@ def load(official: Official, options: Options) -> Dataset:
     check_sides(options.stored_side, options.side)
     choose(options.dropped, DROPPED, "data.dropped")
     root = tfds_store.root(options.data_dir)
-    builder = _find_or_prepare(official, options.archive_path, root)
+    side = options.stored_side
+    builder = _find_or_prepare(official, options.archive_path, root, side)
     folder = options.lists_dir
     lists = splits.list_files(Path(folder)).values() if folder else ()
 
@@ -159,7 +162,9 @@ def read_texts(official: Official, path: Path) -> Contents:
     return class_names, contents
 
 
-def _find_or_prepare(official: Official, archive_path: str, root: Path) -> BoxedImages:
+def _find_or_prepare(
+    official: Official, archive_path: str, root: Path, side: int
+) -> BoxedImages:
     name = official.builder.name
     path = Path(archive_path or root / "downloads" / name / official.file)
     config = ""
@@ -179,7 +184,13 @@ def _find_or_prepare(official: Official, archive_path: str, root: Path) -> Boxed
 
     def options() -> dict[str, object]:
         read = functools.partial(_read_images, official, path)
-        return {"contents": read_texts(official, path), "read": read}
+        contents = read_texts(official, path)
+        count = sum(map(len, contents[1].values()))
+        folder = root / "decoded"
+        folder.mkdir(parents=True, exist_ok=True)
+        room = shutil.disk_usage(folder).free > 3 * count * image_cache.bytes_of(side)
+        ahead = Ahead(side, folder) if room else None
+        return {"contents": contents, "read": read, "ahead": ahead}
 
     return tfds_store.prepare(official.builder, config, root, official.title, options)
 

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,15 +14,17 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from mi_classifier import processes
 from mi_classifier.data import image_files
-from mi_classifier.data.decoding import decode
 from mi_classifier.data.images import Images
+from mi_classifier.decoding import decode_all
 from mi_classifier.errors import UserError, choose
 from mi_classifier.progress import Progress
 from mi_classifier.storage.files import TEMPORARY, hash_text, hold
 
 _FORMAT = 3  # of the files; with another number, all caches are made again
-_CHUNK = 256  # images in memory at once
+_CHUNK = 32  # images that are read at once
+_MANY = 1_024  # images that processes decode, which take a second to start
 _PART = 2**24  # bytes hashed by one thread
 
 
@@ -35,6 +37,9 @@ class EncodedSplit(NamedTuple):
     # "boxes" float32 [N, G, 4], (x0, y0, x1, y1) as fractions of width and height,
     # padded with zeros, and "num_boxes" int32 [N]; empty if boxes are not known.
     boxes: Mapping[str, np.ndarray]
+    # Pixels of images, by indices, or why one cannot be decoded; None if no image is
+    # decoded yet.
+    pixels: Callable[[Sequence[int]], Sequence[np.ndarray | ValueError]] | None = None
 
     def take(self, indices: np.ndarray) -> "EncodedSplit":
         """Return the split of some of the images."""
@@ -43,6 +48,7 @@ class EncodedSplit(NamedTuple):
             self.labels[indices],
             lambda some: self.read([int(indices[i]) for i in some]),
             {name: array[indices] for name, array in self.boxes.items()},
+            self.pixels and (lambda some: self.pixels([int(indices[i]) for i in some])),
         )
 
     def by_name(self) -> "EncodedSplit":
@@ -141,7 +147,7 @@ def _make(entry: Path, identity: dict[str, Any], make: Callable[[], Encoded]) ->
     }
     try:
         temporary.mkdir(parents=True)
-        _check_room(entry, 3 * total * identity["side"] ** 2)
+        _check_room(entry, total * bytes_of(identity["side"]))
         with Progress("decoding images", total) as progress:
             for name, split in splits.items():
                 path, split = temporary / name, split.by_name()
@@ -166,6 +172,11 @@ def _make(entry: Path, identity: dict[str, Any], make: Callable[[], Encoded]) ->
     )
 
 
+def bytes_of(side: int) -> int:
+    """Return the size of a decoded image."""
+    return 3 * side**2
+
+
 def size_of(count: int) -> str:
     """Return a number of bytes for people.
 
@@ -187,6 +198,27 @@ def _check_room(entry: Path, needed: int) -> None:
         )
 
 
+def _decoded(split: EncodedSplit, side: int) -> Iterator[np.ndarray | ValueError]:
+    """Yield the pixels of all images, or why one cannot be decoded."""
+    size = len(split.labels)
+    chunks = [range(i, min(i + _CHUNK, size)) for i in range(0, size, _CHUNK)]
+    if split.pixels is not None:
+        for chunk in chunks:
+            yield from split.pixels(chunk)
+        return
+    encoded = ((split.read(list(chunk)), side) for chunk in chunks)
+    if size < _MANY or processes.count() == 1:
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            for contents, _ in encoded:
+                alone = [[content] for content in contents]
+                for images, broken in pool.map(decode_all, alone, [side] * len(alone)):
+                    yield ValueError(broken[0]) if broken else images[0]
+        return
+    for images, broken in processes.in_order(decode_all, encoded):
+        for index, pixels in enumerate(images):
+            yield ValueError(broken[index]) if index in broken else pixels
+
+
 def _write(
     path: Path, split: EncodedSplit, identity: dict[str, Any], progress: Progress
 ) -> list[str]:
@@ -200,30 +232,21 @@ def _write(
 
     kept: list[int] = []
     skipped: list[str] = []
-    with (
-        path.with_suffix(".npy").open("wb") as file,
-        ThreadPoolExecutor(os.cpu_count() or 1) as pool,
-    ):
+    with path.with_suffix(".npy").open("wb") as file:
         # Written, not mapped: writing to a mapped file on a full disk is a SIGBUS.
         write_header(len(split.labels))
-        for start in range(0, len(split.labels), _CHUNK):
-            indices = range(start, min(start + _CHUNK, len(split.labels)))
-            contents = split.read(list(indices))
-            images = [pool.submit(decode, content, side) for content in contents]
-            for index, image in zip(indices, images, strict=True):
-                try:
-                    pixels = image.result()
-                except ValueError as error:
-                    if identity["broken"] == "stop":
-                        raise UserError(
-                            f"{split.names[index]}: cannot be decoded: {error}; "
-                            "--config.data.broken=skip leaves such images out"
-                        ) from error
-                    skipped.append(f"{split.names[index]}: {error}")
-                else:
-                    file.write(pixels.data)
-                    kept.append(index)
-            progress.advance(len(indices))
+        for index, pixels in enumerate(_decoded(split, side)):
+            if isinstance(error := pixels, ValueError):
+                if identity["broken"] == "stop":
+                    raise UserError(
+                        f"{split.names[index]}: cannot be decoded: {error}; "
+                        "--config.data.broken=skip leaves such images out"
+                    ) from error
+                skipped.append(f"{split.names[index]}: {error}")
+            else:
+                file.write(pixels.data)
+                kept.append(index)
+            progress.advance()
         if not kept:
             raise UserError(f"{path.name}: every image is broken, first {skipped[0]}")
         # NumPy pads the header for any number of rows, so its length stays the same.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mi_classifier.data.dataset import Dataset, Split, normalize, stored_example
-from mi_classifier.data.decoding import decode
+from mi_classifier.decoding import decode
 from mi_classifier.errors import UserError, choose
 from mi_classifier.storage.files import hash_text
 

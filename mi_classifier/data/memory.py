@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from mi_classifier.data.dataset import Dataset, Split
-from mi_classifier.data.decoding import decode
 from mi_classifier.data.images import Images, blank_dataset, check_sides, image_dataset
 from mi_classifier.data.labels import as_known_labels, as_labels
 from mi_classifier.data.splits import hold_out as held_out
+from mi_classifier.decoding import decode
 from mi_classifier.errors import (
     UserError,
     check_different,

@@ -12,8 +12,8 @@ from PIL import Image
 
 from mi_classifier.data import mnist_archive, tfds_store
 from mi_classifier.data.dataset import Dataset, Split, normalize
-from mi_classifier.data.decoding import decode_gray
 from mi_classifier.data.mnist_archive import SIDE
+from mi_classifier.decoding import decode_gray
 from mi_classifier.errors import UserError
 from mi_classifier.progress import tracked
 

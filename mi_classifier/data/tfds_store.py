@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from mi_classifier.data.ahead import Ahead
 from mi_classifier.data.archive import Members
 from mi_classifier.data.image_cache import EncodedSplit
 from mi_classifier.errors import DISK_ERRORS, UserError, reason_of
@@ -145,12 +146,36 @@ class BoxedImages(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
 
     def __init__(
-        self, *, contents: Contents, read: Callable[[Rows], Members], **options: object
+        self,
+        *,
+        contents: Contents,
+        read: Callable[[Rows], Members],
+        ahead: Ahead | None = None,
+        **options: object,
     ) -> None:
-        """Take what the set holds, and a function that reads the images of rows."""
+        """Take what the set holds, and a function that reads the images of rows.
+
+        Images are also decoded while they are recorded, if `ahead` is given.
+        """
         self._class_names, self._rows = contents
-        self._read_images = read
+        self._read_images, self._ahead = read, ahead
+        # Of each split: names, labels, boxes and numbers of the decoded images.
+        self._recorded: dict[str, tuple[list, list, list, list]] = {}
         super().__init__(**options)
+
+    def recorded(self, split: str) -> EncodedSplit | None:
+        """Return a split that has just been recorded, with its decoded images."""
+        if self._ahead is None or split not in self._recorded:
+            return None
+        names, labels, boxes, numbers = self._recorded[split]
+        of = self._ahead.pixels
+        return EncodedSplit(
+            names,
+            np.array(labels, np.int32),
+            lambda some: [],
+            _box_arrays(boxes),
+            lambda some: of([numbers[i] for i in some]),
+        )
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = {
@@ -170,7 +195,7 @@ class BoxedImages(tfds.core.GeneratorBasedBuilder):
         return {name: self._generate_examples(name) for name in self._rows}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[str, dict]]:
-        rows = self._rows[split]
+        rows, recorded = self._rows[split], ([], [], [], [])
         what = f"preparing {self.name}, {split}"
         for name, content in tracked(self._read_images(rows), what, len(rows)):
             label, box = rows[name]
@@ -178,7 +203,13 @@ class BoxedImages(tfds.core.GeneratorBasedBuilder):
             if size := size_of(content):  # else decoding stops at it or skips it
                 x0, y0, x1, y1 = fractions(box, size, name)
             example = {"image": content, "image/filename": name, "label": label}
+            if self._ahead is not None:
+                number = self._ahead.add(content)
+                own = (name, label, [[x0, y0, x1, y1]], number)
+                for values, value in zip(recorded, own, strict=True):
+                    values.append(value)
             yield name, example | {"bbox": tfds.features.BBox(y0, x0, y1, x1)}
+        self._recorded[split] = recorded
 
 
 def size_of(content: bytes | Path) -> tuple[int, int] | None:
@@ -219,6 +250,8 @@ def read_boxed_images(
     builder: tfds.core.DatasetBuilder, split: str, what: str
 ) -> EncodedSplit:
     """Read a split of `BoxedImages`, or of TFDS's own set of the same features."""
+    if isinstance(builder, BoxedImages) and (found := builder.recorded(split)):
+        return found
     folder = Path(builder.data_dir)
     with damage_told(folder, what):
         # TFDS's own set has both.
@@ -237,6 +270,9 @@ def read_boxed_images(
         with damage_told(folder, what):
             return [record["image"] for record in source.__getitems__(indices)]
 
-    counts = np.ones(len(labels), np.int32)
-    boxes = {"boxes": np.array(boxes, np.float32), "num_boxes": counts}
-    return EncodedSplit(names, np.array(labels, np.int32), read, boxes)
+    return EncodedSplit(names, np.array(labels, np.int32), read, _box_arrays(boxes))
+
+
+def _box_arrays(boxes: Sequence) -> dict[str, np.ndarray]:
+    counts = np.ones(len(boxes), np.int32)
+    return {"boxes": np.array(boxes, np.float32), "num_boxes": counts}

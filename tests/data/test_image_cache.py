@@ -4,11 +4,12 @@ import errno
 import hashlib
 import shutil
 
+import chex
 import numpy as np
 import pytest
 from PIL import Image
 
-from mi_classifier.data import image_cache
+from mi_classifier.data import ahead, image_cache, tiny_imagenet
 from mi_classifier.errors import UserError
 from tests.data.generated import load
 
@@ -18,8 +19,13 @@ def test_images_are_decoded_again_only_when_something_changes(
 ):
     root = shutil.copytree(rehearsal_sets["image_folder"], tmp_path / "images")
     calls = []
-    decode = image_cache.decode
-    monkeypatch.setattr(image_cache, "decode", lambda *a: calls.append(0) or decode(*a))
+    decode = image_cache.decode_all
+
+    def counted(contents, side):
+        calls.extend(contents)
+        return decode(contents, side)
+
+    monkeypatch.setattr(image_cache, "decode_all", counted)
     dataset = load("image_folder", root, tmp_path)
     assert len(calls) == 80
     assert load("image_folder", root, tmp_path).fingerprints() == dataset.fingerprints()
@@ -57,7 +63,7 @@ def test_too_little_room_is_told_before_anything_is_decoded(
 ):
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    monkeypatch.setattr(image_cache, "decode", None)
+    monkeypatch.setattr(image_cache, "decode_all", None)
     with pytest.raises(UserError, match=r"need 1.2 MB, and .* has 1.0 MB free; make"):
         load("image_folder", rehearsal_sets["image_folder"], tmp_path)
 
@@ -91,3 +97,21 @@ def test_fingerprints_depend_on_the_crop(rehearsal_sets, tmp_path):
         for side in (64, 60)
     )
     assert one.fingerprints()["test"] != other.fingerprints()["test"]
+
+
+@pytest.mark.parametrize("few", [5, 1_000])
+def test_images_that_are_decoded_ahead_are_those_that_are_decoded_later(
+    rehearsal_sets, tmp_path, monkeypatch, few
+):
+    """In other processes or in this one; from an archive they are decoded ahead."""
+    monkeypatch.setattr(ahead, "_FEW", few)
+    monkeypatch.setattr(ahead, "_BATCH", 7)
+    monkeypatch.setattr(image_cache, "_MANY", few)
+    path = rehearsal_sets["tiny_imagenet"]
+    options = {"archive_path": str(path), "data_dir": str(tmp_path)}
+    first = tiny_imagenet.load(64, "imagenet", **options)
+    shutil.rmtree(tmp_path / "decoded")
+    again = tiny_imagenet.load(64, "imagenet", **options)
+    for name, split in first.splits.items():
+        chex.assert_trees_all_equal(dict(split), dict(again.splits[name]))
+    assert first.fingerprints() == again.fingerprints()

@@ -93,5 +93,5 @@ def test_a_net_without_maps_has_no_ablation(trained_digits):
     config = net.config.copy_and_resolve_references()
     with config.unlocked():
         del config.localization
-    with pytest.raises(UserError, match=r"--ablation.*has no boxes to find"):
+    with pytest.raises(UserError, match=r"--ablation.*has no boxes in its validation"):
         ablate_net(dataclasses.replace(net, config=config))

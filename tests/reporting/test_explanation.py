@@ -338,7 +338,7 @@ def test_workdirs_without_images_are_refused(tiny_config, run_script, images, tm
 
 
 def test_gray_and_color_images_are_read_as_the_net_needs_them():
-    from mi_classifier.data.decoding import decode, decode_gray
+    from mi_classifier.decoding import decode, decode_gray
 
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
     file = io.BytesIO()

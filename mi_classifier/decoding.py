@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -27,6 +28,24 @@ def decode(content: bytes, side: int) -> np.ndarray:
         bytes of RGB.
     """
     return _decode(content, (side, side), "RGB")
+
+
+def decode_all(
+    contents: Sequence[bytes], side: int
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Decode several images.
+
+    Returns:
+      uint8 `[B, side, side, 3]`, and why an image cannot be decoded, by its index; its
+      pixels are 0.
+    """
+    pixels, broken = np.zeros((len(contents), side, side, 3), np.uint8), {}
+    for index, content in enumerate(contents):
+        try:
+            pixels[index] = decode(content, side)
+        except ValueError as error:
+            broken[index] = str(error)
+    return pixels, broken
 
 
 def decode_gray(content: bytes, height: int, width: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mi_classifier.data.decoding import decode
+from mi_classifier.decoding import decode
 
 RED, GREEN, GRAY = (200, 30, 40), (20, 180, 60), (90, 90, 90)
 
