@@ -139,7 +139,8 @@ def analyze(config: ConfigDict, device: jax.Device) -> dict[str, float]:
     compiled = lower_step(config, device).compile()
     seconds = time.perf_counter() - started
     # XLA counts FLOPs only for a device that is present, so the CPU stands in.
-    cost = lower_step(config, jax.devices()[0]).cost_analysis()
+    lowered = lower_step(config, jax.devices()[0])
+    cost = lowered.cost_analysis() or lowered.compile().cost_analysis()
     memory, text = compiled.memory_analysis(), compiled.as_text()
     gib = 2**30
     return {
