@@ -229,7 +229,7 @@ def _leave(message: str, status: int) -> None:
         sys.modules["mi_classifier.processes"].end()
     if "multiprocessing" in sys.modules:
         for process in sys.modules["multiprocessing"].active_children():
-            process.terminate()
+            process.kill()
     sys.stdout.flush()
     sys.stderr.flush()
     # At once: busy threads of the libraries crash or complain when the interpreter is

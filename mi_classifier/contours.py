@@ -1,6 +1,6 @@
 """Bounding boxes of the largest contour of a map, at every threshold.
 
-Apart from the rest, because other processes import this file, and it needs no JAX.
+This is a file of its own because other processes import it: it must not import JAX.
 """
 
 import cv2

@@ -1,8 +1,10 @@
 """Decode images of all formats to uint8 pixels of one size."""
 
+import contextlib
 import io
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -11,7 +13,7 @@ from mi_classifier.errors import reason_of
 
 
 def decode(content: bytes, side: int) -> np.ndarray:
-    """Decode an image to RGB and resizes it to a square; its aspect is not kept.
+    """Decode an image to RGB, and resize it to a square; its aspect is not kept.
 
     The image is turned as its EXIF orientation says. Gray levels become RGB, 16-bit
     values are divided by 257, and transparent parts get a white background.
@@ -56,18 +58,34 @@ def decode_gray(content: bytes, height: int, width: int) -> np.ndarray:
 def _decode(content: bytes, size: tuple[int, int], mode: str) -> np.ndarray:
     """Decode to (width, height) and one of Pillow's modes."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as image:
-                decoded = _to_rgb(ImageOps.exif_transpose(image)).convert(mode)
+        with _quiet(), Image.open(io.BytesIO(content)) as image:
+            if image.width * image.height > Image.MAX_IMAGE_PIXELS:
+                raise ValueError("more than 2**28 bytes of RGB")
+            decoded = _to_rgb(ImageOps.exif_transpose(image)).convert(mode)
         if decoded.size != size:
             decoded = decoded.resize(size, Image.Resampling.BILINEAR)
         return np.asarray(decoded)
+    except MemoryError:
+        raise
     except Exception as error:  # Pillow's plugins may raise anything
         reason = reason_of(error).rstrip(".")
         if isinstance(error, Image.UnidentifiedImageError):
             reason = "not an image"
         raise ValueError(reason) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Ignore Pillow's warning of large images, which are refused.
+
+    Filters belong to all threads, so only the main one may change them.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -23,7 +23,8 @@ def check() -> None:
 
 def _note() -> None:
     # Importing JAX starts no threads; its first computation does.
-    if getattr(sys.modules.get("jax._src.xla_bridge"), "_backends", None):
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    if not _parent and getattr(bridge, "_backends", None):
         _parent[:] = [os.getppid()]
 
 

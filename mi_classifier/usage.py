@@ -12,13 +12,14 @@ from ml_collections import ConfigDict
 
 from mi_classifier.config import flatten
 
+_ASKING = ("-h", "--help", "-help", "--helpshort", "--helpfull")
 _WIDTH = 88
 _INDENT = 24  # where meanings begin
 
 
 def wanted(arguments: Iterable[str]) -> bool:
     """Return whether arguments ask for help."""
-    return any(word in ("-h", "--help", "-help", "--helpfull") for word in arguments)
+    return any(word in _ASKING for word in arguments)
 
 
 def of_command(main: Callable[..., None]) -> str:
@@ -26,7 +27,7 @@ def of_command(main: Callable[..., None]) -> str:
     lines = [inspect.getdoc(sys.modules[main.__module__]) or "", "", "flags:"]
     for module, own in flags.FLAGS.flags_by_module_dict().items():
         if module.startswith(("mi_classifier", "__main__")) or module == sys.argv[0]:
-            lines += [_line(_signature(flag), flag.help) for flag in own]
+            lines += [_line(_signature(f), f.help.partition(";\n")[0]) for f in own]
     return "\n".join(lines)
 
 

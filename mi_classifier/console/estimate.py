@@ -4,6 +4,7 @@ FILE is a .csv, .xlsx, .parquet or .npz file, see `data.arrays.load`. The report
 written to --workdir.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def main(files: Sequence[str]) -> None:
     config = get_config("arrays")
     fields = {"data.path": files[0]} | {f: flag.value for f, flag in _FLAGS.items()}
     config.update_from_flattened_dict(fields)
-    workdir = _WORKDIR.value or Path("runs") / Path(files[0]).name.partition(".")[0]
+    workdir = _WORKDIR.value or Path("runs") / Path(files[0]).stem
     try:
         commands.train_and_evaluate(config, workdir)
     except UserError as error:
@@ -58,8 +59,9 @@ def main(files: Sequence[str]) -> None:
 def _by_our_flags(error: UserError) -> UserError:
     """Name the flags of this command, not the fields of the config behind it."""
     text = str(error).removeprefix("data.path: ")
-    for prefix in ("--config.data.", "--config.", "data."):
-        text = text.replace(prefix, "--")
+    for field, flag in _FLAGS.items():
+        name = rf"(?<![\w./-])(--config\.)?{re.escape(field)}(?=[:=])"
+        text = re.sub(name, f"--{flag.name}", text)
     return UserError(text)
 
 

@@ -34,6 +34,8 @@ def main() -> None:
     """Evaluate, explain or compare, as the flags say."""
     modes = (_ABLATION, _IMAGES, _COMPARE, _FEATURES)
     asked = [f"--{flag.name}" for flag in modes if flag.present and flag.value]
+    if asked and _DISTRIBUTED.value:
+        raise UserError(f"--distributed: {asked[0]} runs in one process; leave it out")
     if len(asked) > 1:
         raise UserError(f"{', '.join(asked)}: give one of these at a time")
     for flag in (_IMAGES, _COMPARE, _FEATURES):

@@ -373,7 +373,8 @@ def _standardized_ranks(x: np.ndarray, label: np.ndarray) -> np.ndarray:
     for y in np.unique(label):
         own = np.flatnonzero(label == y)
         ranks = stats.rankdata(x[own], axis=0, nan_policy="omit")
-        centered = np.nan_to_num(ranks - np.nanmean(ranks, 0))
+        seen = np.maximum((~np.isnan(ranks)).sum(0), 1)
+        centered = np.nan_to_num(ranks - np.nansum(ranks, 0) / seen)
         deviation = centered.std(0)
         z[own] = centered / np.where(deviation > 0, deviation, 1)
     return z
@@ -409,7 +410,10 @@ def counting_columns(rows: Rows) -> tuple[str, ...]:
     sentences = [
         f"{rows.column(int(c))} counts the rows; leave it out, for a row's place in "
         "the table says nothing about a new row"
-        for c in counting
+        if even
+        else f"rows are sorted by {rows.column(int(c))}, whose values all differ; if "
+        "it is a number of the row, leave it out"
+        for c, even in zip(counting, breaks <= _MOST_GAPS, strict=True)
     ]
     sentences += [
         f"{rows.column(column)} differs in nearly every row and cannot say anything "

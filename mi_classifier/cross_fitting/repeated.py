@@ -17,10 +17,10 @@ _NAMED = 3  # columns in a sentence
 
 
 def repeated_warning(rows: Rows) -> str:
-    """Say if rows are equal but for columns that a row has of its own.
+    """Return a warning if rows are equal in all but a few columns, else "".
 
-    So are the visits of a person, beside the person's age and town. Columns that differ
-    in most rows are left out, and one more, such as a number of the visit.
+    The visits of a person have the same age and town, and differ in date and result.
+    Columns that differ in most rows are ignored, and one more.
 
     Examples:
       >>> person = np.random.default_rng(0).standard_normal((100, 2)).repeat(3, axis=0)

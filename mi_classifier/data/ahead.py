@@ -1,4 +1,4 @@
-"""Decode images on all cores while something else still happens to their files."""
+"""Decode images in other processes while an archive is being recorded."""
 
 import collections
 import os
@@ -23,7 +23,7 @@ class Ahead:
 
     Args:
       side: of the decoded images, in pixels; see `decoding.decode`.
-      folder: where the file lies; it has no name, and ends with the process.
+      folder: where the file lies; it has no name, and is freed with this object.
 
     Examples:
       >>> ahead = Ahead(16, Path("."))
@@ -47,19 +47,22 @@ class Ahead:
         """Take the content of a file, to decode it; return the number of the image."""
         self._contents.append(content)
         self._count += 1
-        if self._count > _FEW and len(self._contents) >= _BATCH:
+        if processes.count() == 1:
+            self._write(*decode_all(self._contents, self._side))
+            self._contents = []
+        elif self._count > _FEW and len(self._contents) >= _BATCH:
             for start in range(0, len(self._contents), _BATCH):
                 some = self._contents[start : start + _BATCH]
                 self._running.append(processes.submit(decode_all, some, self._side))
             self._contents = []
             while len(self._running) > _WAITING * processes.count():
-                self._write(*self._running.popleft().result())
+                self._write(*processes.result(self._running.popleft()))
         return self._count - 1
 
     def pixels(self, numbers: Sequence[int]) -> list[np.ndarray | ValueError]:
         """Return uint8 `[side, side, 3]` of images, or why one cannot be decoded."""
         while self._running:
-            self._write(*self._running.popleft().result())
+            self._write(*processes.result(self._running.popleft()))
         if self._contents:
             self._write(*decode_all(self._contents, self._side))
             self._contents = []

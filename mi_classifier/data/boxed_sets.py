@@ -188,7 +188,9 @@ def _find_or_prepare(
         count = sum(map(len, contents[1].values()))
         folder = root / "decoded"
         folder.mkdir(parents=True, exist_ok=True)
-        room = shutil.disk_usage(folder).free > 3 * count * image_cache.bytes_of(side)
+        needed = 2 * count * image_cache.bytes_of(side)  # the file, and the cache
+        needed += path.stat().st_size if path.is_file() else 0  # the records
+        room = shutil.disk_usage(folder).free > needed
         ahead = Ahead(side, folder) if room else None
         return {"contents": contents, "read": read, "ahead": ahead}
 

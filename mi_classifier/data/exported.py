@@ -18,7 +18,13 @@ from mi_classifier.data.memory import (
     check_pixels,
     checked_names,
 )
-from mi_classifier.errors import UserError, check_whole, nearest, reason_of
+from mi_classifier.errors import (
+    UserError,
+    check_whole,
+    disk_errors_told,
+    nearest,
+    reason_of,
+)
 
 NAMES = (
     *("features", "head_kernel", "labels", "head_bias", "log_prior", "class_names"),
@@ -31,7 +37,8 @@ _AT_ONCE = 64  # rows that are looked at
 def read(path: str | Path) -> dict[str, np.ndarray]:
     """Read the arguments of `evaluate_features` from an .npz file, by their names.
 
-    An array that is not compressed is not read, but mapped from disk.
+    An array that is not compressed is not read, but mapped from disk, without a look at
+    its checksum.
 
     Raises:
       UserError: there is no such file, it is damaged, or its names are others.
@@ -42,7 +49,8 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     try:
         with np.load(file, allow_pickle=False) as archive:
             found = set(archive.files)
-            for name in sorted(found - set(NAMES)):
+            if unknown := sorted(found - set(NAMES)):
+                name = unknown[0]
                 raise UserError(
                     f"{path}: unknown array {name!r}{nearest(name, NAMES)}; arrays are "
                     f"{', '.join(NAMES)}"
@@ -83,6 +91,8 @@ def _mapped(file: Path, name: str) -> np.ndarray | None:
         if read_header is None:
             return None
         shape, fortran, dtype = read_header(content)
+        if dtype.hasobject:  # NumPy refuses to read these
+            return None
         order = "F" if fortran else "C"
         return np.memmap(file, dtype, "r", content.tell(), shape, order)
 
@@ -133,9 +143,11 @@ def check(given: Mapping[str, Any]) -> tuple[Dataset, np.ndarray, np.ndarray]:
 
 def _checked_net(given: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return features `[N, h, w, K]`, the kernel `[K, M]` and labels `[N]`."""
-    features = _array(_opened(given["features"], given["labels"]), "features")
-    kernel = np.asarray(_array(given["head_kernel"], "head_kernel"), np.float32)
     labels = np.asarray(given["labels"])
+    if not labels.ndim:
+        raise UserError(f"labels: must be [N], not {given['labels']!r}")
+    features = _array(_opened(given["features"], labels), "features")
+    kernel = np.asarray(_array(given["head_kernel"], "head_kernel"), np.float32)
     if kernel.ndim == 4 and kernel.shape[2:] == (1, 1):  # of a 1 x 1 convolution
         raise UserError(
             "head_kernel: must be [K, M]; give a convolution of PyTorch as "
@@ -207,23 +219,28 @@ def _opened(features: Any, labels: Any) -> Any:
 
 def _collected(batches: Iterable[Any], count: int) -> np.ndarray:
     """Write batches into a file without a name, and map it, `[count, ...]`."""
-    mapped, start = None, 0
-    for batch in map(np.asarray, batches):
-        if mapped is None:
-            shape = (count, *batch.shape[1:])
-            with tempfile.TemporaryFile() as file:  # the map keeps it after this
-                mapped = np.memmap(file, np.float32, "w+", shape=shape)
-        end = start + len(batch)
-        if batch.shape[1:] != mapped.shape[1:] or end > count:
+    shape, start = None, 0
+    # Written, not mapped: writing to a mapped file on a full disk is a SIGBUS.
+    with (
+        disk_errors_told(tempfile.gettempdir(), "written"),
+        tempfile.TemporaryFile() as file,
+    ):
+        for batch in map(np.asarray, batches):
+            shape = shape or (count, *batch.shape[1:])
+            end = start + len(batch)
+            if batch.shape[1:] != shape[1:] or end > count:
+                raise UserError(
+                    f"features: after {start} rows, a batch is {list(batch.shape)}; "
+                    f"{list(shape)} are needed in all, one row for each label"
+                )
+            file.write(np.ascontiguousarray(batch, np.float32))
+            start = end
+        if start < count:
             raise UserError(
-                f"features: after {start} rows, a batch is {list(batch.shape)}; "
-                f"{list(mapped.shape)} are needed in all, one row for each label"
+                f"features: the batches hold {start} rows, and labels {count}"
             )
-        mapped[start:end] = batch
-        start = end
-    if start < count:
-        raise UserError(f"features: the batches hold {start} rows, and labels {count}")
-    return mapped
+        file.flush()
+        return np.memmap(file, np.float32, "r", shape=shape)  # which keeps the file
 
 
 def _array(values: Any, name: str) -> np.ndarray:
@@ -299,9 +316,10 @@ def _boxes(
     found = boxes[true]
     check_corners(found, "boxes")
     height, width = size
-    if (found[:, 2:] > (width, height)).any():
+    if (found[:, :2] < -1).any() or (found[:, 2:] > (width + 1, height + 1)).any():
         raise UserError(
-            f"boxes: reach to {found[:, 2:].max(0).tolist()}, but the image is {width} "
+            f"boxes: reach from {found[:, :2].min(0).tolist()} to "
+            f"{found[:, 2:].max(0).tolist()}, but the image is {width} "
             f"pixels wide and {height} high; give image_size=(height, width), or boxes "
             "in its pixels"
         )

@@ -248,6 +248,8 @@ def _write(
                 kept.append(index)
             progress.advance()
         if not kept:
+            if not skipped:
+                raise UserError(f"{path.name}: is empty")
             raise UserError(f"{path.name}: every image is broken, first {skipped[0]}")
         # NumPy pads the header for any number of rows, so its length stays the same.
         file.seek(0)

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
-from PIL import Image
+from PIL import Image, ImageOps
 
+from mi_classifier.data import tfds_store
 from mi_classifier.data.dataset import Dataset, Split
 from mi_classifier.data.images import Images, blank_dataset, check_sides, image_dataset
 from mi_classifier.data.labels import as_known_labels, as_labels
@@ -93,6 +94,12 @@ def from_arrays(
     rows = _are_rows(parts["train"]["image"])
     side = side or _side_of(parts["train"]["image"])
     splits = {k: _stored(part, None if rows else side, k) for k, part in parts.items()}
+    for what, split in splits.items():
+        if split["image"].shape[1:] != splits["train"]["image"].shape[1:]:
+            raise UserError(
+                f"{what}: rows of {split['image'].shape[1]} numbers, and train has "
+                f"{splits['train']['image'].shape[1]}"
+            )
     splits = _with_held_out(splits, hold_out, seed)
     if rows:
         return _of_rows(splits, names, name)
@@ -142,6 +149,9 @@ def _part(split: Any, what: str) -> dict[str, Any]:
         )
     if not len(split["label"]):
         raise UserError(f"{what}: is empty")
+    inputs = split["image"]
+    if hasattr(inputs, "__array__") and not isinstance(inputs, Image.Image):
+        split = {**split, "image": np.asarray(inputs)}  # such as a DataFrame's
     return dict(split)
 
 
@@ -197,7 +207,14 @@ def _side_of(images: Any) -> int:
 def _stored(part: Mapping[str, Any], side: int | None, what: str) -> Split:
     """Return the arrays of a split; with a side, images are resized to it."""
     if side is None:
-        rows = np.asarray(part["image"], np.float32)
+        if "boxes" in part:
+            raise UserError(f"{what}: rows have no boxes")
+        try:
+            rows = np.asarray(part["image"], np.float32)
+        except (TypeError, ValueError):
+            raise UserError(f"{what}: rows must be numbers, [N, D]") from None
+        if rows.ndim != 2:
+            raise UserError(f"{what}: rows must be [N, D], not {list(rows.shape)}")
         if not np.isfinite(rows).all():
             row = int(np.argmax(~np.isfinite(rows).all(1)))
             raise UserError(f"{what}: a value in row {row} is not finite")
@@ -257,7 +274,7 @@ def _resized(images: Any, side: int, what: str) -> tuple[np.ndarray, np.ndarray]
 
 
 def _one(image: Any, side: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """Return an image of a size, and its width and height before."""
+    """Return an image of a size, and its width and height before, turned upright."""
     if isinstance(image, str | os.PathLike):
         content = Path(image).read_bytes()
     else:
@@ -265,13 +282,12 @@ def _one(image: Any, side: int) -> tuple[np.ndarray, tuple[int, int]]:
             pixels = np.asarray(image)
             pixels = pixels[..., 0] if pixels.shape[2:] == (1,) else pixels
             image = Image.fromarray(pixels)
-        file = io.BytesIO()
+        image, file = ImageOps.exif_transpose(image), io.BytesIO()
+        if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):  # which PNG lacks
+            image = image.convert("RGB")
         image.save(file, "png", compress_level=0)
         content = file.getvalue()
-    with Image.open(io.BytesIO(content)) as opened:
-        size = opened.size
-        turned = opened.getexif().get(0x0112, 1) >= 5  # by EXIF, width is height
-    return decode(content, side), size[::-1] if turned else size
+    return decode(content, side), tfds_store.size_of(content)
 
 
 def check_pixels(images: np.ndarray, what: str) -> None:
@@ -366,7 +382,7 @@ def _with_held_out(
     parts = {"train": kept, **dict(zip(missing, held, strict=True))}
     for name, rows in parts.items():
         if not len(rows):
-            raise UserError(f"{name}: no example is left for it; give it, or more")
+            raise UserError(f"{name}: no example is left; give it, or more of train")
     cut = {name: {k: a[rows] for k, a in train.items()} for name, rows in parts.items()}
     return {
         name: cut.get(name) or splits[name] for name in ("train", "validation", "test")

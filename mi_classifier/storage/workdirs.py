@@ -27,7 +27,8 @@ def check_free_for(
     Args:
       config: the config of the run.
       workdir: the folder.
-      may_go_on: whether the run may have had fewer epochs; None if it has no epochs.
+      may_go_on: whether a run of fewer epochs may be continued; None if the run has no
+        epochs.
     """
     if workdir.is_file() or (workdir / CONFIG).exists():
         theirs, why = load_config(workdir), ""
@@ -37,8 +38,8 @@ def check_free_for(
                 theirs.num_epochs = config.num_epochs
             else:
                 why = (
-                    "; its learning rates depend on num_epochs, so it cannot go on (of "
-                    "optimizer.schedule, constant and step can)"
+                    "; its learning rates depend on num_epochs, so it cannot go on "
+                    "(only optimizer.schedule=constant or step can)"
                 )
         if differing := configs.training_differences(config, theirs):
             raise UserError(

@@ -173,7 +173,7 @@ def create_optimizer(config: Mapping[str, Any], span: Span) -> Optimizer:
 
 
 def rates_ignore_length(config: Mapping[str, Any], num_epochs: int) -> bool:
-    """Return whether the learning rates of a run are those of one twice as long.
+    """Return whether learning rates stay the same if the number of epochs grows.
 
     Examples:
       >>> config = {"name": "adam", "learning_rate": 0.1}
@@ -182,7 +182,7 @@ def rates_ignore_length(config: Mapping[str, Any], num_epochs: int) -> bool:
       >>> rates_ignore_length({**config, "schedule": "cosine"}, 9)
       False
     """
-    epochs = np.arange(num_epochs)
+    epochs = np.arange(num_epochs + 1)
     short, long = (
         create_optimizer(config, Span(length)).schedule(epochs)
         for length in (num_epochs, 2 * num_epochs)

@@ -42,7 +42,7 @@ def test_no_command_lists_the_commands():
     [
         (["estimat"], ["no such command: estimat", "estimate"]),
         (["estimate"], ["give one file"]),
-        (["estimate", "none.csv"], ["no such file", "none.csv"]),
+        (["estimate", "data.csv"], ["no such file", "/data.csv"]),
         (["explain"], ["give photos or folders"]),
         (["train", "--config=gmn"], ["did you mean 'gmm'"]),
         (["tables", "9"], ["unknown value '9'"]),

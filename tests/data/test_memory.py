@@ -2,6 +2,7 @@
 
 import chex
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -115,6 +116,13 @@ def test_a_run_on_arrays_is_loaded_without_them(tmp_path):
             {},
             "of image 0 leaves it, which is 32 pixels wide",
         ),
+        ((ROWS, WORDS), {"test": (ROWS[:, :2], WORDS)}, "test: rows of 2 numbers"),
+        (([["a", "b"]] * 40, WORDS), {}, "rows must be numbers"),
+        (
+            {"image": ROWS, "label": WORDS, "boxes": np.ones((40, 4))},
+            {},
+            "rows have no boxes",
+        ),
         ((["none.jpg"] * 40, WORDS), {}, "image 0 cannot be read"),
         ((np.where(ROWS > 2, np.nan, ROWS), WORDS), {}, "is not finite"),
         (
@@ -127,3 +135,32 @@ def test_a_run_on_arrays_is_loaded_without_them(tmp_path):
 def test_wrong_arrays_are_told_by_what_they_look_like(train, options, words):
     with pytest.raises(UserError, match=words):
         from_arrays(train, **options)
+
+
+def test_turned_and_cmyk_images_are_those_of_their_files(tmp_path):
+    pixels = np.zeros((20, 40, 3), np.uint8)
+    pixels[:, :20] = 250
+    image = Image.fromarray(pixels)
+    exif = image.getexif()
+    exif[0x0112] = 6  # turned by a quarter
+    image.save(tmp_path / "a.png", exif=exif)
+    opened = Image.open(tmp_path / "a.png")
+    boxes = np.tile([0, 0, 20, 20], (20, 1))
+    found = [
+        from_arrays(
+            {"image": [one] * 20, "label": [0, 1] * 10, "boxes": boxes}, side=16
+        )
+        for one in (tmp_path / "a.png", opened)
+    ]
+    splits = [dataset.splits["train"] for dataset in found]
+    np.testing.assert_allclose(splits[0]["boxes"][0, 0], [0, 0, 16, 8])
+    chex.assert_trees_all_equal(dict(splits[0]), dict(splits[1]))
+    from_arrays(([image.convert("CMYK")] * 20, [0, 1] * 10))
+
+
+def test_a_data_frame_holds_rows():
+    frame = pd.DataFrame(ROWS, columns=["a", "b", "c"])
+    np.testing.assert_array_equal(
+        from_arrays((frame, WORDS)).splits["train"]["image"],
+        from_arrays((ROWS, WORDS)).splits["train"]["image"],
+    )

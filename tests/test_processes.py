@@ -1,0 +1,95 @@
+"""Work in other processes: the same results, in order, and no process is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from mi_classifier import processes
+from mi_classifier.errors import UserError
+from tests.conftest import REPOSITORY
+
+# Starts processes, and prints when they work.
+WORK = """
+import sys, time
+from mi_classifier import cli, processes, termination
+termination.install(cli._leave_ended)
+processes.count = lambda: 2
+calls = [processes.submit(time.sleep, 30) for _ in range(4)]
+print("works", flush=True)
+time.sleep(0.3 if sys.argv[1] == "early" else 3)
+print("late", flush=True)
+calls[0].result()
+"""
+POOL = """
+import multiprocessing
+import numpy as np
+from mi_classifier import processes
+processes._LEAST = 1
+
+def work(_):
+    return processes.spread(np.square, np.arange(8), cost=1).tolist()
+
+if __name__ == "__main__":
+    processes.submit(abs, 1).result()
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        print(pool.map_async(work, [0]).get(timeout=30))
+"""
+
+
+def test_results_come_in_order(monkeypatch):
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    calls = processes.in_order(pow, ((i, 2) for i in range(20)))
+    assert list(calls) == [i * i for i in range(20)]
+
+
+def test_a_killed_process_is_told(monkeypatch):
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    with pytest.raises(UserError, match="a process was killed"):
+        processes.result(processes.submit(os._exit, 9))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["early", "late"])
+def test_ctrl_c_ends_all_processes_with_one_line(moment):
+    """The whole group gets the signal, as from a terminal."""
+    running = subprocess.Popen(
+        [sys.executable, "-c", WORK, moment],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stdout.readline() == "works\n"
+    if moment == "late":
+        assert running.stdout.readline() == "late\n"
+    os.killpg(running.pid, signal.SIGINT)
+    started = time.monotonic()
+    _, errors = running.communicate(timeout=20)
+    assert time.monotonic() - started < 3
+    assert running.returncode == 130
+    assert errors.splitlines()[0].startswith("interrupted; ")
+    assert len(errors.splitlines()) == 1
+    with pytest.raises(ProcessLookupError):
+        while time.monotonic() - started < 15:  # the system removes them in its time
+            os.killpg(running.pid, 0)
+            time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_a_worker_of_the_user_computes_by_itself(tmp_path):
+    (tmp_path / "pool.py").write_text(POOL)
+    found = subprocess.run(
+        [sys.executable, tmp_path / "pool.py"],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert found.stdout.strip() == f"[{np.square(np.arange(8)).tolist()}]"
