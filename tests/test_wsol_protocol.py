@@ -93,6 +93,6 @@ def test_processes_give_the_same_boxes(monkeypatch):
     maps = np.random.default_rng(0).random((23, 9, 7))
     expected = boxes_at_thresholds(maps)
     monkeypatch.setattr(processes, "_LEAST", 1)
-    monkeypatch.setattr(processes.loky, "cpu_count", lambda: 2)
+    monkeypatch.setattr(processes, "count", lambda: 2)
     np.testing.assert_array_equal(boxes_at_thresholds(maps), expected)
     assert boxes_at_thresholds(maps[:0]).shape == (0, 100, 4)

@@ -56,13 +56,13 @@ class Ahead:
                 self._running.append(processes.submit(decode_all, some, self._side))
             self._contents = []
             while len(self._running) > _WAITING * processes.count():
-                self._write(*processes.result(self._running.popleft()))
+                self._write(*self._running.popleft().result())
         return self._count - 1
 
     def pixels(self, numbers: Sequence[int]) -> list[np.ndarray | ValueError]:
         """Return uint8 `[side, side, 3]` of images, or why one cannot be decoded."""
         while self._running:
-            self._write(*processes.result(self._running.popleft()))
+            self._write(*self._running.popleft().result())
         if self._contents:
             self._write(*decode_all(self._contents, self._side))
             self._contents = []
