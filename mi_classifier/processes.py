@@ -144,5 +144,8 @@ def _serve() -> None:
             answer = True, function(*args)
         except Exception as error:  # noqa: BLE001, raised where the call was made
             answer = False, error
-        pickle.dump(answer, sink, pickle.HIGHEST_PROTOCOL)
-        sink.flush()
+        try:
+            pickle.dump(answer, sink, pickle.HIGHEST_PROTOCOL)
+            sink.flush()
+        except OSError:  # nobody waits any more
+            os._exit(0)
