@@ -10,7 +10,7 @@ import scipy.sparse
 from jax.typing import ArrayLike
 
 from mi_classifier import information
-from mi_classifier.cross_fitting import columns, dependence
+from mi_classifier.cross_fitting import columns, dependence, series
 from mi_classifier.cross_fitting.checked import Table, check_size, prepare
 from mi_classifier.cross_fitting.summary import (
     MutualInformation,
@@ -207,7 +207,7 @@ def conditional_mutual_information(
     options = {"missing": missing, "seed": seed}
     both = cross_fit(joined, y, groups=groups, **options)
     if warnings:  # with groups, nobody has looked at the order of the rows
-        told = dependence.serial_warning(joined, both.label)
+        told = series.serial_warning(joined, both.label)
         warnings = (*warnings, told) if told else warnings
     alone = cross_fit(other, y, groups=both.group, **options)
     found = both.summary()

@@ -7,7 +7,13 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from mi_classifier import forks
-from mi_classifier.cross_fitting import dependence, near_copies, repeated
+from mi_classifier.cross_fitting import (
+    dependence,
+    near_copies,
+    odd_columns,
+    repeated,
+    series,
+)
 from mi_classifier.data.containers import Rows, as_rows, check_finite
 from mi_classifier.data.labels import (
     as_groups,
@@ -70,8 +76,8 @@ def _examine(
     rows: Rows, label: np.ndarray, groups: np.ndarray | None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the group of each row, `[N]` from 0 on, and what is odd about the rows."""
-    told = dependence.label_columns(rows, label)
-    counting = (*told, *dependence.counting_columns(rows))
+    told = odd_columns.label_columns(rows, label)
+    counting = (*told, *odd_columns.counting_columns(rows))
     if groups is not None:
         return groups, counting
     copies = dependence.find_groups(rows)
@@ -79,7 +85,7 @@ def _examine(
         copies.warning
         or repeated.repeated_warning(rows)
         or near_copies.cluster_warning(rows),
-        dependence.serial_warning(rows, label),
+        series.serial_warning(rows, label),
         *counting,
     )
     return copies.group, tuple(filter(None, found))

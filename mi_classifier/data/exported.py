@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mi_classifier.data.dataset import Dataset
-from mi_classifier.data.memory import (
+from mi_classifier.data.given import (
     as_boxes,
     check_corners,
     check_counts,

@@ -6,7 +6,12 @@ import scipy.sparse
 from scipy import signal
 from sklearn import datasets
 
-from mi_classifier.cross_fitting import dependence, near_copies
+from mi_classifier.cross_fitting import (
+    dependence,
+    near_copies,
+    odd_columns,
+    series,
+)
 from mi_classifier.data.containers import Rows, as_rows
 
 DRAWS = 300
@@ -184,7 +189,7 @@ def test_minus_zero_is_zero_and_every_nan_is_alike():
     assert group.max() + 1 == 397
 
 
-def series(g, memory, size=2_000):
+def walks(g, memory, size=2_000):
     noise = g.standard_normal((size, 2))
     walk = signal.lfilter([1], [1, -memory], noise, axis=0)
     return walk[:, :1], walk[:, 1] > np.median(walk[:, 1])
@@ -215,10 +220,10 @@ def sorted_by_x(g):
 
 
 DEPENDENT = {
-    "series 0.9": lambda g: series(g, 0.9),
-    "series 0.99": lambda g: series(g, 0.99),
-    "series 0.995": lambda g: series(g, 0.995),
-    "random walks": lambda g: series(g, 1),
+    "series 0.9": lambda g: walks(g, 0.9),
+    "series 0.99": lambda g: walks(g, 0.99),
+    "series 0.995": lambda g: walks(g, 0.995),
+    "random walks": lambda g: walks(g, 1),
     "subjects": subjects,
     "runs": runs,
     "drift": drift,
@@ -230,7 +235,7 @@ DEPENDENT = {
 def test_serial_dependence_is_noticed(name):
     for seed in range(10):
         x, y = DEPENDENT[name](generator(seed))
-        warning = dependence.serial_warning(Rows(x), y.astype(int))
+        warning = series.serial_warning(Rows(x), y.astype(int))
         assert "groups=" in warning
         assert "column" in warning
 
@@ -256,7 +261,7 @@ def test_independent_rows_are_no_series_in_any_order(kind):
         by_column = np.lexsort((x[:, 0], y))
         alternating = np.argsort(np.arange(size) % (size // 2 or 1), kind="stable")
         for order in (np.arange(size), g.permutation(size), by_column, alternating):
-            assert not dependence.serial_warning(Rows(x[order]), y[order])
+            assert not series.serial_warning(Rows(x[order]), y[order])
 
 
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits"])
@@ -264,28 +269,28 @@ def test_real_tables_give_no_warning(name):
     x, y = getattr(datasets, f"load_{name}")(return_X_y=True)
     for table in (x, scipy.sparse.csr_array(x)):
         assert not dependence.find_groups(Rows(table)).warning
-        assert not dependence.serial_warning(Rows(table), y)
-        assert not dependence.counting_columns(Rows(table))
+        assert not series.serial_warning(Rows(table), y)
+        assert not odd_columns.counting_columns(Rows(table))
         assert not near_copies.cluster_warning(Rows(table))
 
 
 def test_only_one_side_that_depends_on_its_neighbors_is_harmless():
     for seed in range(5):
-        x, y = series(generator(seed), 0.99)
+        x, y = walks(generator(seed), 0.99)
         shuffled = generator(seed).permutation(2_000)
-        assert not dependence.serial_warning(Rows(x), y[shuffled].astype(int))
-        assert not dependence.serial_warning(Rows(x[shuffled]), y.astype(int))
+        assert not series.serial_warning(Rows(x), y[shuffled].astype(int))
+        assert not series.serial_warning(Rows(x[shuffled]), y.astype(int))
         constant = np.zeros(2_000, int)
-        assert not dependence.serial_warning(Rows(x), constant)
+        assert not series.serial_warning(Rows(x), constant)
 
 
 def test_images_and_missing_values_may_be_series():
-    x, y = series(generator(), 0.99)
+    x, y = walks(generator(), 0.99)
     gaps = np.where(generator(1).random(x.shape) < 0.2, np.nan, x)
     rows = Rows(gaps, ("speed",))
-    assert "column 'speed'" in dependence.serial_warning(rows, y.astype(int))
+    assert "column 'speed'" in series.serial_warning(rows, y.astype(int))
     pictures = np.tile(x[:, None, None], (1, 4, 4, 1))
-    assert dependence.serial_warning(Rows(pictures), y.astype(int))
+    assert series.serial_warning(Rows(pictures), y.astype(int))
 
 
 def test_columns_that_count_the_rows_are_named():
@@ -306,11 +311,11 @@ def test_columns_that_count_the_rows_are_named():
         "city": words(g.integers(9, size=size)),
         "flag": g.integers(2, size=size).astype(bool),
     }
-    found = dependence.counting_columns(as_rows(table))
+    found = odd_columns.counting_columns(as_rows(table))
     named = [sentence.split("'")[1] for sentence in found]
     assert named == ["id", "gaps", "down", "restarted", "sorted", "name"]
     assert "differs in nearly every row" in found[-1]
-    assert not dependence.counting_columns(as_rows(np.arange(5.0)))
+    assert not odd_columns.counting_columns(as_rows(np.arange(5.0)))
 
 
 def test_near_copies_are_noticed_and_smooth_tables_are_not():
@@ -349,11 +354,11 @@ def test_the_label_among_the_inputs_is_warned_of():
     label = np.arange(90) % 3
     noise = np.random.default_rng(0).integers(0, 3, 90)
     table = {"noise": noise, "kind": np.array(["ape", "bee", "cat"])[label]}
-    (told,) = dependence.label_columns(as_rows(table), label)
+    (told,) = odd_columns.label_columns(as_rows(table), label)
     assert "column 'kind' has one value for each label" in told
     nearly = np.where(np.arange(90) == 41, 5, label)
-    assert not dependence.label_columns(as_rows({"kind": nearly}), label)
-    assert not dependence.label_columns(as_rows({"kind": label}), 0 * label)
+    assert not odd_columns.label_columns(as_rows({"kind": nearly}), label)
+    assert not odd_columns.label_columns(as_rows({"kind": label}), 0 * label)
 
 
 def test_numbers_of_few_digits_are_equal_by_chance():
@@ -370,17 +375,15 @@ def test_series_that_take_turns_are_noticed():
         z[hour] = 0.97 * z[hour - 1] + 0.25 * rng.normal(size=(12, 3))
     stations = (z[..., :2] + 3 * rng.normal(size=(12, 2))).reshape(-1, 2)
     wet = (z[..., 2].ravel() > 0).astype(int)
-    assert "12 rows apart are alike" in dependence.serial_warning(
-        as_rows(stations), wet
-    )
+    assert "12 rows apart are alike" in series.serial_warning(as_rows(stations), wet)
     person = np.tile(np.arange(60), 6)
     x = rng.normal(size=(60, 3))[person] + 0.05 * rng.normal(size=(360, 3))
     ill = rng.integers(0, 2, 60)[person]
-    assert "60 rows apart are alike" in dependence.serial_warning(as_rows(x), ill)
+    assert "60 rows apart are alike" in series.serial_warning(as_rows(x), ill)
     # Labels that take turns, while inputs do not depend on the order.
     turns = np.arange(900) % 3
     independent = rng.normal(size=(900, 3)) + turns[:, None]
-    assert dependence.serial_warning(as_rows(independent), turns) == ""
+    assert series.serial_warning(as_rows(independent), turns) == ""
 
 
 def test_a_column_that_names_subjects_is_told():
@@ -388,9 +391,9 @@ def test_a_column_that_names_subjects_is_told():
     subject = rng.permutation(np.repeat(np.arange(60), 10))
     ill = rng.integers(0, 2, 60)[subject]
     for column in (subject, [f"p{i}" for i in subject]):
-        (told,) = dependence.label_columns(as_rows({"patient": column}), ill)
+        (told,) = odd_columns.label_columns(as_rows({"patient": column}), ill)
         assert "each of the 60 values of column 'patient' has one label" in told
     number = as_rows({"a": rng.integers(0, 60, 600)})
     assert (
-        dependence.label_columns(number, (number.values[:, 0] > 30).astype(int)) == ()
+        odd_columns.label_columns(number, (number.values[:, 0] > 30).astype(int)) == ()
     )
