@@ -1,9 +1,8 @@
 """Arrays that another framework has exported of a net: read from a file, checked."""
 
 import struct
-import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mi_classifier.data.dataset import Dataset
+from mi_classifier.data.feature_arrays import as_floats, opened
 from mi_classifier.data.given import (
     as_boxes,
     check_corners,
@@ -21,7 +21,6 @@ from mi_classifier.data.given import (
 from mi_classifier.errors import (
     UserError,
     check_whole,
-    disk_errors_told,
     nearest,
     reason_of,
 )
@@ -31,7 +30,6 @@ NAMES = (
     *("images", "image_size", "boxes", "num_boxes", "names"),
 )
 _NEEDED = NAMES[:3]
-_AT_ONCE = 64  # rows that are looked at
 
 
 def read(path: str | Path) -> dict[str, np.ndarray]:
@@ -146,8 +144,8 @@ def _checked_net(given: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.n
     labels = np.asarray(given["labels"])
     if not labels.ndim:
         raise UserError(f"labels: must be [N], not {given['labels']!r}")
-    features = _array(_opened(given["features"], labels), "features")
-    kernel = np.asarray(_array(given["head_kernel"], "head_kernel"), np.float32)
+    features = as_floats(opened(given["features"], labels), "features")
+    kernel = np.asarray(as_floats(given["head_kernel"], "head_kernel"), np.float32)
     if kernel.ndim == 4 and kernel.shape[2:] == (1, 1):  # of a 1 x 1 convolution
         raise UserError(
             "head_kernel: must be [K, M]; give a convolution of PyTorch as "
@@ -199,73 +197,6 @@ def _checked_net(given: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.n
             f"{labels.max()}{hint}"
         )
     return features, kernel, labels.astype(np.int32)
-
-
-def _opened(features: Any, labels: Any) -> Any:
-    """Return an array: mapped from an .npy file, or collected from batches on disk."""
-    if isinstance(features, str | Path):
-        if str(features).endswith(".npz"):
-            raise UserError(
-                f"features: {features} holds several arrays; give it to "
-                f"`mi-classifier evaluate --features={features}`"
-            )
-        try:
-            return np.load(Path(features).expanduser(), mmap_mode="r")
-        except (OSError, ValueError) as error:
-            reason = reason_of(error)
-            raise UserError(f"features: {features}: cannot be read: {reason}") from None
-    return _collected(features(), len(labels)) if callable(features) else features
-
-
-def _collected(batches: Iterable[Any], count: int) -> np.ndarray:
-    """Write batches into a file without a name, and map it, `[count, ...]`."""
-    shape, start = None, 0
-    # Written, not mapped: writing to a mapped file on a full disk is a SIGBUS.
-    with (
-        disk_errors_told(tempfile.gettempdir(), "written"),
-        tempfile.TemporaryFile() as file,
-    ):
-        for batch in map(np.asarray, batches):
-            shape = shape or (count, *batch.shape[1:])
-            end = start + len(batch)
-            if batch.shape[1:] != shape[1:] or end > count:
-                raise UserError(
-                    f"features: after {start} rows, a batch is {list(batch.shape)}; "
-                    f"{list(shape)} are needed in all, one row for each label"
-                )
-            file.write(np.ascontiguousarray(batch, np.float32))
-            start = end
-        if start < count:
-            raise UserError(
-                f"features: the batches hold {start} rows, and labels {count}"
-            )
-        file.flush()
-        return np.memmap(file, np.float32, "r", shape=shape)  # which keeps the file
-
-
-def _array(values: Any, name: str) -> np.ndarray:
-    """Return floats, without reading a memory map."""
-    try:
-        array = values if isinstance(values, np.ndarray) else np.asarray(values)
-    except ValueError:
-        raise UserError(
-            f"{name}: must be one array; join batches by np.concatenate, or give a "
-            "function that yields them"
-        ) from None
-    if array.dtype.kind == "O" and hasattr(values, "__next__"):
-        raise UserError(
-            f"{name}: give the function that yields batches, not what it returns"
-        )
-    if array.dtype.kind not in "fiu":
-        raise UserError(f"{name}: must be floats, not {array.dtype}")
-    if not array.size:
-        raise UserError(f"{name}: is empty, {list(array.shape)}")
-    for start in range(0, len(array), _AT_ONCE):
-        if not np.isfinite(array[start : start + _AT_ONCE]).all():
-            raise UserError(
-                f"{name}: a value in row {start} or soon after is not finite"
-            )
-    return array
 
 
 def _size(size: Any) -> tuple[int, int] | None:
