@@ -184,6 +184,9 @@ def test_wrong_arrays_are_told_by_what_they_look_like(changes, words):
 def test_wrong_files_are_told(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         exported.read(tmp_path / "none.npz")
+    (tmp_path / "a.csv").write_text("a,b")
+    with pytest.raises(UserError, match="a.csv: cannot be read: not an .npz file; wri"):
+        exported.read(tmp_path / "a.csv")
     np.savez(tmp_path / "a.npz", features=FEATURES, kernel=KERNEL)
     with pytest.raises(UserError, match=r"unknown array 'kernel'.*head_kernel"):
         exported.read(tmp_path / "a.npz")

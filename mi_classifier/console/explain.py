@@ -22,7 +22,10 @@ def main(paths: Sequence[str]) -> None:
     """Explain the photos of these paths."""
     if not paths:
         raise UserError("give photos or folders, as in mi-classifier explain photo.jpg")
-    commands.explain(_WORKDIR.value, paths, explanation.options())
+    try:
+        commands.explain(_WORKDIR.value, paths, explanation.options())
+    except UserError as error:  # this command has no such flag
+        raise UserError(str(error).removeprefix("--images: ")) from error
 
 
 def run() -> None:

@@ -65,6 +65,8 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
         raise
     except Exception as error:  # damage may raise anything
         reason = reason_of(error)
+        if file.suffix != ".npz":
+            reason = "not an .npz file"
         if file.suffix == ".npy":
             reason = "an .npy file holds one array"
         raise UserError(
