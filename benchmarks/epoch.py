@@ -20,7 +20,7 @@ from mi_classifier.data.images import blank_dataset
 from mi_classifier.data.pipeline import make_pipeline
 from mi_classifier.losses import LOSSES
 from mi_classifier.models import create_model
-from mi_classifier.training.loop import run_epoch
+from mi_classifier.training.epochs import run_epoch
 from mi_classifier.training.optimizer import Span, create_optimizer
 from mi_classifier.training.state import create_state
 from mi_classifier.training.step import Task, make_train_steps

@@ -50,12 +50,14 @@ class Progress:
         self._what = self._text = what
         self._total, self._done = total, completed
         self._keep, self._at_most = keep, at_most
-        self._pace = Pace(completed, time.monotonic())
+        self._started = time.monotonic()
+        self._pace = Pace(completed, self._started)
         self._bar: rich_progress.Progress | None = None  # none without a terminal
         self._ended, self._printed = threading.Event(), False
 
     def __enter__(self) -> Self:
-        self._pace = Pace(self._done, time.monotonic())
+        self._started = time.monotonic()
+        self._pace = Pace(self._done, self._started)
         self._outer = _open[0] if _open else None
         _open.append(self)
         if self._outer:
@@ -88,7 +90,8 @@ class Progress:
         elif not self._outer:
             self._thread.join()
             if self._printed and kind is None:
-                _print(f"{self._what}: done in {duration(self._pace.elapsed())}")
+                spent = duration(time.monotonic() - self._started)
+                _print(f"{self._what}: done in {spent}")
 
     def advance(self, amount: float = 1) -> None:
         """Add to what is done."""
@@ -96,6 +99,10 @@ class Progress:
         self._pace.note(self._done, time.monotonic())
         if self._bar:
             self._bar.advance(self._task, amount)
+
+    def begin(self) -> None:
+        """Forget the time so far, such as that of compiling, for what is left."""
+        self._pace = Pace(self._done, time.monotonic(), is_warm=True)
 
     def finish(self) -> None:
         """Say that nothing is left to do, where the total was an upper bound."""
@@ -124,14 +131,13 @@ class Progress:
         """Return such as "35%, about 12 s left"."""
         now = time.monotonic()
         if self._total is None:
-            return f"{duration(self._pace.elapsed())} so far"
+            return f"{duration(now - self._started)} so far"
         if self._done >= self._total:
-            return f"100%, {duration(self._pace.elapsed())}"
+            return f"100%, {duration(now - self._started)}"
         left, is_bound = self._pace.left(self._total, now)
-        if left is None:
-            spent = f"{duration(self._pace.elapsed())} so far"
-            return f"{self._done:,.0f} of {self._total:,.0f}, {spent}"
         share = f"{int(100 * self._done / self._total)}%"
+        if left is None:
+            return f"{share}, {duration(now - self._started)} so far"
         if self._at_most:
             return f"at least {share}, at most {duration(left)} left"
         return f"{share}, {'at most' if is_bound else 'about'} {duration(left)} left"
@@ -175,6 +181,7 @@ class Pace:
     Args:
       done: how much is done when the work starts.
       now: when it starts, in seconds of any clock.
+      is_warm: whether the first step takes no longer than others.
 
     Examples:
       >>> pace = Pace(0, now=0.0)
@@ -184,8 +191,8 @@ class Pace:
       (4.0, False)
     """
 
-    def __init__(self, done: float, now: float) -> None:
-        self._start = now
+    def __init__(self, done: float, now: float, is_warm: bool = False) -> None:
+        self._start, self._is_warm = now, is_warm
         # The first point is the last one of the earlier half, or the start.
         self._points = collections.deque([(now, done)])
 
@@ -212,11 +219,8 @@ class Pace:
         ahead = (total - last) * (last_time - first_time) / (last - first)
         # Expect work that is late to need as much longer as it is late.
         left = abs(ahead - (now - last_time))
-        return left, len(points) == 2 and first_time == self._start
-
-    def elapsed(self) -> float:
-        """Return the seconds since the start."""
-        return time.monotonic() - self._start
+        only_first = len(points) == 2 and first_time == self._start
+        return left, only_first and not self._is_warm
 
 
 def duration(seconds: float) -> str:

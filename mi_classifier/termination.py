@@ -1,8 +1,14 @@
-"""End the process on Ctrl-C, SIGTERM or a closed terminal, after saving if need be."""
+"""End the process on Ctrl-C, SIGTERM or a closed terminal, after saving if need be.
+
+A thread answers signals. The main thread could not: Python lets it handle them between
+two of its own instructions only, and compiling a large net takes XLA a minute.
+"""
 
 import contextlib
 import os
 import signal
+import socket
+import threading
 from collections.abc import Callable, Iterator
 
 
@@ -24,34 +30,61 @@ def install(leave: Callable[[int], object]) -> None:
     `leave` gets the signal number and ends the process without an exception: raised in
     the middle of a library, an exception may hang or be swallowed there.
     """
-
-    def handle(signum: int, frame: object) -> None:
-        global asked
-        del frame
-        impatient = asked == signum == signal.SIGINT
-        asked = signum
-        if impatient or not _postponed:
-            leave(signum)
-        elif signum == signal.SIGINT:  # print() here could interrupt another print()
-            os.write(2, b"\nsaving the last epoch; once more to leave at once\n")
-
+    answered = []
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         signum = getattr(signal, name, None)
         # nohup ignores SIGHUP.
         if signum and signal.getsignal(signum) is not signal.SIG_IGN:
-            signal.signal(signum, handle)
+            signal.signal(signum, lambda signum, frame: None)
+            answered.append(signum)
+    ours, pythons = socket.socketpair()
+    pythons.setblocking(False)
+    # Python writes the number of each signal to it, until the process ends.
+    signal.set_wakeup_fd(pythons.detach(), warn_on_full_buffer=False)
+    arguments = (ours, answered, leave)
+    threading.Thread(target=_answer, args=arguments, daemon=True).start()
+
+
+def _answer(
+    ours: socket.socket, answered: list[int], leave: Callable[[int], object]
+) -> None:
+    global asked
+    while number := ours.recv(1):
+        signum = number[0]
+        if signum not in answered:
+            continue
+        impatient = asked == signum == signal.SIGINT
+        asked = signum
+        if impatient or not _postponed:
+            leave(signum)
+        elif signum == signal.SIGINT:  # print() may wait for a print() elsewhere
+            os.write(2, b"\nsaving the work so far; once more to leave at once\n")
 
 
 @contextlib.contextmanager
 def postponed() -> Iterator[None]:
     """Make signals wait until the next call of `check`, or the end of the context."""
+    with _set_postponed(True):
+        yield
+    check()
+
+
+@contextlib.contextmanager
+def at_once() -> Iterator[None]:
+    """Let signals end the process at once for a while, inside of `postponed`."""
+    with _set_postponed(False):
+        check()
+        yield
+
+
+@contextlib.contextmanager
+def _set_postponed(value: bool) -> Iterator[None]:
     global _postponed
-    _postponed = True
+    before, _postponed = _postponed, value
     try:
         yield
     finally:
-        _postponed = False
-    check()
+        _postponed = before
 
 
 def check() -> None:

@@ -60,7 +60,7 @@ def test_lines_come_while_a_step_takes_long(soon, capsys):
     with Progress("compiling", 40) as shown:
         time.sleep(0.25)
         line = capsys.readouterr().err.splitlines()[0]
-        assert re.fullmatch(r"compiling: 0 of 40, \d+ s so far", line)
+        assert re.fullmatch(r"compiling: 0%, \d+ s so far", line)
         shown.advance(40)
     with Progress("download", None) as shown:
         shown.advance(3)
@@ -75,7 +75,7 @@ def test_a_failure_does_not_say_done(soon, capsys):
         time.sleep(0.15)
         raise ValueError("broken")
     lines = set(capsys.readouterr().err.splitlines())
-    assert len(lines) > 0 and all(line.startswith("work: 0 of 2, ") for line in lines)
+    assert len(lines) > 0 and all(line.startswith("work: 0%, ") for line in lines)
 
 
 def test_an_upper_bound_is_told_as_one_and_may_end_early(soon, capsys):

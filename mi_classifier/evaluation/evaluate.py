@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from mi_classifier import parallel
+from mi_classifier import parallel, termination
 from mi_classifier.data import Dataset
 from mi_classifier.errors import UserError
 from mi_classifier.evaluation.evaluators import DEFAULT, base, create_evaluators
@@ -71,6 +71,7 @@ def make_split_pass(
         outputs, running, replicated = [], None, parallel.replicate(priors)
         for batch in parallel.evaluation_batches(split, batch_size):
             running, done = step(variables, replicated, batch), running
+            termination.check()
             if done is not None:  # at most two batches are on the devices
                 outputs.append(parallel.merge(done))
         outputs.append(parallel.merge(running))

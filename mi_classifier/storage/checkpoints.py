@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,23 @@ from mi_classifier.storage.files import hash_text
 FOLDER = "checkpoints"
 UNFINISHED = "*.orbax-checkpoint-tmp*"  # pattern of what a kill may leave in it
 _LOG = "log"  # the item with the metrics so far and the hashes of the other items
+
+
+class Part(NamedTuple):
+    """What is known of an epoch that has begun.
+
+    Attributes:
+      loss: sum of the mean losses of its batches so far.
+      accuracy: the same of their accuracies.
+      seconds: that it has taken.
+    """
+
+    loss: float = 0.0
+    accuracy: float = 0.0
+    seconds: float = 0.0
+
+
+_NOTHING = Part()
 
 
 class Checkpoints(contextlib.AbstractContextManager):
@@ -51,7 +68,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         self._manager = ocp.CheckpointManager(
             self._folder, item_names=("state", "best", _LOG), options=options
         )
-        self._pending: tuple[int, dict[str, Any], list[Any]] | None = None
+        self._pending: tuple[int, dict[str, Any], list[Any], Part] | None = None
         self._damaged: list[int] = []
         self._saved_at = time.monotonic()
 
@@ -66,18 +83,34 @@ class Checkpoints(contextlib.AbstractContextManager):
         best: Any,
         rows: Sequence[Mapping[str, float]],
         seconds: float,
+        part: Part = _NOTHING,
     ) -> None:
         """Write a checkpoint in the background, or put it off for some `seconds`.
 
-        `state` and `best` are trees of arrays that are not donated to a compiled
-        function, `rows` the metrics so far.
+        Args:
+          step: names the checkpoint.
+          state: tree of arrays. What is put off may not be donated to a compiled
+            function; what is written may, as soon as this method returns.
+          best: the same, see `best_item`.
+          rows: the metrics of the epochs so far.
+          seconds: that must lie between two checkpoints.
+          part: of the epoch after `rows`.
         """
         if not parallel.is_first():
             return
-        self._pending = step, {"state": state, "best": best}, list(rows)
-        if time.monotonic() - self._saved_at >= seconds:
+        self._pending = step, {"state": state, "best": best}, list(rows), part
+        if self.are_due(seconds):
             with self._failures_told():
                 self._save_pending()
+
+    def are_due(self, seconds: float) -> bool:
+        """Return whether so many seconds have passed since the last checkpoint."""
+        return parallel.is_first() and time.monotonic() - self._saved_at >= seconds
+
+    def wait(self) -> None:
+        """Wait until what was written is on disk."""
+        with self._failures_told():
+            self._manager.wait_until_finished()
 
     @contextlib.contextmanager
     def _failures_told(self) -> Iterator[None]:
@@ -96,16 +129,21 @@ class Checkpoints(contextlib.AbstractContextManager):
     def _save_pending(self) -> None:
         if self._pending is None:
             return
-        (step, items, rows), self._pending = self._pending, None
-        for damaged in self._damaged:  # Orbax writes no step older than these
-            self._manager.delete(damaged)
+        (step, items, rows, part), self._pending = self._pending, None
+        # Orbax writes no step older than damaged ones, and none twice, as when a run
+        # has stopped in the validation after this step.
+        for hindering in {*self._damaged, step} & set(self._manager.all_steps()):
+            self._manager.wait_until_finished()
+            self._manager.delete(hindering)
         self._damaged = []
         # Orbax expects arrays of all processes, and the hashes need them on the host.
-        items = jax.tree.map(np.asarray, items)
+        # They are copied, because the devices may write over them next.
+        items = jax.tree.map(np.array, items)
         arguments = {k: ocp.args.StandardSave(tree) for k, tree in items.items()}
         log = {
             "hashes": {k: hash_tree(tree) for k, tree in items.items()},
             "rows": rows,
+            "part": part._asdict(),
         }
         arguments[_LOG] = ocp.args.JsonSave(log | {"own_hash": _hash_json(log)})
         self._manager.save(step, args=ocp.args.Composite(**arguments))
@@ -119,7 +157,8 @@ class Checkpoints(contextlib.AbstractContextManager):
         """Restore the latest checkpoint, or the previous one if that is damaged.
 
         `templates` are trees of arrays or shapes for `state` or `best` or both. The
-        same items come back on the present devices, with the "rows" of the metrics.
+        same items come back on the present devices, with the "rows" of the metrics and
+        the "part" of the epoch after them.
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         if not steps:
@@ -158,7 +197,9 @@ class Checkpoints(contextlib.AbstractContextManager):
         for name in templates:
             if hash_tree(restored[name]) != log["hashes"][name]:
                 raise ValueError(f"{name} is not what was written")
-        return {name: restored[name] for name in templates} | {"rows": log["rows"]}
+        found = {name: restored[name] for name in templates}
+        # Before version 0.6, checkpoints lay between epochs.
+        return found | {"rows": log["rows"], "part": Part(**log.get("part", {}))}
 
 
 def _hash_json(value: Any) -> str:
@@ -187,12 +228,14 @@ def restore_best(
 ) -> tuple[dict[str, Any], list[dict[str, float]]]:
     """Restore a run's `best_item`, given the shapes of its variables, and its metrics.
 
-    The metrics are one row for each epoch so far.
+    The metrics are one row for each epoch so far, and there is one at least.
     """
     check_has_checkpoint(workdir)
     with Checkpoints(workdir) as checkpoints:
         restored = checkpoints.restore(best=jax.eval_shape(best_item, variables))
-        return restored["best"], restored["rows"]
+    if not restored["rows"]:
+        raise UserError(f"{workdir}: no epoch is finished yet; go on with train.py")
+    return restored["best"], restored["rows"]
 
 
 def has_checkpoint(workdir: Path) -> bool:

@@ -1,9 +1,11 @@
 """The training loop, from top to bottom: set up, train an epoch, save."""
 
+import contextlib
 import functools
+import math
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,28 +15,31 @@ from ml_collections import ConfigDict
 
 from mi_classifier import config as configs, evaluation, parallel, termination
 from mi_classifier.data import Dataset, load_dataset
-from mi_classifier.data.pipeline import Batches, make_pipeline
 from mi_classifier.errors import UserError
 from mi_classifier.evaluation.evaluators import ALWAYS, create_evaluators
 from mi_classifier.models.pretrained import load_pretrained
 from mi_classifier.progress import Progress
 from mi_classifier.storage import workdirs
-from mi_classifier.storage.checkpoints import Checkpoints, best_item, has_checkpoint
-from mi_classifier.training import divergence
+from mi_classifier.storage.checkpoints import (
+    Checkpoints,
+    Part,
+    best_item,
+    has_checkpoint,
+)
 from mi_classifier.training.checks import check_config, warning_of_region
 from mi_classifier.training.dry_run import check_step
+from mi_classifier.training.epochs import PASSES, Setting, make_training
 from mi_classifier.training.features import on_features
 from mi_classifier.training.logging import MetricsLog, write_rows
 from mi_classifier.training.optimizer import (
-    Optimizer,
     Span,
     create_optimizer,
     rates_ignore_length,
 )
-from mi_classifier.training.state import TrainState, copy, create_state
-from mi_classifier.training.step import Task, TrainSteps, create_task, make_train_steps
+from mi_classifier.training.state import TrainState, create_state
+from mi_classifier.training.step import create_task
 
-_CALLS_AHEAD = 4  # calls of the steps that the host starts before it looks at a loss
+_UNSAVED = 5.0  # seconds of work that Ctrl-C may lose while a net is compiled
 _RANDOM = (
     "the backbone is frozen and `pretrained` is empty, so its features are random; "
     "give weights, such as --config.pretrained=imagenet"
@@ -62,8 +67,9 @@ def train(
     best, by `config.best_by`, is the one that is evaluated. A finished workdir is left
     as it is; if `config.num_epochs` has grown since, the run goes on, as if it had been
     longer from the start. That needs learning rates that do not depend on the length of
-    the run, as those of the schedules "constant" and "step". If anything but a kill
-    ends a run early, the last epoch is saved first.
+    the run, as those of the schedules "constant" and "step". The state is saved every
+    `config.checkpoint_seconds`, inside of long epochs too. If an error ends a run
+    early, the last epoch is saved first; Ctrl-C and SIGTERM save the last step.
 
     Args:
       config: as in configs/.
@@ -94,20 +100,9 @@ def train(
     return Trained(state, dataset)
 
 
-class _Run(NamedTuple):
-    """What a run needs besides its state."""
-
-    config: ConfigDict
-    workdir: Path
-    task: Task
-    optimizer: Optimizer
-    span: Span
-    key: jax.Array  # for all random numbers but the first parameters
-
-
 def _set_up(
     config: ConfigDict, workdir: Path, dataset: Dataset, starts: bool
-) -> tuple[_Run, TrainState]:
+) -> tuple[Setting, TrainState]:
     task = create_task(config, dataset)
     num_examples = len(dataset.splits["train"]["label"])
     steps_per_epoch = num_examples // config.batch_size
@@ -128,46 +123,53 @@ def _set_up(
         state = state.replace(**parallel.replicate(variables))
     elif starts and task.trained and parallel.is_first():
         print(f"warning: {_RANDOM}", file=sys.stderr)
-    return _Run(config, workdir, task, optimizer, span, key), state
+    return Setting(config, workdir, task, optimizer, span, key), state
 
 
-def _train(run: _Run, state: TrainState) -> TrainState:
-    config, workdir, dataset = run.config, run.workdir, run.task.dataset
+def _train(setting: Setting, state: TrainState) -> TrainState:
+    config, workdir, dataset = setting.config, setting.workdir, setting.task.dataset
     may_go_on = rates_ignore_length(config.optimizer, config.num_epochs)
     workdirs.open_for(config, workdir, may_go_on)
     workdirs.check_data(workdir, dataset.fingerprints(), dataset.hash_arrays)
     workdirs.note_classes(workdir, dataset.class_names, dataset.log_prior())
     parallel.wait_for_all()  # the workdir is there, and nobody has written to it since
     with termination.postponed(), Checkpoints(workdir) as checkpoints:
-        best, rows = best_item(state.variables), []
-        if checkpoints.latest_step() is not None:
-            restored = checkpoints.restore(state=state, best=best)
-            state, best, rows = (restored[k] for k in ("state", "best", "rows"))
-        if not parallel.all_equal(step := int(state.step)):
-            raise UserError(
-                f"{workdir}: not all processes can read the same checkpoint (this one "
-                f"read step {step}); give a --workdir that all of them share"
-            )
-        first_epoch = step // run.span.steps_per_epoch
+        state, best, rows, part = _restore(checkpoints, workdir, state)
+        # A run may have stopped between the last step of an epoch and its validation.
+        first_epoch, per_epoch = len(rows), setting.span.steps_per_epoch
+        done = int(state.step) - first_epoch * per_epoch
         if first_epoch == config.num_epochs:
             write_rows(workdir, rows)  # the file may be gone, or cut
             print(f"{workdir} is finished: {first_epoch} of {first_epoch} epochs")
             return state
-        if first_epoch:
+        if done:
+            now = f"in epoch {first_epoch + 1}, after {done:,} of {per_epoch:,} steps"
+            print(f"{workdir} resumes {now}; {config.num_epochs} epochs in all")
+        elif first_epoch:
             print(f"{workdir} resumes after epoch {first_epoch} of {config.num_epochs}")
 
-        if config.get("cache_features"):
-            run = run._replace(task=on_features(run.task, state.variables, config))
-        validate, warned = _make_validation(run), False
-        progress = Progress("training", run.span.num_steps, step, True)
-        train_epoch = _make_training(run, progress.advance)
+        with termination.at_once():  # nothing is lost
+            if config.get("cache_features"):
+                task = on_features(setting.task, state.variables, config)
+                setting = setting._replace(task=task)
+            validate, warned = _make_validation(setting), False
+            progress, count = _make_progress(setting, first_epoch, done)
+            train_epoch = make_training(setting, progress, checkpoints.are_due)
         with MetricsLog(workdir, rows) as log, progress:
             for epoch in range(first_epoch, config.num_epochs):
-                started = time.monotonic()
-                state, trained = train_epoch(state, epoch)
-                found, dead = validate(state.variables)
+                save = functools.partial(_save, checkpoints, best=best, rows=log.rows)
+                state, trained, part = train_epoch(state, epoch, part, save)
+                started, compiles = time.monotonic(), epoch == first_epoch
+                # Later on, written only if the run stops before the validation is done.
+                save(state, part, seconds=_UNSAVED if compiles else math.inf)
+                with contextlib.ExitStack() as stack:
+                    if compiles:
+                        checkpoints.wait()
+                        stack.enter_context(termination.at_once())
+                    found, dead = validate(state.variables)
+                progress.advance(count)
                 row = {"epoch": epoch + 1, "step": int(state.step), **trained, **found}
-                row["seconds"] = time.monotonic() - started
+                row["seconds"] = part.seconds + time.monotonic() - started
                 log.write(row)
                 progress.describe(
                     f"epoch {epoch + 1}/{config.num_epochs}: validation "
@@ -180,51 +182,58 @@ def _train(run: _Run, state: TrainState) -> TrainState:
                 score = np.float32(row[f"validation_{config.best_by}"])
                 if score > best["score"]:
                     best = best_item(state.variables, epoch + 1, score)
-                checkpoints.save_soon(
-                    int(state.step), state, best, log.rows, config.checkpoint_seconds
-                )
+                part, seconds = Part(), config.checkpoint_seconds
+                _save(checkpoints, state, part, seconds, best, log.rows)
     return state
 
 
-def _make_training(
-    run: _Run, advance: Callable[[int], object]
-) -> Callable[[TrainState, int], tuple[TrainState, dict[str, float]]]:
-    """Return a function that trains one epoch: the new state, and its log's part."""
-    config, split = run.config, run.task.dataset.splits["train"]
-    transformation, schedule = run.optimizer
-    pipeline = make_pipeline(config.get("pipeline", "auto"), split)
-    steps = make_train_steps(
-        run.task, transformation, run.key, config.microbatches, pipeline.axis
-    )
-    layer = functools.partial(divergence.first_broken_layer, run.task, run.key)
-
-    def train_epoch(
-        before: TrainState, epoch: int
-    ) -> tuple[TrainState, dict[str, float]]:
-        shape = run.span.steps_per_epoch, config.batch_size
-        order = epoch_order(config.seed, epoch, len(split["label"]), shape)
-        batches = pipeline.batches(order, config.steps_per_call)
-        # A copy, because the steps donate their state: the one before stays usable.
-        state, values = run_epoch(steps, copy(before), batches, advance)
-        loss, accuracy = map(float, values.mean(0, dtype=np.float64))
-        if np.isfinite(loss) and divergence.all_finite(state.params):
-            return state, {"train_loss": loss, "train_accuracy": accuracy}
-        where = divergence.explain(before, order, steps, pipeline, schedule, layer)
-        kept = f" (epoch {epoch} is kept)" if epoch else ""
+def _restore(
+    checkpoints: Checkpoints, workdir: Path, state: TrainState
+) -> tuple[TrainState, dict[str, Any], list[dict[str, float]], Part]:
+    """Return the state, the best epoch, the rows of the log and the begun epoch."""
+    best = best_item(state.variables)
+    found = {"state": state, "best": best, "rows": [], "part": Part()}
+    if checkpoints.latest_step() is not None:
+        found = checkpoints.restore(state=state, best=best)
+    if not parallel.all_equal(step := int(found["state"].step)):
         raise UserError(
-            f"training diverged in epoch {epoch + 1}, {where}; lower "
-            f"optimizer.learning_rate{kept}"
+            f"{workdir}: not all processes can read the same checkpoint (this one "
+            f"read step {step}); give a --workdir that all of them share"
         )
+    return found["state"], found["best"], found["rows"], found["part"]
 
-    return train_epoch
+
+def _save(
+    checkpoints: Checkpoints,
+    state: TrainState,
+    part: Part,
+    seconds: float,
+    best: Any,
+    rows: Sequence[Mapping[str, float]],
+) -> None:
+    checkpoints.save_soon(int(state.step), state, best, rows, seconds, part)
 
 
-def _make_validation(run: _Run) -> Callable[[Any], tuple[dict[str, float], bool]]:
+def _make_progress(setting: Setting, epoch: int, steps: int) -> tuple[Progress, int]:
+    """Return the bar of a training, and how much a validation adds to it.
+
+    Its unit is an example's pass forward, because nothing else is known at first.
+    """
+    count = len(setting.task.dataset.splits["validation"]["label"])
+    step = PASSES * setting.config.batch_size
+    whole = setting.span.steps_per_epoch * step + count
+    total, completed = setting.config.num_epochs * whole, epoch * whole + steps * step
+    return Progress("training", total, completed, keep=True), count
+
+
+def _make_validation(
+    setting: Setting,
+) -> Callable[[Any], tuple[dict[str, float], bool]]:
     """Return a function that gives an epoch's results, and whether the net is dead."""
-    model, dataset, loss = run.task.model, run.task.dataset, run.task.loss
+    model, dataset, loss = setting.task.model, setting.task.dataset, setting.task.loss
     evaluators = create_evaluators(ALWAYS, evaluation.Subject(dataset, loss))
     evaluate_split = evaluation.make_split_pass(
-        model, dataset, evaluators, run.config.evaluation_batch_size
+        model, dataset, evaluators, setting.config.evaluation_batch_size
     )
 
     def validate(variables: Any) -> tuple[dict[str, float], bool]:
@@ -239,37 +248,3 @@ def _make_validation(run: _Run) -> Callable[[Any], tuple[dict[str, float], bool]
         return row, results["activity"].silent == 1
 
     return validate
-
-
-def epoch_order(
-    seed: int, epoch: int, num_examples: int, shape: tuple[int, int]
-) -> np.ndarray:
-    """Return an epoch's examples in random order, as many as fit into `shape`."""
-    order = np.random.default_rng([seed, epoch]).permutation(num_examples)
-    return order[: shape[0] * shape[1]].astype(np.int32).reshape(shape)
-
-
-def run_epoch(
-    train_steps: TrainSteps,
-    state: TrainState,
-    batches: Iterable[Batches],
-    advance: Callable[[int], object] = lambda steps: None,
-) -> tuple[TrainState, np.ndarray]:
-    """Take the steps of an epoch, until soon after a loss that is not finite.
-
-    The devices never wait for the host: it looks at the losses of a call after it has
-    started four more calls. Return the state, and the mean loss and accuracy of each
-    batch, `[steps, 2]`.
-    """
-    found: list[jax.Array] = []
-    for some in batches:
-        state, values = train_steps(state, some)
-        found.append(values)
-        # The arguments of each call ahead take device memory, so limit their number.
-        if len(found) > _CALLS_AHEAD:
-            done = jax.device_get(found[-_CALLS_AHEAD - 1])
-            if not np.isfinite(done).all():
-                break
-        advance(len(values))
-        termination.check()
-    return state, np.concatenate(jax.device_get(found))

@@ -35,7 +35,7 @@ def test_checkpoints_restore_the_latest_bit_for_bit(tmp_path):
         chex.assert_trees_all_equal(restored["state"], trees[3])
         chex.assert_trees_all_equal(restored["best"], trees[3])
         only = again.restore(best=trees[0])
-        assert only.keys() == {"best", "rows"} and only["rows"] == [{"step": 3}]
+        assert only.keys() == {"best", "rows", "part"} and only["rows"] == [{"step": 3}]
     kept = [p.name for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
     assert sorted(kept) == ["2", "3"]
 

@@ -26,7 +26,7 @@ from mi_classifier.losses import LOSSES, Loss
 from mi_classifier.models import create_model
 from mi_classifier.storage.checkpoints import restore_best
 from mi_classifier.training import train
-from mi_classifier.training.loop import epoch_order, run_epoch
+from mi_classifier.training.epochs import epoch_order
 from tests.conftest import REPOSITORY
 
 TRAIN = """
@@ -101,49 +101,6 @@ def test_a_run_writes_rows_events_and_its_config(tiny_config, tmp_path):
     assert json.loads((tmp_path / "config.json").read_text()) == json.loads(
         json.dumps(config.to_dict())
     )
-
-
-class Pending:
-    """The losses of a call; notes how many calls came after it at each look."""
-
-    def __init__(self, values, calls):
-        self.values, self.calls, self.looked = values, calls, []
-        calls.append(self)
-
-    def __len__(self):
-        return len(self.values)
-
-    def __array__(self, *arguments, **options):
-        self.looked.append(len(self.calls) - self.calls.index(self) - 1)
-        return np.asarray(self.values)
-
-
-def count_calls(calls, broken_call=None):
-    """Returns train steps that only count; those of one call have a NaN loss."""
-
-    def train_steps(state, batches):
-        value = np.nan if batches == broken_call else float(batches)
-        return state + 2, Pending([value, value], calls)
-
-    return train_steps
-
-
-def test_the_devices_never_wait_for_the_host():
-    calls, advanced = [], []
-    state, losses = run_epoch(count_calls(calls), 0, range(6), advanced.append)
-    assert state == 12
-    assert advanced == [2] * 6
-    np.testing.assert_array_equal(losses, np.repeat(np.arange(6.0), 2))
-    # During the epoch with four calls behind it; at the end of the epoch, all of them.
-    assert [c.looked for c in calls] == [[4, 5], [4, 4], [3], [2], [1], [0]]
-
-
-def test_an_epoch_ends_four_calls_after_a_loss_that_is_not_finite():
-    calls = []
-    state, losses = run_epoch(count_calls(calls, broken_call=3), 0, range(20))
-    assert len(calls) == 8
-    assert state == 16
-    assert np.isnan(losses[6:8]).all()
 
 
 def test_equal_seeds_give_equal_bits_and_other_seeds_do_not(tiny_config, tmp_path):
@@ -260,7 +217,7 @@ class InterruptedSplits(UserDict):
         return super().__getitem__(name)
 
 
-def test_an_interrupted_run_saves_its_last_epoch(tiny_config, tmp_path):
+def test_a_run_interrupted_in_a_validation_repeats_only_that(tiny_config, tmp_path):
     config, workdir = (
         tiny_config(num_epochs=4, checkpoint_seconds=1e6),
         tmp_path / "run",
@@ -269,7 +226,8 @@ def test_an_interrupted_run_saves_its_last_epoch(tiny_config, tmp_path):
     splits = InterruptedSplits(dataset.splits, workdir)
     with pytest.raises(KeyboardInterrupt):
         train(config, workdir, dataclasses.replace(dataset, splits=splits))
-    assert (workdir / "checkpoints" / "36").is_dir()  # three epochs of 12 steps
+    assert (workdir / "checkpoints" / "48").is_dir()  # four epochs of 12 steps
+    assert [row["epoch"] for row in read_rows(workdir)] == [1, 2, 3]
     resumed = train(config, workdir).state
     assert [row["epoch"] for row in read_rows(workdir)] == [1, 2, 3, 4]
     chex.assert_trees_all_equal(undisturbed, resumed)
