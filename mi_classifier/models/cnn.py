@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mi_classifier.models.cpu_kernels import convolve_in_scan, max_pool
+from mi_classifier.models.kernels import convolve_in_scan, max_pool
 from mi_classifier.models.layers import GAPHead
 from mi_classifier.models.output import ModelOutput
 
@@ -36,7 +36,7 @@ class MnistCNN(nn.Module):
             x = max_pool(nn.relu(x))
         x = x.reshape(len(x), math.prod(x.shape[1:]))
         x = nn.relu(nn.Dense(500, name="hidden")(x))
-        logits = nn.Dense(self.num_classes, name="head")(x)
+        logits = nn.Dense(self.num_classes, precision="highest", name="head")(x)
         if self.label_noise:
             logits = _Confusion(name="confusion")(logits)
         return ModelOutput(logits, x)

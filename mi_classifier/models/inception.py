@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from mi_classifier.models.kernels import max_pool_of_three
 from mi_classifier.models.layers import BatchNorm, Conv, ConvNorm, GAPHead, check_sides
 from mi_classifier.models.output import ModelOutput
 
@@ -61,10 +62,10 @@ class InceptionV3(nn.Module):
         x = conv(images.astype(dtype), "Conv2d_1a_3x3", 32, 3, 2)
         x = conv(x, "Conv2d_2a_3x3", 32, 3, 1, "VALID")
         x = conv(x, "Conv2d_2b_3x3", 64, 3)
-        x = nn.max_pool(x, (3, 3), (2, 2))
+        x = max_pool_of_three(x)
         x = conv(x, "Conv2d_3b_1x1", 80, 1)
         x = conv(x, "Conv2d_4a_3x3", 192, 3, 1, "VALID")
-        x = nn.max_pool(x, (3, 3), (2, 2))
+        x = max_pool_of_three(x)
         for letter, branches in BRANCHES.items():
             x = _Mixed(branches, conv, name=f"Mixed_{letter}")(x)
         if self.frozen:
@@ -92,7 +93,7 @@ class _Mixed(nn.Module):
             if step == "average":
                 x = nn.avg_pool(x, (3, 3), (1, 1), "SAME")
             elif step == "maximum":
-                x = nn.max_pool(x, (3, 3), (2, 2))
+                x = max_pool_of_three(x)
             elif isinstance(step[0], str):
                 x = self.conv(x, *step)
             else:

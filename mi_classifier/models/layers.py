@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mi_classifier import parallel
-from mi_classifier.models.cpu_kernels import convolve
+from mi_classifier.models.kernels import convolve, moments
 from mi_classifier.models.output import ModelOutput
 
 # As torchvision's nets start their convolutions (He et al. 2015).
@@ -35,7 +35,8 @@ class GAPHead(nn.Module):
         shape = (pooled.shape[-1], self.num_classes)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, shape[1:], jnp.float32)
-        return pooled @ kernel + bias
+        # By default, accelerators round the factors to fewer digits.
+        return jnp.matmul(pooled, kernel, precision="highest") + bias
 
 
 class PooledHead(nn.Module):
@@ -89,9 +90,8 @@ class BatchNorm(nn.Module):
         like = shape, jnp.float32
         means = self.variable("batch_stats", "mean", jnp.zeros, *like)
         variances = self.variable("batch_stats", "var", jnp.ones, *like)
-        x = x.astype(jnp.float32)
         if self.moves:
-            mean, square = x.mean((0, 1, 2)), (x * x).mean((0, 1, 2))
+            mean, square = moments(x)
             if self.sync and not self.is_initializing():
                 mean, square = parallel.mean_over_devices((mean, square))
             variance = jnp.maximum(square - mean * mean, 0)
@@ -101,6 +101,7 @@ class BatchNorm(nn.Module):
         else:
             mean, variance = means.value, variances.value
         factor = scale * jax.lax.rsqrt(variance + self.epsilon)
+        x = x.astype(jnp.float32)
         return (x * factor + (bias - mean * factor)).astype(self.dtype)
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mi_classifier.errors import UserError
-from mi_classifier.models.cpu_kernels import DenseOfColumns
+from mi_classifier.models.kernels import DenseOfColumns
 from mi_classifier.models.output import ModelOutput
 
 
@@ -63,4 +63,5 @@ class _FourierFeatures(nn.Module):
             "phase", nn.initializers.uniform(turn), (self.number,), jnp.float32
         )
         kernel, phase = jax.lax.stop_gradient((kernel, phase))
-        return jnp.sqrt(2) * jnp.cos(kernel.T @ x + phase[:, None])
+        turns = jnp.matmul(kernel.T, x, precision="highest") + phase[:, None]
+        return jnp.sqrt(2) * jnp.cos(turns)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from mi_classifier.errors import UserError
 from mi_classifier.models.adl import AttentionDropout
+from mi_classifier.models.kernels import max_pool_of_three
 from mi_classifier.models.layers import BatchNorm, Conv, ConvNorm, GAPHead, check_sides
 from mi_classifier.models.output import ModelOutput
 
@@ -69,7 +70,7 @@ class ResNet50(nn.Module):
         stem = conv(self.width, (side,) * 2, stride, padding=side // 2, name="conv1")
         x = nn.relu(norm(name="bn1")(stem(images.astype(dtype))))
         if pools:
-            x = nn.max_pool(x, (3, 3), (2, 2), [(1, 1)] * 2)
+            x = max_pool_of_three(x, padding=1)
         for layer, blocks in enumerate(_BLOCKS, start=1):
             stride = {1: 1, 4: self.last_stride}.get(layer, 2)
             x = _Layer(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from mi_classifier.errors import UserError
 from mi_classifier.models.adl import AttentionDropout
-from mi_classifier.models.cpu_kernels import max_pool
+from mi_classifier.models.kernels import max_pool
 from mi_classifier.models.layers import Conv, GAPHead, check_sides
 from mi_classifier.models.output import ModelOutput
 

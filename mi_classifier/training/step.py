@@ -16,6 +16,7 @@ from mi_classifier.data import Dataset, Split
 from mi_classifier.data.pipeline import Batches
 from mi_classifier.losses import Loss, create_loss
 from mi_classifier.models import ModelOutput, create_model
+from mi_classifier.models.kernels import row_major
 from mi_classifier.training.checks import check_loss
 from mi_classifier.training.optimizer import select, trained_modules
 from mi_classifier.training.state import TrainState
@@ -113,14 +114,19 @@ def _make_step(
             return losses.mean(), (correct, batch_stats)
 
         count = parallel.parts_per_device(microbatches)
+        # Any split of the same parts over devices must round alike.
+        several = microbatches > 1
         gradient = jax.value_and_grad(mean_loss, has_aux=True)
         trained = select(state.params, task.trained)
         params, results = trained, []
         for part in zip(*(x.reshape(count, -1) for x in examples), strict=True):
             results.append(gradient(params, part))
             # One part after the other, so that memory holds the activations of one.
-            params, results[-1] = jax.lax.optimization_barrier((params, results[-1]))
+            if several:
+                both = jax.lax.optimization_barrier((params, results[-1]))
+                params, results[-1] = both
         (value, (correct, batch_stats)), gradients = parallel.mean(results)
+        gradients = jax.tree.map(row_major, gradients)
         updates, opt_state = optimizer.update(gradients, state.opt_state, trained)
         params = {**state.params, **optax.apply_updates(trained, updates)}
         done = state.step + 1

@@ -123,7 +123,7 @@ def trained(train=True, **options):
         return (output.logits**2).sum(), updated["batch_stats"]
 
     step = jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=HASTE)
-    # XLA's own convolutions compile faster; test_cpu_kernels.py compares ours.
+    # XLA's own convolutions compile faster; test_kernels.py compares ours.
     with mock.patch.object(jax, "default_backend", lambda: "gpu"):
         return variables, *step(variables["params"])
 

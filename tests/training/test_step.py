@@ -209,7 +209,7 @@ def test_parts_of_a_batch_run_one_after_the_other(parts):
     steps = given.steps(parts)
     batches = batches_of(given.split, np.zeros((1, 16), int))
     text = str(jax.make_jaxpr(steps.func)(*steps.args, given.state, batches))
-    assert text.count("optimization_barrier") == parts
+    assert text.count("optimization_barrier") == (parts if parts > 1 else 0)
 
 
 @pytest.mark.slow

@@ -9,11 +9,13 @@ import jax.numpy as jnp
 import pytest
 
 from mi_classifier.models import create_model
-from mi_classifier.models.cpu_kernels import (
+from mi_classifier.models.kernels import (
     convolve,
     convolve_depthwise,
     convolve_in_scan,
     max_pool,
+    max_pool_of_three,
+    moments,
 )
 
 NAMES = ("NHWC", "HWIO", "NHWC")
@@ -121,3 +123,48 @@ def test_a_net_has_the_gradients_that_xla_convolutions_give(monkeypatch):
     ours = gradient()
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     chex.assert_trees_all_close(ours, gradient(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(2, 7, 7, 3), (2, 8, 11, 3), (1, 3, 4, 2)])
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_pooling_of_three_and_its_gradient_equal_those_of_flax(shape, padding, dtype):
+    # Many values are equal, as zeros behind a ReLU are, or in bfloat16.
+    x = jnp.round(jax.random.normal(jax.random.key(0), shape)).astype(dtype)
+
+    def theirs(x):
+        return nn.max_pool(x, (3, 3), (2, 2), [(padding, padding)] * 2)
+
+    expected, flax_gradient = jax.vjp(theirs, x)
+    result, gradient = jax.vjp(lambda x: max_pool_of_three(x, padding), x)
+    chex.assert_trees_all_equal(result, expected)
+    # Small whole numbers, so that sums are exact in any dtype.
+    upper = jnp.round(3 * jax.random.normal(jax.random.key(1), result.shape))
+    upper = upper.astype(dtype)
+    chex.assert_trees_all_equal(gradient(upper), flax_gradient(upper))
+
+
+@pytest.mark.parametrize("pool", [max_pool, max_pool_of_three])
+def test_pooling_passes_nan_on(pool):
+    x = jnp.zeros((1, 5, 5, 1)).at[0, 1, 1].set(jnp.nan)
+    for result in (pool(x), jax.vjp(pool, x)[0]):
+        assert jnp.isnan(result[0, 0, 0, 0]) and result[0, 1, 1, 0] == 0
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_moments_of_one_reduction_equal_those_of_two(dtype, monkeypatch):
+    x = (2 + jax.random.normal(jax.random.key(0), (3, 4, 5, 6))).astype(dtype)
+    weights = jax.random.normal(jax.random.key(1), (2, 6))
+
+    def results():
+        def loss(x):
+            found = moments(x)
+            sums = [(w * f).sum() for w, f in zip(weights, found, strict=True)]
+            return sum(sums), found
+
+        return jax.grad(loss, has_aux=True)(x)
+
+    expected = results()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    rtol = 1e-5 if dtype == jnp.float32 else 1e-2
+    chex.assert_trees_all_close(results(), expected, rtol=rtol)
