@@ -1,15 +1,22 @@
 """Decode images of all formats to uint8 pixels of one size."""
 
 import contextlib
+import functools
 import io
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from mi_classifier.errors import reason_of
+
+# Pillow knows these formats, but decodes no pixels of them on every machine; for some
+# it starts other programs.
+NOT_DECODED = {"PDF", "EPS", "WMF", "MPEG", "HDF5", "GRIB", "BUFR"}
 
 
 def decode(content: bytes, side: int) -> np.ndarray:
@@ -29,42 +36,79 @@ def decode(content: bytes, side: int) -> np.ndarray:
       ValueError: the content is not an image, is broken, or has more than 2 ** 28
         bytes of RGB.
     """
-    return _decode(content, (side, side), "RGB")
+    return _decode(content, (side, side), "RGB")[0]
 
 
-def decode_all(
-    contents: Sequence[bytes], side: int
-) -> tuple[np.ndarray, dict[int, str]]:
-    """Decode several images.
+class Decoded(NamedTuple):
+    """Several decoded images."""
 
-    Returns:
-      uint8 `[B, side, side, 3]`, and why an image cannot be decoded, by its index; its
-      pixels are 0.
-    """
-    pixels, broken = np.zeros((len(contents), side, side, 3), np.uint8), {}
+    pixels: np.ndarray  # uint8 `[B, side, side, 3]`; 0 if an image cannot be decoded
+    broken: dict[int, str]  # why an image cannot be decoded, by its index
+    sizes: list[tuple[int, int] | None]  # width and height, turned upright
+
+
+def decode_all(contents: Sequence[bytes], side: int) -> Decoded:
+    """Decode several images, see `decode`."""
+    pixels = np.zeros((len(contents), side, side, 3), np.uint8)
+    broken, sizes = {}, []
     for index, content in enumerate(contents):
         try:
-            pixels[index] = decode(content, side)
+            pixels[index], size = _decode(content, (side, side), "RGB")
         except ValueError as error:
-            broken[index] = str(error)
-    return pixels, broken
+            broken[index], size = str(error), size_of(content)
+        sizes.append(size)
+    return Decoded(pixels, broken, sizes)
+
+
+def size_of(content: bytes | Path) -> tuple[int, int] | None:
+    """Return width and height of an image turned upright, or None if it is no image.
+
+    `content` is that of a file, or the file's path.
+    """
+    try:
+        with open_image(content) as image:
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            if image.format == "TIFF":  # Pillow swaps the size of TIFFs itself
+                turned = False
+            return image.size[::-1] if turned else image.size
+    except Exception:  # noqa: BLE001 (Pillow's plugins may raise anything)
+        return None
+
+
+def open_image(content: bytes | Path) -> Image.Image:
+    """Open an image by Pillow, if its format is one of pixels.
+
+    Pillow goes by the first bytes of a file, whatever its name says, and would start
+    Ghostscript for PostScript.
+    """
+    file = content if isinstance(content, Path) else io.BytesIO(content)
+    return Image.open(file, formats=_formats())
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in Image.ID if name not in NOT_DECODED)
 
 
 def decode_gray(content: bytes, height: int, width: int) -> np.ndarray:
     """Decode an image as `decode` does, to gray levels, uint8 `[height, width, 1]`."""
-    return _decode(content, (width, height), "L")[..., None]
+    return _decode(content, (width, height), "L")[0][..., None]
 
 
-def _decode(content: bytes, size: tuple[int, int], mode: str) -> np.ndarray:
-    """Decode to (width, height) and one of Pillow's modes."""
+def _decode(
+    content: bytes, size: tuple[int, int], mode: str
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Decode to (width, height) and one of Pillow's modes; also return the own size."""
     try:
-        with _quiet(), Image.open(io.BytesIO(content)) as image:
+        with _quiet(), open_image(content) as image:
             if image.width * image.height > Image.MAX_IMAGE_PIXELS:
                 raise ValueError("more than 2**28 bytes of RGB")
             decoded = _to_rgb(ImageOps.exif_transpose(image)).convert(mode)
-        if decoded.size != size:
+        own = decoded.size
+        if own != size:
             decoded = decoded.resize(size, Image.Resampling.BILINEAR)
-        return np.asarray(decoded)
+        return np.asarray(decoded), own
     except MemoryError:
         raise
     except Exception as error:  # Pillow's plugins may raise anything

@@ -6,9 +6,9 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
-from mi_classifier.decoding import decode
+from mi_classifier.decoding import decode, size_of
 
 RED, GREEN, GRAY = (200, 30, 40), (20, 180, 60), (90, 90, 90)
 
@@ -121,3 +121,16 @@ def test_broken_and_huge_images_are_refused_with_a_reason(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
     with pytest.raises(ValueError, match="decompression bomb"):
         decode(whole, 16)
+
+
+def test_postscript_is_no_image_whatever_its_name(monkeypatch):
+    """Pillow would start Ghostscript, with a program that comes with the photo."""
+
+    def refuse(*arguments, **options):
+        raise AssertionError("Ghostscript was started")
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", refuse)
+    content = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\n"
+    with pytest.raises(ValueError, match="not an image"):
+        decode(content, 16)
+    assert size_of(content) is None

@@ -1,21 +1,23 @@
 """Decode images in other processes while an archive is being recorded."""
 
 import collections
+import itertools
 import os
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
 
 from mi_classifier import processes
-from mi_classifier.decoding import decode_all
+from mi_classifier.decoding import Decoded, decode_all
 
 _BATCH = 64  # images that are sent to a process at once
 _FEW = 1_024  # images that are decoded here, because processes take a second to start
 _WAITING = 4  # batches that wait, for each process
+Member = tuple[str, bytes]  # name and content of a file
 
 
 class Ahead:
@@ -27,45 +29,53 @@ class Ahead:
 
     Examples:
       >>> ahead = Ahead(16, Path("."))
-      >>> ahead.add(b"no image")
-      0
+      >>> list(ahead.decoded([("a.png", b"no image")]))
+      [('a.png', b'no image', None, 0)]
       >>> ahead.pixels([0])
       [ValueError('not an image')]
     """
 
     def __init__(self, side: int, folder: Path) -> None:
-        self._side, self._count = side, 0
+        self._side = side
         self._file, path = tempfile.mkstemp(dir=folder)
         os.unlink(path)
         weakref.finalize(self, os.close, self._file)
-        self._contents: list[bytes] = []  # not yet sent to a process
-        self._running: collections.deque[Future] = collections.deque()
         self._broken: dict[int, str] = {}
         self._written = 0
 
-    def add(self, content: bytes) -> int:
-        """Take the content of a file, to decode it; return the number of the image."""
-        self._contents.append(content)
-        self._count += 1
-        if processes.count() == 1:
-            self._write(*decode_all(self._contents, self._side))
-            self._contents = []
-        elif self._count > _FEW and len(self._contents) >= _BATCH:
-            for start in range(0, len(self._contents), _BATCH):
-                some = self._contents[start : start + _BATCH]
-                self._running.append(processes.submit(decode_all, some, self._side))
-            self._contents = []
-            while len(self._running) > _WAITING * processes.count():
-                self._write(*self._running.popleft().result())
-        return self._count - 1
+    def decoded(
+        self, members: Iterable[Member]
+    ) -> Iterator[tuple[str, bytes, tuple[int, int] | None, int]]:
+        """Decode images, and yield them in their order, some time later.
+
+        Args:
+          members: names and contents of files.
+
+        Yields:
+          Name and content, (width, height) if it is an image, and its number here.
+        """
+        members = iter(members)
+        first = list(itertools.islice(members, _FEW))
+        rest = iter(lambda: list(itertools.islice(members, _BATCH)), [])
+        running: collections.deque[tuple[list[Member], Future]] = collections.deque()
+        # Few images, or those of one core, are decoded here.
+        alone = processes.count() == 1 or len(first) < _FEW
+        if alone:
+            for some in itertools.chain([first], rest):
+                yield from self._keep(some, decode_all(_contents(some), self._side))
+            return
+        parts = (first[i : i + _BATCH] for i in range(0, len(first), _BATCH))
+        for some in itertools.chain(parts, rest):
+            call = processes.submit(decode_all, _contents(some), self._side)
+            running.append((some, call))
+            if len(running) > _WAITING * processes.count():
+                some, call = running.popleft()
+                yield from self._keep(some, call.result())
+        for some, call in running:
+            yield from self._keep(some, call.result())
 
     def pixels(self, numbers: Sequence[int]) -> list[np.ndarray | ValueError]:
         """Return uint8 `[side, side, 3]` of images, or why one cannot be decoded."""
-        while self._running:
-            self._write(*self._running.popleft().result())
-        if self._contents:
-            self._write(*decode_all(self._contents, self._side))
-            self._contents = []
         shape = (self._side, self._side, 3)
         size, found = int(np.prod(shape)), []
         for number in numbers:
@@ -76,9 +86,19 @@ class Ahead:
             found.append(np.frombuffer(content, np.uint8).reshape(shape))
         return found
 
-    def _write(self, pixels: np.ndarray, broken: dict[int, str]) -> None:
-        content = memoryview(pixels).cast("B")
+    def _keep(
+        self, members: Sequence[Member], decoded: Decoded
+    ) -> Iterator[tuple[str, bytes, tuple[int, int] | None, int]]:
+        content, start = memoryview(decoded.pixels).cast("B"), self._written
         while content:  # a large one may be written in parts
             content = content[os.write(self._file, content) :]
-        self._broken |= {self._written + i: reason for i, reason in broken.items()}
-        self._written += len(pixels)
+        self._broken |= {start + i: why for i, why in decoded.broken.items()}
+        self._written += len(members)
+        for index, (member, size) in enumerate(
+            zip(members, decoded.sizes, strict=True)
+        ):
+            yield *member, size, start + index
+
+
+def _contents(members: Sequence[Member]) -> list[bytes]:
+    return [content for _, content in members]

@@ -8,7 +8,7 @@ import os
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 from mi_classifier.errors import UserError, disk_errors_told, reason_of
@@ -39,9 +39,9 @@ def read_members(path: Path, root: str, wanted: Callable[[str], bool]) -> Member
         leads out of the archive, or a wanted member is too large.
     """
     if path.is_dir():
-        for name, file in walk(path / root if (path / root).is_dir() else path):
-            if wanted(name):
-                yield name, read_file(file)
+        folder = path / root if (path / root).is_dir() else path
+        for name, file in walk(folder, wanted):
+            yield name, read_file(file)
         return
     if not path.is_file():
         raise UserError(f"{path}: no such archive or folder")
@@ -57,9 +57,16 @@ def read_members(path: Path, root: str, wanted: Callable[[str], bool]) -> Member
         raise UserError(message) from error
 
 
-def walk(folder: Path) -> list[tuple[str, Path]]:
-    """Return names and paths of all files in a folder, sorted; follow links."""
-    return [(name, path) for name, path, _ in entries(folder) if path.is_file()]
+def walk(
+    folder: Path, wanted: Callable[[str], bool] = lambda name: True
+) -> list[tuple[str, Path]]:
+    """Return names and paths of the wanted files in a folder, sorted; follow links."""
+    with disk_errors_told(folder, "read"):
+        return [
+            (name, folder / name)
+            for name, entry, _ in _scan(folder)
+            if wanted(name) and entry.is_file()
+        ]
 
 
 def entries(folder: Path) -> list[tuple[str, Path, bool]]:
@@ -68,23 +75,27 @@ def entries(folder: Path) -> list[tuple[str, Path, bool]]:
     Links to folders are followed. A link to a folder that holds it is not: it is
     returned, as are links to nothing.
     """
-    found = []
     with disk_errors_told(folder, "read"):
-        # The way to a folder: real paths of all folders from `folder` on.
-        todo = [("", [folder.resolve()], False)]
-        while todo:
-            start, way, linked = todo.pop()
-            with os.scandir(folder / start) as scanned:
-                inside = list(scanned)
-            for entry in inside:
-                name, is_link = start + entry.name, entry.is_symlink()
-                # A link to itself makes `entry.is_dir` raise an error.
-                if os.path.isdir(entry) if is_link else entry.is_dir():
-                    real = Path(entry).resolve() if is_link else way[-1] / entry.name
-                    if not any(each.is_relative_to(real) for each in way):
-                        todo.append((f"{name}/", [*way, real], linked or is_link))
-                        continue
-                found.append((name, folder / name, linked or is_link))
+        return [(name, folder / name, linked) for name, _, linked in _scan(folder)]
+
+
+def _scan(folder: Path) -> list[tuple[str, os.DirEntry, bool]]:
+    found = []
+    # The way to a folder: real paths of all folders from `folder` on.
+    todo = [("", [folder.resolve()], False)]
+    while todo:
+        start, way, linked = todo.pop()
+        with os.scandir(folder / start) as scanned:
+            inside = list(scanned)
+        for entry in inside:
+            name, is_link = start + entry.name, entry.is_symlink()
+            # A link to itself makes `entry.is_dir` raise an error.
+            if os.path.isdir(entry) if is_link else entry.is_dir():
+                real = Path(entry).resolve() if is_link else way[-1] / entry.name
+                if not any(each.is_relative_to(real) for each in way):
+                    todo.append((f"{name}/", [*way, real], linked or is_link))
+                    continue
+            found.append((name, entry, linked or is_link))
     return sorted(found, key=lambda each: each[0])
 
 
@@ -178,13 +189,12 @@ def _check_count(archive: zipfile.ZipFile) -> None:
 
 
 def _below(name: str, root: str) -> str:
-    parts = PurePosixPath(name).parts
-    return "/".join(parts[1:] if parts[:1] == (root,) else parts)
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    return "/".join(parts[1:] if parts[:1] == [root] else parts)
 
 
 def _check_name(path: Path, name: str, is_file: bool) -> None:
-    pure = PurePosixPath(name)
-    if pure.is_absolute() or ".." in pure.parts:
+    if name.startswith("/") or ".." in name.split("/"):
         raise UserError(f"{path}: refused, because {name!r} leads out of it")
     if not is_file:
         raise UserError(f"{path}: refused, because {name!r} is a link or no file")

@@ -15,6 +15,7 @@ import numpy as np
 from mi_classifier.data import archive, box_conventions, tfds_store
 from mi_classifier.data.box_conventions import SHAPES, Columns
 from mi_classifier.data.image_files import count_of, printable
+from mi_classifier.decoding import size_of
 from mi_classifier.errors import UserError
 
 # Names of columns, in lower case, without signs between letters and without a "bbox" in
@@ -319,7 +320,7 @@ def _sizes(
     sizes = {}
     for row in rows:
         if row.name not in sizes:
-            sizes[row.name] = tfds_store.size_of(files[row.name])
+            sizes[row.name] = size_of(files[row.name])
         size = sizes[row.name]
         if size and row.size and row.size != size:
             width, height = row.size

@@ -231,7 +231,7 @@ def _config_name(official: Official, path: Path) -> str:
         whole = hashlib.sha256()
         for name, file in archive.walk(path):
             whole.update(os.fsencode(name))
-            if file.suffix == ".txt":
+            if name.endswith(".txt"):
                 whole.update(hash_file(file).encode())
             else:
                 status = file.stat()

@@ -211,12 +211,13 @@ def _decoded(split: EncodedSplit, side: int) -> Iterator[np.ndarray | ValueError
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             for contents, _ in encoded:
                 alone = [[content] for content in contents]
-                for images, broken in pool.map(decode_all, alone, [side] * len(alone)):
-                    yield ValueError(broken[0]) if broken else images[0]
+                for one in pool.map(decode_all, alone, [side] * len(alone)):
+                    yield ValueError(one.broken[0]) if one.broken else one.pixels[0]
         return
-    for images, broken in processes.in_order(decode_all, encoded):
-        for index, pixels in enumerate(images):
-            yield ValueError(broken[index]) if index in broken else pixels
+    for some in processes.in_order(decode_all, encoded):
+        for index, pixels in enumerate(some.pixels):
+            reason = some.broken.get(index)
+            yield pixels if reason is None else ValueError(reason)
 
 
 def _write(

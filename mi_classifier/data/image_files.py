@@ -12,6 +12,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from mi_classifier.data import archive
+from mi_classifier.decoding import NOT_DECODED
 from mi_classifier.errors import disk_errors_told
 
 # Programs and systems keep copies or notes in these folders, in lower case.
@@ -26,8 +27,6 @@ _SYSTEM_FOLDERS = {
 }
 _THUMBNAILS = {"thumbs", "thumbnails", "_thumbs", "_thumbnails"}  # or names of classes
 _SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
-# Pillow knows these suffixes, but decodes no pixels of them on every machine.
-_NOT_DECODED = {"PDF", "EPS", "WMF", "MPEG", "HDF5", "GRIB", "BUFR"}
 # Formats whose first bytes are certain. Pillow takes any bytes for some of the others.
 _CERTAIN = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "JPEG2000", "AVIF")
 # Most begin as TIFF files do; Pillow would decode a small preview.
@@ -156,7 +155,7 @@ def _reason(name: str, path: Path) -> str:
 @functools.cache
 def _suffixes() -> frozenset[str]:
     formats = Image.registered_extensions()
-    decoded = Image.OPEN.keys() - _NOT_DECODED
+    decoded = Image.OPEN.keys() - NOT_DECODED
     return frozenset(suffix for suffix, name in formats.items() if name in decoded)
 
 

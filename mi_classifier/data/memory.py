@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image, ImageOps
 
-from mi_classifier.data import tfds_store
 from mi_classifier.data.dataset import Dataset, Split
 from mi_classifier.data.given import (
     as_boxes,
@@ -27,7 +26,7 @@ from mi_classifier.data.given import (
 from mi_classifier.data.images import Images, blank_dataset, check_sides, image_dataset
 from mi_classifier.data.labels import as_known_labels, as_labels
 from mi_classifier.data.splits import hold_out as held_out
-from mi_classifier.decoding import decode
+from mi_classifier.decoding import decode, size_of
 from mi_classifier.errors import (
     UserError,
     check_number,
@@ -278,7 +277,7 @@ def _one(image: Any, side: int) -> tuple[np.ndarray, tuple[int, int]]:
             image = image.convert("RGB")
         image.save(file, "png", compress_level=0)
         content = file.getvalue()
-    return decode(content, side), tfds_store.size_of(content)
+    return decode(content, side), size_of(content)
 
 
 def _with_held_out(

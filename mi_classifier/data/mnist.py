@@ -13,7 +13,7 @@ from PIL import Image
 from mi_classifier.data import mnist_archive, tfds_store
 from mi_classifier.data.dataset import Dataset, Split, normalize
 from mi_classifier.data.mnist_archive import SIDE
-from mi_classifier.decoding import decode_gray
+from mi_classifier.decoding import decode_gray, open_image
 from mi_classifier.errors import UserError
 from mi_classifier.progress import tracked
 
@@ -169,6 +169,6 @@ def _read_split(builder: tfds.core.DatasetBuilder, name: str) -> Split:
         skip = {"image": tfds.decode.SkipDecoding()}
         source = builder.as_data_source(split=name, decoders=skip)
         records = source.__getitems__(range(len(source)))
-        images = [np.asarray(Image.open(io.BytesIO(r["image"]))) for r in records]
+        images = [np.asarray(open_image(r["image"])) for r in records]
         labels = np.array([record["label"] for record in records], np.int32)
         return {"image": np.stack(images)[..., None], "label": labels}

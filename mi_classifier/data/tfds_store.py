@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
 
 from mi_classifier.data.ahead import Ahead
 from mi_classifier.data.archive import Members
 from mi_classifier.data.image_cache import EncodedSplit
+from mi_classifier.decoding import size_of
 from mi_classifier.errors import DISK_ERRORS, UserError, reason_of
 from mi_classifier.progress import tracked
 from mi_classifier.storage.files import TEMPORARY, hash_file, hold
@@ -197,35 +197,22 @@ class BoxedImages(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, split: str) -> Iterator[tuple[str, dict]]:
         rows, recorded = self._rows[split], ([], [], [], [])
         what = f"preparing {self.name}, {split}"
-        for name, content in tracked(self._read_images(rows), what, len(rows)):
+        members = tracked(self._read_images(rows), what, len(rows))
+        if self._ahead is None:
+            sized = ((name, content, size_of(content), 0) for name, content in members)
+        else:
+            sized = self._ahead.decoded(members)
+        for name, content, size, number in sized:
             label, box = rows[name]
             x0, y0, x1, y1 = 0.0, 0.0, 1.0, 1.0
-            if size := size_of(content):  # else decoding stops at it or skips it
+            if size:  # else decoding stops at it or skips it
                 x0, y0, x1, y1 = fractions(box, size, name)
             example = {"image": content, "image/filename": name, "label": label}
-            if self._ahead is not None:
-                number = self._ahead.add(content)
-                own = (name, label, [[x0, y0, x1, y1]], number)
-                for values, value in zip(recorded, own, strict=True):
-                    values.append(value)
+            own = (name, label, [[x0, y0, x1, y1]], number)
+            for values, value in zip(recorded, own, strict=True):
+                values.append(value)
             yield name, example | {"bbox": tfds.features.BBox(y0, x0, y1, x1)}
         self._recorded[split] = recorded
-
-
-def size_of(content: bytes | Path) -> tuple[int, int] | None:
-    """Return width and height of an image turned upright, or None if it is no image.
-
-    `content` is that of a file, or the file's path.
-    """
-    file = content if isinstance(content, Path) else io.BytesIO(content)
-    try:
-        with Image.open(file) as image:
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            if image.format == "TIFF":  # Pillow swaps the size of TIFFs itself
-                turned = False
-            return image.size[::-1] if turned else image.size
-    except Exception:  # noqa: BLE001 (Pillow's plugins may raise anything)
-        return None
 
 
 def fractions(box: Box, size: tuple[int, int], name: str) -> Box:

@@ -13,7 +13,8 @@ from jax.typing import ArrayLike
 from PIL import Image
 
 from mi_classifier.activation_maps import class_activation_map
-from mi_classifier.data import Dataset, tfds_store
+from mi_classifier.data import Dataset
+from mi_classifier.decoding import size_of
 from mi_classifier.errors import UserError, reason_of
 from mi_classifier.evaluation.evaluators import Inference, Priors
 from mi_classifier.evaluation.evaluators.calibration import claimed_pmi
@@ -102,7 +103,7 @@ def read_image(dataset: Dataset, image: Any, where: str) -> tuple[np.ndarray, Se
         raise UserError(f"{where}: is a list; give one image at a time")
     try:
         content = Path(image).read_bytes() if is_path else _to_png(image)
-        return dataset.read_image(content), tfds_store.size_of(content)
+        return dataset.read_image(content), size_of(content)
     except (OSError, ValueError, TypeError) as error:
         reason = getattr(error, "strerror", None) or reason_of(error)
         raise UserError(f"{where}: cannot be read: {reason}") from error

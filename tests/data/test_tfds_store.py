@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from mi_classifier.data import load_dataset, tfds_store
+from mi_classifier.decoding import size_of
 from mi_classifier.errors import UserError
 
 
@@ -34,7 +35,7 @@ def test_size_of_follows_the_exif_orientation(form):
     exif[0x0112] = 6
     file = io.BytesIO()
     Image.new("RGB", (40, 20)).save(file, form, exif=exif)
-    assert tfds_store.size_of(file.getvalue()) == (20, 40)
+    assert size_of(file.getvalue()) == (20, 40)
 
 
 def test_a_changed_list_of_class_names_is_noticed(rehearsal_sets, tmp_path):
