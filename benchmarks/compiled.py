@@ -4,12 +4,14 @@
 
 XLA compiles for a description of a card (compute capability 8.0 here) and reports on
 the program: the memory of a step with the paper's batch sizes, plain, with
-rematerialization and with microbatches; its FLOPs; the share of the state that it
-updates in place; and the operations that wait for the host. This runs on any machine
-and times nothing but the compilation.
+rematerialization and with microbatches; its FLOPs; the kernels that it starts, and the
+bytes that they read and write, if each reads all of its arguments; the share of the
+state that it updates in place; and the operations that wait for the host. This runs on
+any machine and times nothing but the compilation.
 """
 
 import functools
+import math
 import os
 import re
 import time
@@ -71,6 +73,12 @@ SAVINGS = {
 HOST_OPERATIONS = (
     r"\b(infeed|outfeed|send|recv|xla_python_\w*callback|xla_ffi_\w*callback)\b"
 )
+# Operations of a compiled program for which no kernel is started.
+FREE = {
+    *("parameter", "constant", "tuple", "get-tuple-element", "bitcast"),
+    *("opt-barrier", "after-all", "partition-id"),
+}
+BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4}
 
 
 def card(memory_gib: float) -> jax.Device:
@@ -133,6 +141,49 @@ def lower_step(config: ConfigDict, device: jax.Device) -> jax.stages.Lowered:
         return step.func.lower(key, state, batches)
 
 
+def bytes_of(kind: str) -> int:
+    """Returns the bytes of an array or a tuple, such as "(f32[2,3]{1,0}, s32[])"."""
+    return sum(
+        BYTES.get(dtype, 8) * math.prod(int(n) for n in shape.split(",") if n)
+        for dtype, shape in re.findall(r"(\w+)\[([\d,]*)\]", kind)
+    )
+
+
+def kernels_of(text: str) -> tuple[int, int]:
+    """Returns the kernels of a compiled program, and the bytes that they move.
+
+    Images are not counted: a kernel reads few of the whole split that is its argument.
+    """
+    computations, entry = {}, ""
+    for line in text.splitlines():
+        if head := re.match(r"(ENTRY )?%?([\w.\-]+) \(.*\{$", line):
+            operations = computations[head[2]] = []
+            entry = head[2] if head[1] else entry
+        elif found := re.match(
+            r"\s+(?:ROOT )?%?([\w.\-]+) = (.*?) ([\w\-]+)\((.*)$", line
+        ):
+            operations.append(found.groups())
+
+    def count(name: str) -> tuple[int, int]:
+        kinds = {name: kind for name, kind, _, _ in computations[name]}
+        kernels, moved = 0, 0
+        for _, kind, operation, rest in computations[name]:
+            inner = re.findall(r"(?:body|to_apply|branch_\d+)=%?([\w.\-]+)", rest)
+            if operation in ("while", "call", "conditional") and inner:
+                parts = [count(each) for each in inner]
+                kernels += sum(k for k, _ in parts)
+                moved += sum(b for _, b in parts)
+            elif operation not in FREE:
+                given = re.findall(r"%([\w.\-]+)", rest.split("), ")[0])
+                read = [kinds[n] for n in given if n in kinds]
+                kernels += 1
+                moved += bytes_of(kind)
+                moved += sum(bytes_of(k) for k in read if not k.startswith("u8"))
+        return kernels, moved
+
+    return count(entry)
+
+
 def analyze(config: ConfigDict, device: jax.Device) -> dict[str, float]:
     """Returns what XLA reports on a config's training step."""
     started = time.perf_counter()
@@ -143,12 +194,15 @@ def analyze(config: ConfigDict, device: jax.Device) -> dict[str, float]:
     cost = lowered.cost_analysis() or lowered.compile().cost_analysis()
     memory, text = compiled.memory_analysis(), compiled.as_text()
     gib = 2**30
+    kernels, moved = kernels_of(text)
     return {
         "temporary_gib": memory.temp_size_in_bytes / gib,
         "arguments_gib": memory.argument_size_in_bytes / gib,
         "in_place": memory.alias_size_in_bytes / memory.output_size_in_bytes,
         "total_gib": (memory.temp_size_in_bytes + memory.argument_size_in_bytes) / gib,
         "tera_flops": cost["flops"] / 1e12,
+        "kernels": kernels,
+        "gigabytes_moved": moved / 1e9,
         "compile_seconds": seconds,
         "host_calls": len(re.findall(HOST_OPERATIONS, text)),
     }
@@ -157,11 +211,12 @@ def analyze(config: ConfigDict, device: jax.Device) -> dict[str, float]:
 def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("--memory_gib", type=float, default=11)
+    parser.add_argument("--batch_size", type=int, default=0, help="the paper's")
     parser.add_argument("--only", default="", help="nets whose name contains this")
     arguments = parser.parse_args()
     device = card(arguments.memory_gib)
     columns = ["compiled", "dtype", "remat", "batch", "GiB", "TFLOP", "in place"]
-    columns += ["host calls", "compiled in"]
+    columns += ["kernels", "GB moved", "host calls", "compiled in"]
     rows, results = [], []
     cases = [
         (backbone, data, dtype, saving)
@@ -174,6 +229,7 @@ def main() -> None:
     for backbone, data, dtype, saving in tracked(cases, "compiling"):
         config = common.localization_config(backbone, data)
         config.model.dtype = dtype
+        config.batch_size = arguments.batch_size or config.batch_size
         config.model.remat = "remat" in SAVINGS[saving]
         if "microbatches" in SAVINGS[saving]:
             config.microbatches = 5 if config.batch_size % 8 else 8
@@ -192,6 +248,8 @@ def main() -> None:
                 f"{found['total_gib']:.2f}",
                 f"{found['tera_flops']:.2f}",
                 f"{found['in_place']:.1%}",
+                str(found["kernels"]),
+                f"{found['gigabytes_moved']:.1f}",
                 str(found["host_calls"]),
                 f"{found['compile_seconds']:.0f} s",
             ]

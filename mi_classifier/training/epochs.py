@@ -22,6 +22,9 @@ from mi_classifier.training.state import TrainState, copy
 from mi_classifier.training.step import Task, TrainSteps, make_train_steps
 
 _CALLS_AHEAD = 4  # calls of the steps that the host starts before it looks at a loss
+# Steps in a call where an accelerator holds the data: starting a call takes the host
+# some milliseconds, as long as a step may take.
+_AT_LEAST = 16
 _LEAST = 1.0  # seconds between two checkpoints inside of an epoch
 _LOGGED = "train_loss", "train_accuracy"
 PASSES = 4  # forward passes that take about as long as a training step
@@ -61,6 +64,9 @@ def make_training(
     steps = make_train_steps(
         task, transformation, key, config.microbatches, pipeline.axis
     )
+    per_call = config.steps_per_call
+    if pipeline.axis is None and jax.default_backend() != "cpu":
+        per_call = max(per_call, _AT_LEAST)
     layer = functools.partial(divergence.first_broken_layer, task, key)
     compiled: set[tuple[int, ...]] = set()
 
@@ -85,7 +91,7 @@ def make_training(
         shape = length, config.batch_size
         order = epoch_order(config.seed, epoch, len(split["label"]), shape)
         order = order[int(before.step) - epoch * length :]
-        batches = pipeline.batches(order, config.steps_per_call)
+        batches = pipeline.batches(order, per_call)
 
         def so_far(values: np.ndarray) -> Part:
             # One after the other, so that a stop does not change the rounding.
