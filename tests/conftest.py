@@ -30,6 +30,8 @@ def pytest_configure(config):
     Small nets compile longer than they run, see `long_runs` for others.
     """
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    if shutil.which("nvidia-smi") and os.environ.get("JAX_PLATFORMS") != "cpu":
+        _compute_exactly_on_gpus()
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="compiled")
         config.add_cleanup(folder.cleanup)
@@ -37,6 +39,29 @@ def pytest_configure(config):
         os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
         # Without a limit, no process removes what another one is reading.
         os.environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = "-1"
+
+
+def _compute_exactly_on_gpus():
+    """Asks for what CPUs do: all digits of float32, and the same bits each time."""
+    os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+    flags = os.environ.get("XLA_FLAGS", "")
+    os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true"
+    # The processes of the tests share the card's memory.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+
+def assert_same_program(one, other):
+    """Compares what two programs compute by the same operations.
+
+    On CPUs not a bit differs. A GPU's compiler may choose other kernels for each.
+    """
+    import chex
+    import jax
+
+    if jax.default_backend() == "cpu":
+        chex.assert_trees_all_equal(one, other)
+    else:
+        chex.assert_trees_all_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
