@@ -101,8 +101,10 @@ def test_depthwise_sums_of_bfloat16_are_rounded_once():
         chex.assert_trees_all_equal(a, b.astype(jnp.bfloat16))
 
 
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
 @pytest.mark.parametrize("shape", [(2, 6, 8, 3), (1, 7, 5, 2)])
-def test_max_pooling_and_its_gradient_equal_those_of_flax(shape):
+def test_max_pooling_and_its_gradient_equal_those_of_flax(shape, backend, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
     x = jax.random.normal(jax.random.key(0), shape)
     expected, theirs = jax.vjp(lambda x: nn.max_pool(x, (2, 2), (2, 2)), x)
     result, ours = jax.vjp(max_pool, x)
@@ -145,7 +147,8 @@ def test_pooling_of_three_and_its_gradient_equal_those_of_flax(shape, padding, d
 
 
 @pytest.mark.parametrize("pool", [max_pool, max_pool_of_three])
-def test_pooling_passes_nan_on(pool):
+def test_pooling_passes_nan_on(pool, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     x = jnp.zeros((1, 5, 5, 1)).at[0, 1, 1].set(jnp.nan)
     for result in (pool(x), jax.vjp(pool, x)[0]):
         assert jnp.isnan(result[0, 0, 0, 0]) and result[0, 1, 1, 0] == 0
