@@ -10,13 +10,13 @@ writes and prints.
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from operator import itemgetter
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from mi_classifier import forks
@@ -161,13 +161,25 @@ def mean(parts: Sequence[T]) -> T:
     and then over devices: for powers of two this fixes the order of every addition, and
     the last bit is the same on any number of devices.
     """
-    if len(parts) == 1 and num_devices() == 1:
+    devices = num_devices()
+    if len(parts) == 1 and devices == 1:
         return parts[0]
     total = _sum_in_pairs(list(parts))
-    sums = jax.lax.all_gather(total, AXIS)
-    devices = num_devices()
-    total = _sum_in_pairs([jax.tree.map(itemgetter(d), sums) for d in range(devices)])
+    if devices > 1:
+        total = _sum_over_devices(total, devices)
     return jax.tree.map(lambda x: x / (len(parts) * devices), total)
+
+
+def _sum_over_devices(tree: T, devices: int) -> T:
+    """Add a tree over devices in pairs; this sends what an all-reduce would send.
+
+    Each device adds its own share of the numbers of all devices, and sends the sums.
+    """
+    vector, restore = ravel_pytree(tree)
+    padded = jnp.pad(vector, (0, -len(vector) % devices)).reshape(devices, -1)
+    own = jax.lax.all_to_all(padded, AXIS, split_axis=0, concat_axis=0)
+    sums = jax.lax.all_gather(_sum_in_pairs(list(own)), AXIS, tiled=True)
+    return restore(sums[: len(vector)])
 
 
 def _sum_in_pairs(trees: list[T]) -> T:
