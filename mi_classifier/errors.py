@@ -11,6 +11,8 @@ from errno import EACCES, EDQUOT, EFBIG, EIO, ENAMETOOLONG, ENOSPC, EPERM, EROFS
 from pathlib import Path
 from typing import Any
 
+from mi_classifier.text import printable
+
 # The disk is full, over quota, read-only, not ours or broken, or a name is too long for
 # it. A traceback explains none of these.
 DISK_ERRORS = (ENOSPC, EDQUOT, EFBIG, EIO, EROFS, EACCES, EPERM, ENAMETOOLONG)
@@ -24,8 +26,9 @@ class UserError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        # A value in the message may have several lines.
-        super().__init__(" ".join(map(str.strip, message.strip().splitlines())))
+        # A value in the message may have several lines, or codes of terminals.
+        lines = map(str.strip, message.strip().splitlines())
+        super().__init__(printable(" ".join(lines)))
 
 
 def reason_of(error: BaseException) -> str:

@@ -22,6 +22,7 @@ from mi_classifier.data.labels import check_index
 from mi_classifier.errors import UserError
 from mi_classifier.estimate import cross_fit
 from mi_classifier.rules import by_usual_rules
+from mi_classifier.text import printable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,12 +69,13 @@ class Ranking(Sequence[RankedColumn]):
         return iter(self.columns)
 
     def __str__(self) -> str:
-        width = max(len(name) for name in ("column", *(c.name for c in self)))
+        names = [printable(c.name) for c in self]
+        width = max(map(len, ("column", *names)))
         lines = [f"{'column':{width}}  {'alone, nats':>17}  {'lost without it':>17}"]
-        for c in self:
+        for name, c in zip(names, self, strict=True):
             each = ((c.alone, c.alone_error), (c.lost, c.lost_error))
             cells = ["-" if np.isnan(v) else f"{v:.4f} ± {e:.4f}" for v, e in each]
-            lines.append(f"{c.name:{width}}  {cells[0]:>17}  {cells[1]:>17}")
+            lines.append(f"{name:{width}}  {cells[0]:>17}  {cells[1]:>17}")
         lines += [f"warning: {sentence}" for sentence in self.warnings]
         return "\n".join(lines)
 

@@ -44,6 +44,7 @@ LAYERS = [
     ["overrides", "usage"],
     ["config"],
     ["errors", "decoding", "forks", "processes", "progress", "rules", "termination"],
+    ["text"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(LAYERS) for room in rooms}
 GROUND_FLOOR = (

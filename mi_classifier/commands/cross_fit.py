@@ -29,6 +29,7 @@ from mi_classifier.storage.files import (
     to_json,
     write_hashed,
 )
+from mi_classifier.text import printable
 from mi_classifier.usage import meanings_of
 
 _FIELDS = {"method": str, "seed": int, "missing": str, "rank": str, "data": ConfigDict}
@@ -93,12 +94,12 @@ def evaluate(
     results = _read_results(workdir)
     estimate = results.estimate
     if not quiet and parallel.is_first():
-        warnings = tuple(map(reporting.printable, estimate.warnings))
+        warnings = tuple(map(printable, estimate.warnings))
         print(dataclasses.replace(estimate, warnings=warnings))
         for table in results.tables():
             print_table(table)
         for note in results.notes:
-            print(f"note: {reporting.printable(note)}")
+            print(f"note: {printable(note)}")
         if (path := workdir / "evaluation" / "report.html").exists():
             print(f"figures, predictions and report: {path}")
     return estimate
@@ -196,12 +197,11 @@ def _write(
     table: arrays.Table,
     results: CrossFitResults,
 ) -> None:
-    names = {label: reporting.guarded(label) for label in fit.labels}
     content = {
         "row": range(len(fit.pmi)),
         **({} if table.lines is None else {"line": table.lines}),
-        "label": [names[label] for label in fit.labels[fit.label]],
-        "predicted": [names[label] for label in fit.predictions],
+        "label": [str(label) for label in fit.labels[fit.label]],
+        "predicted": [str(label) for label in fit.predictions],
         "probability": fit.confidence,
         "pmi_nats": fit.pmi,
     }

@@ -14,9 +14,10 @@ import numpy as np
 
 from mi_classifier.data import archive, box_conventions, tfds_store
 from mi_classifier.data.box_conventions import SHAPES, Columns
-from mi_classifier.data.image_files import count_of, printable
+from mi_classifier.data.image_files import count_of
 from mi_classifier.decoding import size_of
 from mi_classifier.errors import UserError
+from mi_classifier.text import printable
 
 # Names of columns, in lower case, without signs between letters and without a "bbox" in
 # front. Of the names for one thing, the first that a table has counts.

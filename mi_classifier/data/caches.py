@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 
 from mi_classifier.data import folder_layout, image_folder, tfds_store
 from mi_classifier.data.image_cache import size_of
-from mi_classifier.data.image_files import count_of, printable
+from mi_classifier.data.image_files import count_of
 from mi_classifier.errors import UserError, disk_errors_told, nearest
 from mi_classifier.storage.files import hold
+from mi_classifier.text import printable
 
 FOLDERS = ("decoded", "features")  # below the folder of data sets
 NOTE = "done.json"  # of an entry; its time of change is that of the last use

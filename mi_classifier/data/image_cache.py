@@ -15,12 +15,12 @@ from zipfile import BadZipFile
 import numpy as np
 
 from mi_classifier import processes
-from mi_classifier.data import image_files
 from mi_classifier.data.images import Images
 from mi_classifier.decoding import decode_all
 from mi_classifier.errors import UserError, choose
 from mi_classifier.progress import Progress
 from mi_classifier.storage.files import TEMPORARY, hash_text, hold
+from mi_classifier.text import printable
 
 _FORMAT = 3  # of the files; with another number, all caches are made again
 _CHUNK = 32  # images that are read at once
@@ -141,7 +141,7 @@ def _make(entry: Path, identity: dict[str, Any], make: Callable[[], Encoded]) ->
         "source": source,
         "side": identity["side"],
         "class_names": list(class_names),
-        "notes": [image_files.printable(note) for note in notes],
+        "notes": [printable(note) for note in notes],
         "identity": identity,
         "splits": skipped,
     }

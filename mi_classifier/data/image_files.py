@@ -14,6 +14,7 @@ from PIL import Image
 from mi_classifier.data import archive
 from mi_classifier.decoding import NOT_DECODED
 from mi_classifier.errors import disk_errors_told
+from mi_classifier.text import printable
 
 # Programs and systems keep copies or notes in these folders, in lower case.
 _SYSTEM_FOLDERS = {
@@ -110,11 +111,6 @@ def folders(path: Path) -> list[str]:
     return sorted(
         n for n in names if not n.startswith(".") and n.lower() not in _SYSTEM_FOLDERS
     )
-
-
-def printable(name: object) -> str:
-    """Return a name without bytes that cannot be printed."""
-    return str(name).encode("utf-8", "replace").decode()
 
 
 def count_of(count: int, what: str) -> str:

@@ -22,10 +22,11 @@ from mi_classifier.data import (
 from mi_classifier.data.dataset import Dataset
 from mi_classifier.data.folder_layout import Layout, Part
 from mi_classifier.data.image_cache import Encoded, EncodedSplit
-from mi_classifier.data.image_files import count_of, printable
+from mi_classifier.data.image_files import count_of
 from mi_classifier.data.images import check_sides, image_dataset
 from mi_classifier.errors import UserError, check_number
 from mi_classifier.storage.files import hash_file
+from mi_classifier.text import printable
 
 
 def load(

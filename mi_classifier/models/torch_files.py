@@ -38,6 +38,7 @@ _OPCODES = (
     *("BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"),
     *("BINBYTES", "SHORT_BINBYTES", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2"),
     *("TUPLE3", "EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_DICT", "EMPTY_SET"),
+    "FROZENSET",
     *("BINGET", "LONG_BINGET", "BINPUT", "LONG_BINPUT", "MEMOIZE"),
     *("GLOBAL", "STACK_GLOBAL", "BINPERSID"),
 )
@@ -66,6 +67,7 @@ class Tensor(NamedTuple):
     offset: int
     shape: Sequence[int]
     strides: Sequence[int]
+    is_negative: bool = False  # the numbers are those of the storage times -1
 
     def array(self) -> np.ndarray:
         """Return the numbers, in a view of the storage.
@@ -74,9 +76,6 @@ class Tensor(NamedTuple):
           ValueError: the numbers lie outside of the storage.
         """
         shape, strides = self.shape, self.strides
-        numbers = [self.offset, *shape, *strides]
-        if not all(type(n) is int and n >= 0 for n in numbers):
-            raise ValueError("a tensor's shape is damaged")
         last = sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
         storage = self.storage.numbers()
         if math.prod(shape) == 0:
@@ -84,9 +83,10 @@ class Tensor(NamedTuple):
         if self.offset + last >= len(storage):
             raise ValueError("a tensor is larger than its storage")
         strides = [s * storage.itemsize for s in strides]
-        return np.lib.stride_tricks.as_strided(
+        found = np.lib.stride_tricks.as_strided(
             storage[self.offset :], shape, strides, writeable=False
         )
+        return -found if self.is_negative else found
 
 
 class _Storage(NamedTuple):
@@ -174,13 +174,31 @@ def _read_older(file: BinaryIO) -> Any:
 
 
 def _rebuild_tensor(
-    storage: object, offset: object, shape: object, strides: object, *_: object
+    storage: object,
+    offset: object,
+    shape: object,
+    strides: object,
+    requires_grad: object = False,
+    hooks: object = None,
+    views: object = None,
 ) -> Tensor:
     if not isinstance(storage, _Storage):
         raise TypeError("a tensor has no storage")
     if not isinstance(shape, tuple) or not isinstance(strides, tuple):
         raise TypeError("a tensor's shape is damaged")
-    return Tensor(storage, offset, shape, strides)
+    # Tuples of tuples of tuples could not even be printed.
+    if not all(type(n) is int and n >= 0 for n in (offset, *shape, *strides)):
+        raise ValueError("a tensor's shape is damaged")
+    # A tensor may stand for minus its numbers, as the imaginary part of a conjugate.
+    views = views if isinstance(views, dict) else {}
+    return Tensor(storage, offset, shape, strides, views.get("neg") is True)
+
+
+def _rebuild_from_type(function: object, kind: object, arguments: Any, *_: Any) -> Any:
+    """Return a tensor that has attributes of Python's, without these."""
+    if function not in (_rebuild_tensor, _rebuild_parameter):
+        return Opaque(getattr(kind, "name", "an object"))
+    return function(*arguments)
 
 
 def _rebuild_parameter(tensor: object, *_: object) -> object:
@@ -200,6 +218,7 @@ _FUNCTIONS = {
     ("collections", "OrderedDict"): _ordered_dict,
     ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._tensor", "_rebuild_from_type_v2"): _rebuild_from_type,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
     ("torch._utils", "_rebuild_parameter_with_state"): _rebuild_parameter,
 }

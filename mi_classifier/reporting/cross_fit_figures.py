@@ -6,8 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mi_classifier.reporting.cross_fit_results import Column, ConfidenceBin, shown
+from mi_classifier.reporting.cross_fit_results import Column, ConfidenceBin
 from mi_classifier.reporting.figures import COLORS, plain
+from mi_classifier.text import shown
 
 _MOST_COLUMNS = 30  # that get a bar
 _MARGIN = 1.96  # standard errors on each side of a 95% confidence interval

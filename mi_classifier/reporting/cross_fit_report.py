@@ -10,13 +10,12 @@ from mi_classifier.reporting import cross_fit_figures, figures, pages
 from mi_classifier.reporting.cross_fit_results import (
     CrossFitResults,
     columns_table,
-    printable,
-    shown,
     surprising_table,
 )
 from mi_classifier.reporting.gallery import to_url
 from mi_classifier.reporting.table import Table
 from mi_classifier.storage.files import write_text
+from mi_classifier.text import printable, shown
 
 _MEANING = (
     "A lower bound in expectation: nets scored only rows that they had not seen. ± one "

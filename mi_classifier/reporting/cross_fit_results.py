@@ -10,15 +10,14 @@ from scipy import stats
 
 from mi_classifier.estimate import MutualInformation
 from mi_classifier.reporting.table import Table
+from mi_classifier.text import shown
 
 T = TypeVar("T")
 SURPRISING = 10  # rows that are listed
 _VALUES = 4  # columns whose values are listed with them
 _MOST_COLUMNS = 30  # columns that a table shows
-_LONGEST = 40  # characters of a name or a value
 _EXACT = 2.0**53  # floats below it hold whole numbers
 _BINS = 10  # of predicted probabilities
-_JOINERS = "\u200c\u200d"  # invisible, but letters and emoji need them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,45 +232,3 @@ def calibrate(
         mean = float(probability[own].mean(dtype=np.float64))
         bins.append(ConfidenceBin(mean, share, interval, int(own.sum())))
     return bins
-
-
-def printable(text: object) -> str:
-    r"""Return text on one line, and without what a terminal would obey.
-
-    Examples:
-      >>> printable("a\n\x1b[31mb")
-      'a\\n\\x1b[31mb'
-    """
-    return "".join(
-        c if c.isprintable() or c in _JOINERS else c.encode("unicode_escape").decode()
-        for c in str(text).encode("utf-8", "replace").decode()
-    )
-
-
-def shown(value: object) -> str:
-    """Return a name or a value as a short printable text.
-
-    Examples:
-      >>> shown("bee"), len(shown("long" * 100))
-      ('bee', 40)
-    """
-    text = printable(str(value)[: 2 * _LONGEST])
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
-
-
-def guarded(value: object) -> str:
-    """Return a label as a cell of a .csv file, which a spreadsheet may open.
-
-    A spreadsheet runs text that starts with =, +, - or @ as a formula, unless it is a
-    number; such text gets an apostrophe in front.
-
-    Examples:
-      >>> guarded("=1+1"), guarded("-1"), guarded("bee")
-      ("'=1+1", '-1', 'bee')
-    """
-    text = str(value).encode("utf-8", "replace").decode()
-    try:
-        float(text)
-    except ValueError:
-        return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-    return text

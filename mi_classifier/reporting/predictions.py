@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from mi_classifier.text import guarded
+
 
 def to_csv(columns: Mapping[str, Sequence[Any]]) -> str:
     r"""Return columns as CSV; float32 numbers read back as the same bits.
@@ -17,7 +19,7 @@ def to_csv(columns: Mapping[str, Sequence[Any]]) -> str:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow(map(guarded, columns))
     for row in zip(*columns.values(), strict=True):
         writer.writerow(map(_cell, row))
     return text.getvalue()
@@ -26,4 +28,6 @@ def to_csv(columns: Mapping[str, Sequence[Any]]) -> str:
 def _cell(value: Any) -> Any:
     if isinstance(value, (float, np.floating)):
         return f"{value:.9g}"
-    return "" if value is None else value
+    if value is None:
+        return ""
+    return guarded(value) if isinstance(value, str) else value

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mi_classifier.text import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -47,8 +49,8 @@ def print_table(table: Table, console: "Console | None" = None) -> None:
     from rich.text import Text
 
     def shown_text(text: str) -> Text:
-        # A file name may hold bytes that are not text.
-        return Text(text.encode("utf-8", "replace").decode())
+        # A name may hold bytes that are not text, or codes of terminals.
+        return Text("\n".join(map(printable, text.split("\n"))))
 
     shown = RichTable(
         title=shown_text(table.title),

@@ -1,6 +1,8 @@
 """Pretrained weights: tensors that fit are loaded, and errors name all others."""
 
+import socket
 import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from mi_classifier.errors import UserError
-from mi_classifier.models import create_model
+from mi_classifier.models import create_model, weight_files
 from mi_classifier.models.pretrained import load_pretrained
 from tests.models.test_torch_files import Call, Global, save as save_torch, tensor_of
 
@@ -113,6 +115,12 @@ STATE = {"conv1.bias": ONES}
         {"model_state_dict": STATE, "args": Call(Global("argparse", "Namespace"))},
         {"state_dict": {"module.conv1.bias": ONES, "module.fc.bias": ONES}},
         {"state_dict": STATE | {"fc.bias": ONES}, "lr": ONES},
+        {"module.conv1.bias": ONES, "n_averaged": ONES},
+        {"ema.module.conv1.bias": ONES, "ema.n_averaged": ONES},
+        {"model.conv1.bias": ONES, "criterion.weight": ONES, "accuracy.total": ONES},
+        {"encoder": STATE, "decoder": {f"layer.{i}": ONES for i in range(9)}},
+        {"ema": {"shadow": STATE}, "momentum": {"conv1": ONES}},
+        {"backbone.conv1.bias": ONES, "head.weight": ONES},
     ],
 )
 def test_weights_are_found_inside_a_checkpoint(written, content):
@@ -124,10 +132,26 @@ def test_weights_are_found_inside_a_checkpoint(written, content):
     ("content", "words"),
     [
         ({"model": STATE, "ema": STATE}, "holds weights under 'model', 'ema'; save"),
+        (
+            {"model": STATE, "averages": STATE | {"conv1.weight": ONES}},
+            "holds weights under 'model', 'averages'; save one",
+        ),
+        (
+            {"module.conv1.bias": ONES, "ema.module.conv1.bias": ONES},
+            "under after 'module.', after 'ema.module.'; save one",
+        ),
+        ({"model": Call(Global("a", "Net"))}, r"'model' is a whole object \(a\.Net\)"),
+        (
+            {"conv1.bias": Call(Global("torch", "sparse")), "fc.bias": ONES},
+            r"conv1\.bias is no ordinary tensor \(torch\.sparse\)",
+        ),
         ({"epoch": 3, "best": 0.5}, "holds no weights by name, only 'epoch', 'best'"),
         (Call(Global("nets", "Net")), r"holds a whole object \(nets\.Net\)"),
         ([1, 2], "holds no weights by name, only list"),
-        ({"conv2.bias": ONES}, r"lacks conv1\.bias, which resnet50 has"),
+        (
+            {"conv2.bias": ONES},
+            r"lacks conv1\.bias, which resnet50 has; it holds such as conv2\.bias",
+        ),
     ],
 )
 def test_checkpoints_without_clear_weights_are_refused(written, content, words):
@@ -136,7 +160,9 @@ def test_checkpoints_without_clear_weights_are_refused(written, content, words):
 
 
 def test_installed_weights_are_found_by_name(monkeypatch):
-    small = {"params": {"_bn0": {"bias": np.zeros(32, np.float32)}}}
+    stem = np.zeros((3, 3, 3, 32), np.float32)
+    small = {"_conv_stem": {"kernel": stem}, "_bn0": {"bias": np.zeros(32, np.float32)}}
+    small = {"params": small}
     with pytest.raises(UserError, match=r"imagenet: .* has no place in"):
         load_pretrained("efficientnet_lite0", "imagenet", small)
     with pytest.raises(
@@ -204,10 +230,67 @@ def test_files_that_cannot_be_read_are_refused(shapes, tensors, tmp_path, monkey
     assert not made.exists()
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<!DOCTYPE html>", "it is a web page; download the file itself"),
+        (b"version https://git-lfs.github.com/spec/v1", "run `git lfs pull`"),
+        (b"\x1f\x8b\x08\x00", "it is compressed by gzip; unpack it"),
+        (b"", "it is empty; download it again"),
+        (b"\x80\x02}q\x00X", "download it again, or save it again"),
+        (b"hello", "give a .safetensors file, or a .pth file"),
+    ],
+)
+def test_files_of_another_kind_are_told_as_such(tmp_path, content, words):
+    path = tmp_path / "w.pth"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        load_pretrained("resnet50", str(path), SMALL)
+
+
+def test_the_content_of_a_file_tells_its_kind(tmp_path):
+    path = tmp_path / "named wrongly.pth"
+    save_file({"conv1.bias": np.ones(3, np.float32)}, path)
+    loaded = load_pretrained("resnet50", str(path), SMALL, quiet=True)
+    np.testing.assert_array_equal(loaded["params"]["conv1"]["bias"], np.ones(3))
+
+
+def test_negative_variances_are_refused(shapes, tensors, tmp_path):
+    wrong = tensors | {"bn1.running_var": np.full(64, -0.5, np.float32)}
+    with pytest.raises(UserError, match=r"bn1\.running_var is a variance, and has neg"):
+        load_pretrained("resnet50", save(wrong, tmp_path), shapes)
+
+
+def test_places_of_no_file_are_named(tmp_path):
+    for source, words in (
+        (str(tmp_path), "is a folder; give a file of weights"),
+        ("https://example.org/w.pth", "download https://example.org/w.pth first"),
+        (str(tmp_path / "w.pth"), "no such file"),
+    ):
+        with pytest.raises(UserError, match=words):
+            load_pretrained("resnet50", source, SMALL)
+
+
+def test_a_repository_that_nobody_serves_is_told_at_once(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{port}")
+    monkeypatch.setattr(weight_files.urllib.request, "getproxies", dict)
+    started = time.monotonic()
+    with pytest.raises(UserError, match="Hugging Face cannot be reached"):
+        load_pretrained("resnet50", "timm/resnet50.tv_in1k", SMALL)
+    assert time.monotonic() - started < 6
+
+
 def test_offline_mode_downloads_no_repository(shapes, tmp_path, monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match="is neither a file nor"):
+    with pytest.raises(UserError, match="HF_HUB_OFFLINE forbids to download"):
         load_pretrained("resnet50", "timm/resnet50.tv_in1k", shapes)

@@ -213,9 +213,48 @@ def test_tensors_outside_of_their_storage_are_refused(
     storage = Storage(np.zeros(4, np.float32))
     rebuild = Global("torch._utils", "_rebuild_tensor_v2")
     content = {"x": Call(rebuild, storage, offset, shape, strides, False, {})}
-    found = read_torch_file(save(tmp_path / "w.pth", content, [storage], older))
+    path = save(tmp_path / "w.pth", content, [storage], older)
     with pytest.raises(ValueError, match=r"tensor|zip"):
-        found["x"].array()
+        read_torch_file(path)["x"].array()
+
+
+@FORMATS
+def test_shapes_that_double_are_refused_before_they_are_printed(tmp_path, older):
+    shape = (1,)
+    for _ in range(40):
+        shape = (shape, shape)
+    storage = Storage(np.zeros(4, np.float32))
+    rebuild = Global("torch._utils", "_rebuild_tensor_v2")
+    content = {"conv1.bias": Call(rebuild, storage, 0, shape, shape, False, {})}
+    path = save(tmp_path / "w.pth", content, [storage], older)
+    with pytest.raises(UserError, match="shape is damaged") as caught:
+        load_pretrained("efficientnet_lite0", str(path), VARIABLES)
+    assert len(str(caught.value)) < 500
+
+
+@FORMATS
+def test_tensors_that_stand_for_minus_their_numbers_are_read_so(tmp_path, older):
+    storage = Storage(np.arange(3, dtype=np.float32))
+    rebuild = Global("torch._utils", "_rebuild_tensor_v2")
+    call = Call(rebuild, storage, 0, (3,), (1,), False, {}, {"neg": True})
+    path = save(tmp_path / "w.pth", {"x": call}, [storage], older)
+    assert read_torch_file(path)["x"].array().tolist() == [0, -1, -2]
+
+
+@FORMATS
+def test_tensors_with_attributes_are_read(tmp_path, older):
+    storage = Storage(np.arange(3, dtype=np.float32))
+    arguments = (storage, 0, (3,), (1,), False, {})
+    plain = Global("torch._utils", "_rebuild_tensor_v2")
+    call = Call(
+        Global("torch._tensor", "_rebuild_from_type_v2"),
+        plain,
+        Global("torch", "Tensor"),
+        arguments,
+        {"note": "mine"},
+    )
+    path = save(tmp_path / "w.pth", {"x": call}, [storage], older)
+    assert read_torch_file(path)["x"].array().tolist() == [0, 1, 2]
 
 
 @FORMATS

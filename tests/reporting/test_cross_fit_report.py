@@ -20,14 +20,13 @@ from mi_classifier.reporting.cross_fit_results import (
     calibrate,
     columns_table,
     find_surprising,
-    guarded,
-    printable,
     shown,
     surprising_table,
     with_values,
 )
 from mi_classifier.reporting.table import print_table
 from mi_classifier.storage.files import to_json
+from mi_classifier.text import guarded, printable
 from tests.conftest import MARKUP
 
 NASTY = (MARKUP, "$x^{", "new\nline", "\x1b[31mred", "\u202eback", "\ud800", "=1+1")

@@ -1,0 +1,52 @@
+"""Text of others, made safe for a terminal, a table and a spreadsheet."""
+
+_LONGEST = 40  # characters of a name or a value
+_JOINERS = "\u200c\u200d"  # invisible, but letters and emoji need them
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def printable(text: object) -> str:
+    r"""Return text on one line, and without what a terminal would obey.
+
+    Examples:
+      >>> printable("a\n\x1b[31mb")
+      'a\\n\\x1b[31mb'
+    """
+    return "".join(
+        c if c.isprintable() or c in _JOINERS else c.encode("unicode_escape").decode()
+        for c in str(text).encode("utf-8", "replace").decode()
+    )
+
+
+def shown(value: object) -> str:
+    """Return a name or a value as a short printable text.
+
+    Examples:
+      >>> shown("bee"), len(shown("long" * 100))
+      ('bee', 40)
+    """
+    text = printable(str(value)[: 2 * _LONGEST])
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def guarded(value: object) -> str:
+    """Return text as a cell of a .csv file, which a spreadsheet may open.
+
+    A spreadsheet runs text that starts with =, +, - or @ as a formula, unless it is a
+    number; such text gets an apostrophe in front. Where lists are separated by
+    semicolons, it would also run what follows one.
+
+    Examples:
+      >>> guarded("=1+1"), guarded("-1"), guarded("bee"), guarded("a;=1")
+      ("'=1+1", '-1', 'bee', "a;'=1")
+    """
+    text = str(value)
+    try:
+        float(text)
+    except ValueError:
+        return ";".join(map(_without_formula, text.split(";")))
+    return text
+
+
+def _without_formula(text: str) -> str:
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
