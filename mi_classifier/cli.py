@@ -1,6 +1,7 @@
 """What the entry points share: flags, one-line errors and exit statuses."""
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -18,11 +19,19 @@ from mi_classifier.errors import DISK_ERRORS, UserError, nearest
 LOST = 3  # exit status when another process of the run is gone
 # A signal ends a command with status 128 plus its number: Ctrl-C 130, SIGTERM 143.
 _ENDED_BY = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
-# Switches for finding bugs in programs; ours are written for the usual rules.
+# Switches for finding bugs in programs, ours are written for the usual rules; and those
+# that change results, so that a run goes on as it began.
 _ORDINARY = {
     "JAX_NUMPY_DTYPE_PROMOTION": "standard",
     "JAX_NUMPY_RANK_PROMOTION": "allow",
     "JAX_TRANSFER_GUARD": "allow",
+    "JAX_DISABLE_JIT": "0",
+    "JAX_DEBUG_INFS": "0",
+    "JAX_NO_TRACING": "0",
+    "JAX_ENABLE_X64": "0",
+    "JAX_DEFAULT_PRNG_IMPL": "threefry2x32",
+    "JAX_THREEFRY_PARTITIONABLE": "1",
+    "MPLBACKEND": "agg",  # commands draw into files
 }
 _GOES_ON = "what was saved stays, and the same command goes on"
 
@@ -84,8 +93,8 @@ def run(
     `--help` tells its fields and their `meanings`. If the command has `positional`
     arguments, `main` takes a list of them.
     """
-    for stream in (sys.stdout, sys.stderr):  # file names are not always valid text
-        stream.reconfigure(errors="replace")
+    open_streams()
+    sys.argv[1:] = map(_with_home, sys.argv[1:])
     _share_compiled_programs()
     os.environ.update(_ORDINARY)
     termination.install(_leave_ended)
@@ -113,6 +122,41 @@ def run(
             main(*config)
 
     app.run(call, flags_parser=parse)
+
+
+def open_streams() -> None:
+    """Let output be written whatever becomes of those who read it."""
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started the command
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif stream is getattr(sys, f"__{name}__"):
+            buffered = io.BufferedWriter(_Output(number, "w", closefd=False))
+            # File names are not always valid text.
+            new = io.TextIOWrapper(buffered, stream.encoding, "replace")
+            new.reconfigure(line_buffering=stream.line_buffering or number == 2)
+            setattr(sys, name, new)
+
+
+class _Output(io.FileIO):
+    """Standard output or error; what nobody reads any more is dropped."""
+
+    def write(self, content: bytes | memoryview) -> int:
+        try:
+            return super().write(content)
+        except BrokenPipeError:
+            return len(content)
+        except OSError as error:
+            where = "standard output" if self.fileno() == 1 else "standard error"
+            raise OSError(error.errno, error.strerror, where) from error
+
+
+def _with_home(argument: str) -> str:
+    """Replace ~ at the start of a flag's value; shells do not, after `=`."""
+    name, equals, value = argument.partition("=")
+    if argument.startswith("--") and equals:
+        return f"{name}={os.path.expanduser(value)}"
+    return os.path.expanduser(argument)
 
 
 def _load_config(
@@ -157,6 +201,16 @@ def _share_compiled_programs() -> None:
     """Let JAX keep compiled programs in the user's cache folder by default."""
     folder = platformdirs.user_cache_path("mi_classifier") / "compiled"
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        # Whoever may write there could have us run programs of theirs.
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = folder.stat()
+        except OSError:
+            return
+        if os.name == "posix" and (
+            status.st_mode & 0o022 or status.st_uid != os.getuid()
+        ):
+            return
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
         # Other programs may keep theirs without a limit in a folder of the user's.
         os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))  # bytes
@@ -194,6 +248,9 @@ def _guarded() -> Iterator[None]:
         lost = f"error: lost another process of this run; {_GOES_ON}, on as many"
         reason = " ".join(str(error).split())[:100]
         _leave(f"{lost} processes as there are ({reason})", LOST)
+    except MemoryError as error:
+        reason = " ".join(str(error).split())[:200]
+        _leave(f"error: not enough memory{f' ({reason})' if reason else ''}", 2)
     except termination.Terminated as ended:
         _leave_ended(ended.signal)
 

@@ -6,7 +6,7 @@
 import importlib
 import sys
 
-from mi_classifier import __version__
+from mi_classifier import __version__, cli
 
 _COMMANDS = {
     "train": "train and evaluate what a config describes",
@@ -19,6 +19,7 @@ _COMMANDS = {
 
 def main() -> None:
     """Run the command that the first argument names, as `mi-classifier estimate`."""
+    cli.open_streams()
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name == "--version":
         print(__version__)

@@ -15,8 +15,10 @@ from mi_classifier.errors import UserError, disk_errors_told, reason_of
 
 Members = Iterator[tuple[str, bytes]]  # names and contents of files
 MOST_BYTES = 1 << 26  # in one wanted member; no image is that large
+MOST_IN_FILE = 1 << 29  # in a file of a folder
 MOST_IN_ALL = 1 << 35  # bytes in all members; more means that the archive is a bomb
 _MOST_HEADER = 1 << 20  # bytes in a tar member's own description
+_MOST_GLOBAL = 1 << 16  # in one that counts for all members; `tarfile` keeps it
 _HEADERS = (b"x", b"g", b"X", b"L", b"K")  # tar's types of such descriptions
 _COMPRESSIONS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 
@@ -100,8 +102,9 @@ def _scan(folder: Path) -> list[tuple[str, os.DirEntry, bool]]:
 
 
 def read_file(path: Path) -> bytes:
-    """Return the content of a file."""
+    """Return the content of a file, if it is no larger than an image can be."""
     with disk_errors_told(path, "read"):
+        _check_size(path, path.stat().st_size, MOST_IN_FILE, "it")
         return path.read_bytes()
 
 
@@ -145,7 +148,16 @@ class _TarInfo(tarfile.TarInfo):
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         if self.type in _HEADERS and self.size > _MOST_HEADER:
             raise tarfile.ReadError(f"a header of {self.size} bytes")
+        if self.type == tarfile.XGLTYPE and self.size > _MOST_GLOBAL:
+            raise tarfile.ReadError(f"a global header of {self.size} bytes")
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError("a sparse file")
         return super()._proc_member(archive)
+
+    def _refuse_sparse(self, *_: object) -> None:
+        raise tarfile.ReadError("a sparse file")
+
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_sparse
 
 
 def _read_zip(path: Path, root: str, wanted: Callable[[str], bool]) -> Members:

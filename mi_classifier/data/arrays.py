@@ -20,6 +20,7 @@ _TEXTS = (".csv", ".tsv", ".txt")
 _FRAMES = (".parquet", ".feather", ".arrow")
 _WORKBOOKS = (".xlsx", ".xlsm")
 _SUFFIXES = (".npz", *_TEXTS, *(f"{s}.gz" for s in _TEXTS), *_FRAMES, *_WORKBOOKS)
+_MOST_CELLS = 1 << 27  # of a workbook, empty ones too
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,10 +218,18 @@ def _read_workbook(file: Path, wanted: Iterable[str]) -> text_tables.Sheet:
         book = openpyxl.load_workbook(file, read_only=True, data_only=True)
         shown = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
         sheet = (shown or book.worksheets)[0]
-        rows = [
-            (line, [_text(cell) for cell in cells])
-            for line, cells in enumerate(sheet.iter_rows(values_only=True), 1)
-        ]
+        rows, count = [], 0
+        for line, cells in enumerate(sheet.iter_rows(values_only=True), 1):
+            count += len(cells)
+            if count > _MOST_CELLS:
+                raise ValueError(f"more than {_MOST_CELLS:,} cells; save it as .csv")
+            # One cell far away gives all rows its length.
+            filled = [i for i, cell in enumerate(cells, 1) if cell is not None]
+            kept = cells[: max(filled, default=0)]
+            rows.append((line, [_text(cell) for cell in kept]))
+        width = max((len(cells) for _, cells in rows), default=0)
+        for _, cells in rows:
+            cells += [_text(None)] * (width - len(cells))
         notes = []
         if len(book.worksheets) > 1:
             notes.append(f"of {len(book.worksheets)} sheets, {sheet.title!r} is read")

@@ -79,6 +79,7 @@ class Options(NamedTuple):
     pad: int = 0
 
 
+_MOST_TEXT = 1 << 28  # bytes of all texts together
 DROPPED = ("half", "authors")  # which images unbalanced sets lack; see `cub200.load`
 _KEPT_TRAIN, _KEPT_TEST = (10, None), (5, 15)  # the authors' arguments of `splits.thin`
 
@@ -149,9 +150,13 @@ def _divide(
 def read_texts(official: Official, path: Path) -> Contents:
     """Read the texts of an archive, or of the folder that it unpacks to."""
     members = archive.read_members(path, official.root, official.is_text)
-    texts = Texts(
-        path, {name: text.decode("utf-8", "replace") for name, text in members}
-    )
+    contents, size = {}, 0
+    for name, text in members:
+        size += len(text)
+        if size > _MOST_TEXT:
+            raise UserError(f"{path}: refused, its texts have more than {size:,} bytes")
+        contents[name] = text.decode("utf-8", "replace")
+    texts = Texts(path, contents)
     for name in official.texts:
         if name not in texts.contents:
             raise texts.error(f"not {official.title}, it lacks {official.root}/{name}")

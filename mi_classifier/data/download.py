@@ -13,6 +13,7 @@ from mi_classifier.errors import DISK_ERRORS, UserError, reason_of
 from mi_classifier.progress import Progress
 from mi_classifier.storage.files import hold
 
+_MOST = 1 << 33  # bytes of a file; no set that we know is that large
 _TIMEOUT = 20  # seconds without an answer
 ATTEMPTS = 5  # per mirror; each one resumes where the one before broke off
 
@@ -78,6 +79,9 @@ def _append(url: str, part: Path, start: int, name: str) -> int:
 
     A broken connection is no error here, because the caller compares the length.
     """
+    if part.is_symlink():  # the folder may be shared
+        part.unlink()
+        start = 0
     headers = {"Range": f"bytes={start}-"} if start else {}
     request = urllib.request.Request(url, headers=headers)
     try:
@@ -101,5 +105,7 @@ def _append(url: str, part: Path, start: int, name: str) -> int:
         ):
             while chunk := response.read(1 << 20):
                 file.write(chunk)
+                if file.tell() > _MOST:
+                    raise UserError(f"{url}: sends more than {_MOST >> 30} GiB")
                 progress.advance(len(chunk))
         return total

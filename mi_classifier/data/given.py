@@ -7,6 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mi_classifier.errors import UserError, check_different
+from mi_classifier.text import shown
+
+_LONGEST = 1_000  # characters of a name
 
 
 def check_pixels(images: np.ndarray, what: str) -> None:
@@ -37,6 +40,12 @@ def checked_names(class_names: Sequence[str]) -> tuple[str, ...]:
             f"class_names: must be a list of names, not the word {class_names!r}"
         )
     names = tuple(map(str, class_names))
+    if max(map(len, names), default=0) > _LONGEST:
+        name = max(names, key=len)
+        raise UserError(
+            f"class_names: {shown(name)} has {len(name):,} characters; give at most "
+            f"{_LONGEST:,}"
+        )
     check_different(names, "class_names")
     return names
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -16,7 +17,7 @@ from mi_classifier.data.image_cache import EncodedSplit
 from mi_classifier.decoding import size_of
 from mi_classifier.errors import DISK_ERRORS, UserError, reason_of
 from mi_classifier.progress import tracked
-from mi_classifier.storage.files import TEMPORARY, hash_file, hold
+from mi_classifier.storage.files import hash_file, hold, write_text
 
 Box = tuple[float, float, float, float]  # (x0, y0, x1, y1), half-open pixels
 Rows = Mapping[str, tuple[int, Box]]  # label and box of each image, by unique name
@@ -85,6 +86,7 @@ def find(folders: Sequence[Path], what: str) -> tfds.core.DatasetBuilder | None:
         if (folder / "dataset_info.json").is_file():
             with damage_told(folder, what):
                 _check_texts(folder)
+                _check_features(folder)
                 builder = tfds.builder_from_directory(folder)
             if builder.info.file_format is tfds.core.FileFormat.ARRAY_RECORD:
                 return builder
@@ -101,9 +103,7 @@ def _hash_texts(folder: Path) -> dict[str, str]:
 
 
 def _note_texts(folder: Path) -> None:
-    temporary = folder / f".{_HASHES}{TEMPORARY}"
-    temporary.write_text(json.dumps(_hash_texts(folder), indent=2))
-    temporary.replace(folder / _HASHES)
+    write_text(folder / _HASHES, json.dumps(_hash_texts(folder), indent=2))
 
 
 def _check_texts(folder: Path) -> None:
@@ -113,6 +113,21 @@ def _check_texts(folder: Path) -> None:
         for name, digest in json.loads((folder / _HASHES).read_text()).items():
             if digest != found.get(name):
                 raise ValueError(f"{name} is not what was written")
+
+
+def _check_features(folder: Path) -> None:
+    """Check that TFDS, which imports the classes that a set names, finds its own."""
+    names: list[str] = []
+
+    def note(content: dict[str, Any]) -> dict[str, Any]:
+        keys = [k for k in content if k.lower().replace("_", "") == "pythonclassname"]
+        names.extend(str(content[key]) for key in keys)
+        return content
+
+    json.loads((folder / "features.json").read_text(), object_hook=note)
+    for name in names:
+        if not name.startswith("tensorflow_datasets.core.features."):
+            raise ValueError(f"features.json names {name}, which is no feature of TFDS")
 
 
 def versions(folder: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -38,6 +39,8 @@ CAPTIONS = {
 }
 
 
+# A file "matplotlibrc" in the present folder may ask for LaTeX, which is a program.
+@matplotlib.rc_context({"text.usetex": False})
 def write(net: TrainedNet, evaluation: Evaluation, tables: Sequence[Table]) -> Path:
     """Draw the figures of an evaluation, and write its report.html; return its path."""
     folder = net.workdir / "evaluation"

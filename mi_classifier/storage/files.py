@@ -33,6 +33,9 @@ def write_with(path: Path, write: Callable[[Path], object]) -> None:
         short = hash_text(path.name)[:16]
         temporary = path.with_name(f".{short}.{os.getpid()}{TEMPORARY}")
         try:
+            # Nobody may have put a link there, to have us write elsewhere.
+            temporary.unlink(missing_ok=True)
+            temporary.touch(exist_ok=False)
             write(temporary)
             with temporary.open("r+b") as file:
                 os.fsync(file.fileno())
@@ -97,7 +100,7 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
         raise UserError(f"{path}: is missing; {remedy}") from None
     except UserError:
         raise
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read: {error}; {remedy}") from error
     if not isinstance(value, dict):
         raise UserError(f"{path}: not a JSON object; {remedy}")

@@ -30,6 +30,7 @@ def check_free_for(
       may_go_on: whether a run of fewer epochs may be continued; None if the run has no
         epochs.
     """
+    _check_links(workdir)
     if workdir.is_file() or (workdir / CONFIG).exists():
         theirs, why = load_config(workdir), ""
         if may_go_on is not None and _has_more_epochs(config, theirs):
@@ -51,6 +52,22 @@ def check_free_for(
             f"{workdir}: has checkpoints but no {CONFIG}; restore it, or give another "
             "--workdir"
         )
+
+
+def _check_links(workdir: Path) -> None:
+    """Refuse links that have us write elsewhere, as a workdir of others may have."""
+    try:
+        str(workdir).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{workdir}: a name that is not UTF-8; give another --workdir"
+        ) from None
+    for name in ("evaluation", "evaluation/figures", checkpoints.FOLDER, "events"):
+        path = workdir / name
+        if path.is_symlink() and not path.resolve().is_relative_to(workdir.resolve()):
+            raise UserError(
+                f"{path}: a link that leads out of the workdir; replace it by a folder"
+            )
 
 
 def _has_more_epochs(config: ConfigDict, before: ConfigDict) -> bool:
@@ -141,6 +158,7 @@ def load_config(workdir: Path) -> ConfigDict:
         what = "is a file, not a folder" if workdir.exists() else "does not exist"
         hint = nearest(str(workdir), ["imagenet"])  # stands for a net, see `load`
         raise UserError(f"--workdir: {workdir} {what}{hint}")
+    _check_links(workdir)
     try:
         text = files.read_hashed(path, "restore it from a backup")
         return configs.upgrade(configs.from_json(text))
