@@ -120,6 +120,7 @@ def run(
             raise UserError(f"unexpected argument {argv[1]!r}; flags are --NAME=VALUE")
         else:
             main(*config)
+        sys.stdout.flush()  # here a full disk can still be told
 
     app.run(call, flags_parser=parse)
 
@@ -287,8 +288,9 @@ def _leave(message: str, status: int) -> None:
     if "multiprocessing" in sys.modules:
         for process in sys.modules["multiprocessing"].active_children():
             process.kill()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # a full disk is told already
+            stream.flush()
     # At once: busy threads of the libraries crash or complain when the interpreter is
     # torn down around them.
     os._exit(status)
