@@ -28,6 +28,16 @@ TRAIN = (
     "--config.checkpoint_seconds=0.0",
     "--config.data.fresh=False",
 )
+# Epochs of many calls, so that most signals come inside of one.
+LONG_EPOCHS = (
+    *TRAIN[:3],
+    "--config.batch_size=100",
+    "--config.steps_per_call=4",
+    "--config.num_epochs=3",
+    "--config.checkpoint_seconds=0.0",
+    "--config.data.fresh=False",
+)
+RUNS = ("training", "long epochs", "photos")  # kinds of work that train a net
 # Loads a data set, and writes a hash of each split: that which the package records,
 # and that of the arrays.
 PREPARE = """
@@ -109,9 +119,10 @@ class Work:
     """A kind of work in a folder.
 
     Args:
-      kind: "training", which evaluates too; "evaluation" of a finished training;
-        "comparison" of an evaluation; "preparation" of images; or "digits", the
-        preparation of MNIST.
+      kind: "training", which evaluates too; "long epochs", the same with other steps;
+        "photos", a training on cached features; "table", an estimate; "evaluation" of a
+        finished training; "comparison" of an evaluation; "preparation" of images; or
+        "digits", the preparation of MNIST.
       folder: where the work is done.
       shared: the folder that `end_undisturbed` has filled.
     """
@@ -121,6 +132,21 @@ class Work:
         self.environment = {"JAX_COMPILATION_CACHE_DIR": str(shared / "compiled")}
         if kind == "training":
             self.command = (*TRAIN, f"--workdir={folder}")
+        elif kind == "long epochs":
+            self.command = (*LONG_EPOCHS, f"--workdir={folder}")
+        elif kind == "photos":
+            self.command = (
+                "train.py",
+                "--config=configs/image_folder.py",
+                f"--config.data.root_dir={shared / 'photos'}",
+                f"--config.data.data_dir={folder / 'data'}",
+                "--config.num_epochs=5",
+                f"--workdir={folder / 'run'}",
+            )
+        elif kind == "table":
+            table = str(shared / "table.csv")
+            command = ("-m", "mi_classifier", "estimate", table, "--labels=y")
+            self.command = (*command, f"--workdir={folder}")
         elif kind == "evaluation":
             if not folder.exists():
                 shutil.copytree(shared / "trained", folder)
@@ -147,10 +173,23 @@ class Work:
             return json.loads((self.folder / "found.json").read_text())
         if self.kind == "comparison":
             return self.answer.output.replace(str(self.folder.name), "")
-        return ending_of_run(self.folder)
+        if self.kind == "table":
+            return ending_of_evaluation(self.folder)
+        is_photos = self.kind == "photos"
+        return ending_of_run(self.folder / "run" if is_photos else self.folder)
 
 
-_tree: list[Any] = []  # of a state, once an undisturbed one has been read
+_trees: dict[str, Any] = {}  # of states, once an undisturbed one has been read
+
+
+def ending_of_evaluation(workdir: Path) -> dict[str, object]:
+    """Returns what an evaluation ended in."""
+    folder = workdir / "evaluation"
+    return {
+        "metrics": json.loads((folder / "metrics.json").read_text()),
+        "predictions": (folder / "predictions.csv").read_text(),
+        "files": sorted(path.name for path in folder.rglob("*")),
+    }
 
 
 def ending_of_run(workdir: Path) -> dict[str, object]:
@@ -159,23 +198,21 @@ def ending_of_run(workdir: Path) -> dict[str, object]:
     import orbax.checkpoint as ocp
 
     rows = [json.loads(row) for row in (workdir / "metrics.jsonl").open()]
-    folder = workdir / "evaluation"
     steps = [p for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()]
     last = max(steps, key=lambda path: int(path.name))
     # Without a tree, Orbax would need metadata that no run reads, and that may be
-    # damaged. All runs have the same tree.
-    state = ocp.StandardCheckpointer().restore(last / "state", *_tree)
-    _tree[:] = [jax.tree.map(np.asarray, state)]
+    # damaged. All runs of a config have the same tree.
+    name = json.loads((workdir / "config.json").read_text())["data"]["name"]
+    known = [_trees[name]] if name in _trees else []
+    state = ocp.StandardCheckpointer().restore(last / "state", *known)
+    _trees[name] = jax.tree.map(np.asarray, state)
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(state):
         digest.update(np.asarray(leaf).tobytes())
     return {
         "rows": [{k: v for k, v in row.items() if k != "seconds"} for row in rows],
         "state": digest.hexdigest(),
-        "metrics": json.loads((folder / "metrics.json").read_text()),
-        "predictions": (folder / "predictions.csv").read_text(),
-        "files": sorted(path.name for path in folder.rglob("*")),
-    }
+    } | ending_of_evaluation(workdir)
 
 
 class Undisturbed(NamedTuple):
@@ -199,7 +236,7 @@ def end_undisturbed(shared: Path, kinds: Sequence[str]) -> dict[str, Undisturbed
         folder = shared / ENDED_IN.get(kind, f"undisturbed_{kind}")
         work = Work(kind, folder, shared)
         work.start()  # compiles
-        if kind == "training":
+        if kind in (*RUNS, "table"):
             shutil.rmtree(folder)
         elif kind in ("preparation", "digits"):
             shutil.rmtree(folder / "data")
@@ -218,7 +255,11 @@ def write_sets(folder: Path) -> None:
     data = common.localization_config("resnet50", "cub200").data.to_dict()
     data |= {"archive_path": str(folder / "set.tgz"), "stored_side": 144, "side": 128}
     (folder / "preparation.json").write_text(json.dumps(data))
+    rehearsal.write("image_folder", folder / "photos", 4, 200, seed=0)
     generator = np.random.default_rng(0)
+    numbers, labels = generator.standard_normal(2_000), generator.integers(0, 3, 2_000)
+    lines = (f"{x + y:.4f},{y}" for x, y in zip(numbers, labels, strict=True))
+    (folder / "table.csv").write_text("\n".join(["x,y", *lines, ""]))
     (folder / "idx").mkdir()
     for name, count in (("train", 600), ("t10k", 400)):
         images = generator.integers(0, 256, (count, 28, 28), np.uint8)

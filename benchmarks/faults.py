@@ -1,6 +1,6 @@
 """Disturb training, evaluation and data preparation, and count how they end.
 
-    python benchmarks/faults.py kills [--count=200]
+    python benchmarks/faults.py kills [--count=200] [--only=photos]
     python benchmarks/faults.py damage [--count=100] [--only=checkpoint]
     python benchmarks/faults.py full [--count=100]
     python benchmarks/faults.py memory [--epochs=200]
@@ -43,6 +43,9 @@ DAMAGE = ("a bit", "cut", "emptied", "removed", "zeros", "unreadable")
 TARGETS = {
     "checkpoint": ("training", "checkpoints/*/**/*"),
     "config": ("training", "config.json"),
+    "classes": ("training", "classes.json"),
+    "features": ("photos", "data/features/**/*"),
+    "estimate": ("table", "*"),
     "rest of the workdir": ("training", "*"),
     "evaluation": ("comparison", "evaluation/**/*"),
     "cache": ("preparation", "data/decoded/**/*"),
@@ -50,18 +53,23 @@ TARGETS = {
     "archive": ("preparation", "set.tgz"),
     "idx": ("digits", "idx/*"),
 }
+# The work that is killed, in turn.
+KILLED = (
+    *("training", "preparation", "training", "evaluation"),
+    *("long epochs", "photos", "long epochs", "table"),
+)
 # For these targets, the data are prepared anew from a damaged copy of their source:
 # the config's field that names it.
 SOURCES = {"archive": "archive_path", "idx": "archive_dir"}
 Rows = list[list[str]]
 
 
-def kills(count: int, seed: int) -> Rows:
+def kills(count: int, seed: int, only: str) -> Rows:
     """Ends work by signals, each piece up to three times before it may finish."""
     generator = random.Random(seed)
     outcomes: Counter[tuple[str, str]] = Counter()
     statuses: Counter[str] = Counter()
-    kinds = ("training", "preparation", "training", "evaluation")
+    kinds = [kind for kind in KILLED if only in kind]
     with tempfile.TemporaryDirectory() as temporary:
         shared = Path(temporary)
         undisturbed = end_undisturbed(shared, kinds)
@@ -252,14 +260,14 @@ def main() -> None:
     parser = common.parser(__doc__)
     parser.add_argument("what", choices=("kills", "damage", "full", "memory"))
     parser.add_argument("--count", type=int, default=0)
-    parser.add_argument("--only", default="", help="what to damage")
+    parser.add_argument("--only", default="", help="what to damage or kill")
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     # A background process may have been told to ignore SIGINT; children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if arguments.what == "kills":
-        rows = kills(arguments.count or 200, arguments.seed)
+        rows = kills(arguments.count or 200, arguments.seed, arguments.only)
         columns = ["work", "outcome", "times"]
     elif arguments.what == "damage":
         rows = damage(arguments.count or 100, arguments.seed, arguments.only)
