@@ -3,8 +3,10 @@
 import contextlib
 import io
 import os
+import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -200,6 +202,8 @@ def _leave_helped(text: str) -> NoReturn:
 
 def _share_compiled_programs() -> None:
     """Let JAX keep compiled programs in the user's cache folder by default."""
+    # Without the cache, programs are compiled again.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation")
     folder = platformdirs.user_cache_path("mi_classifier") / "compiled"
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         # Whoever may write there could have us run programs of theirs.
@@ -242,8 +246,11 @@ def _guarded() -> Iterator[None]:
         where = f"{error.filename}: " if error.filename else ""
         _leave(f"error: {where}{error.strerror}", 2)
     except (AssertionError, RuntimeError, ValueError) as error:
+        if re.search(r"environment 'JAX_|JAX flag", str(error)):
+            _leave(f"error: {error}; correct the variable, or unset it", 2)
         if without := _without_devices():
-            _leave(f"error: JAX finds no device: {without}", 2)
+            remedy = "check JAX_PLATFORMS, XLA_FLAGS and the installation of JAX"
+            _leave(f"error: JAX finds no device: {without}; {remedy}", 2)
         if not _lost_a_peer(error):
             raise
         lost = f"error: lost another process of this run; {_GOES_ON}, on as many"

@@ -73,6 +73,15 @@ def test_strict_switches_change_nothing(run_script, tmp_path, monkeypatch):
     assert "mutual information, nats" in evaluated.stdout
 
 
+@pytest.mark.parametrize("name", ["JAX_LOG_COMPILES", "JAX_DEBUG_NANS"])
+def test_a_wrong_value_of_a_variable_is_told_in_one_line(
+    run_script, tmp_path, monkeypatch, name
+):
+    monkeypatch.setenv(name, "nonsense")
+    command = ("train.py", "--config=configs/gmm.py", f"--workdir={tmp_path / 'a'}")
+    fails(run_script(*command, check=False), "nonsense", "or unset it")
+
+
 def test_an_absent_device_is_told_in_one_line(run_script, tmp_path):
     command = ("train.py", "--config=configs/gmm.py", f"--workdir={tmp_path / 'a'}")
     result = run_script(*command, check=False, platform="nonsense")
