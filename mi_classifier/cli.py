@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -35,6 +36,7 @@ _ORDINARY = {
     "JAX_THREEFRY_PARTITIONABLE": "1",
     "MPLBACKEND": "agg",  # commands draw into files
 }
+_PATIENCE = 2.0  # seconds to tell why a command ends
 _GOES_ON = "what was saved stays, and the same command goes on"
 
 
@@ -69,10 +71,11 @@ def join(cluster: flags.FlagHolder) -> None:
     """Join the other processes, if there are any; only the first one prints."""
     if not cluster.value:
         return
-    from mi_classifier import parallel
+    from mi_classifier import parallel, progress
 
     parallel.join(cluster.value)
     if not parallel.is_first():
+        progress.quiet = True
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, stays open until the end
 
 
@@ -128,17 +131,22 @@ def run(
 
 
 def open_streams() -> None:
-    """Let output be written whatever becomes of those who read it."""
+    """Keep on if nobody reads the output any more, or its stream is closed."""
     for name, number in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name)
         if stream is None:  # closed by whoever started the command
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         elif stream is getattr(sys, f"__{name}__"):
-            buffered = io.BufferedWriter(_Output(number, "w", closefd=False))
-            # File names are not always valid text.
-            new = io.TextIOWrapper(buffered, stream.encoding, "replace")
-            new.reconfigure(line_buffering=stream.line_buffering or number == 2)
-            setattr(sys, name, new)
+            stream.flush()
+            output = _Output(number, "w", closefd=False)
+            options = {
+                "encoding": stream.encoding,
+                "errors": "replace",  # file names are not always valid text
+                "line_buffering": stream.line_buffering or number == 2,
+                "write_through": stream.write_through,  # as by `python -u`
+            }
+            buffer = output if stream.write_through else io.BufferedWriter(output)
+            setattr(sys, name, io.TextIOWrapper(buffer, **options))
 
 
 class _Output(io.FileIO):
@@ -288,7 +296,20 @@ def _leave_ended(signum: int) -> None:
     _leave(f"{_ENDED_BY[signal.Signals(signum).name]}; {_GOES_ON}", 128 + signum)
 
 
-def _leave(message: str, status: int) -> None:
+def _leave(message: str, status: int) -> NoReturn:
+    # Another thread may hold the streams, if nobody reads them.
+    threading.Timer(_PATIENCE, os._exit, (status,)).start()
+    try:
+        _say_and_end(message)
+    finally:
+        # At once: busy threads of the libraries crash or complain when the interpreter
+        # is torn down around them.
+        os._exit(status)
+
+
+def _say_and_end(message: str) -> None:
+    if sys.stderr.isatty():
+        os.write(2, b"\x1b[?25h")  # show the cursor, which a bar has hidden
     print(message, file=sys.stderr)
     if "mi_classifier.processes" in sys.modules:
         sys.modules["mi_classifier.processes"].end()
@@ -298,6 +319,3 @@ def _leave(message: str, status: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):  # a full disk is told already
             stream.flush()
-    # At once: busy threads of the libraries crash or complain when the interpreter is
-    # torn down around them.
-    os._exit(status)

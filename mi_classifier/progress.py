@@ -20,6 +20,7 @@ from rich.text import Text
 T = TypeVar("T")
 _FIRST = 3.0  # seconds before the first line where there is no terminal
 _SECONDS = 10.0  # between two lines
+quiet = False  # whether to show nothing, as in all processes of a run but the first
 _open: list["Progress"] = []  # those that are shown, the outermost first
 
 
@@ -53,6 +54,7 @@ class Progress:
         self._started = time.monotonic()
         self._pace = Pace(completed, self._started)
         self._bar: rich_progress.Progress | None = None  # none without a terminal
+        self._thread: threading.Thread | None = None  # prints lines
         self._ended, self._printed = threading.Event(), False
 
     def __enter__(self) -> Self:
@@ -62,7 +64,7 @@ class Progress:
         _open.append(self)
         if self._outer:
             self._bar = self._outer._bar
-        elif _has_terminal():
+        elif _has_terminal() and not quiet:
             self._bar = rich_progress.Progress(
                 rich_progress.TextColumn("{task.description}", markup=False),
                 rich_progress.BarColumn(),
@@ -74,7 +76,7 @@ class Progress:
         if self._bar:
             fields = {"total": self._total, "completed": self._done, "of": self}
             self._task = self._bar.add_task(self._text, **fields)
-        elif not self._outer:
+        elif not self._outer and not quiet:
             self._thread = threading.Thread(target=self._print_lines, daemon=True)
             self._thread.start()
         return self
@@ -87,7 +89,7 @@ class Progress:
                 self._bar.stop()
             elif not self._keep:
                 self._bar.remove_task(self._task)
-        elif not self._outer:
+        elif self._thread:
             self._thread.join()
             if self._printed and kind is None:
                 spent = duration(time.monotonic() - self._started)
@@ -115,7 +117,7 @@ class Progress:
         self._text = text
         if self._bar:
             self._bar.update(self._task, description=text)
-        elif self._total is not None and self._done >= self._total:
+        elif self._total is not None and self._done >= self._total and not quiet:
             _print(text)
 
     def warn(self, text: str) -> None:

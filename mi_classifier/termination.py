@@ -58,7 +58,8 @@ def _answer(
         if impatient or not _postponed:
             leave(signum)
         elif signum == signal.SIGINT:  # print() may wait for a print() elsewhere
-            os.write(2, b"\nsaving the work so far; once more to leave at once\n")
+            with contextlib.suppress(OSError):  # nobody reads it, or the disk is full
+                os.write(2, b"\nsaving the work so far; once more to leave at once\n")
 
 
 @contextlib.contextmanager

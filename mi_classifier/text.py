@@ -6,7 +6,7 @@ _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def printable(text: object) -> str:
-    r"""Return text on one line, and without what a terminal would obey.
+    r"""Return text with control characters escaped, so that it stays on one line.
 
     Examples:
       >>> printable("a\n\x1b[31mb")

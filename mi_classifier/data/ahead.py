@@ -1,7 +1,6 @@
 """Decode images in other processes while an archive is being recorded."""
 
 import collections
-import itertools
 import os
 import tempfile
 import weakref
@@ -14,7 +13,8 @@ import numpy as np
 from mi_classifier import processes
 from mi_classifier.decoding import Decoded, decode_all
 
-_BATCH = 64  # images that are sent to a process at once
+_BATCH = 64  # images that are sent to a process at once, at most
+_BYTES = 1 << 24  # of them, about: large photos are sent one by one
 _FEW = 1_024  # images that are decoded here, because processes take a second to start
 _WAITING = 4  # batches that wait, for each process
 Member = tuple[str, bytes]  # name and content of a file
@@ -25,18 +25,20 @@ class Ahead:
 
     Args:
       side: of the decoded images, in pixels; see `decoding.decode`.
+      count: of the images; few are decoded in this process.
       folder: where the file lies; it has no name, and is freed with this object.
 
     Examples:
-      >>> ahead = Ahead(16, Path("."))
+      >>> ahead = Ahead(16, 1, Path("."))
       >>> list(ahead.decoded([("a.png", b"no image")]))
       [('a.png', b'no image', None, 0)]
       >>> ahead.pixels([0])
       [ValueError('not an image')]
     """
 
-    def __init__(self, side: int, folder: Path) -> None:
+    def __init__(self, side: int, count: int, folder: Path) -> None:
         self._side = side
+        self._alone = processes.count() == 1 or count < _FEW
         self._file, path = tempfile.mkstemp(dir=folder)
         os.unlink(path)
         weakref.finalize(self, os.close, self._file)
@@ -54,25 +56,23 @@ class Ahead:
         Yields:
           Name and content, (width, height) if it is an image, and its number here.
         """
-        members = iter(members)
-        first = list(itertools.islice(members, _FEW))
-        rest = iter(lambda: list(itertools.islice(members, _BATCH)), [])
         running: collections.deque[tuple[list[Member], Future]] = collections.deque()
-        # Few images, or those of one core, are decoded here.
-        alone = processes.count() == 1 or len(first) < _FEW
-        if alone:
-            for some in itertools.chain([first], rest):
-                yield from self._keep(some, decode_all(_contents(some), self._side))
-            return
-        parts = (first[i : i + _BATCH] for i in range(0, len(first), _BATCH))
-        for some in itertools.chain(parts, rest):
-            call = processes.submit(decode_all, _contents(some), self._side)
-            running.append((some, call))
-            if len(running) > _WAITING * processes.count():
+        try:
+            for some in _batches(members):
+                if self._alone:
+                    yield from self._keep(some, decode_all(_contents(some), self._side))
+                    continue
+                call = processes.submit(decode_all, _contents(some), self._side)
+                running.append((some, call))
+                if len(running) > _WAITING * processes.count():
+                    some, call = running.popleft()
+                    yield from self._keep(some, call.result())
+            while running:
                 some, call = running.popleft()
                 yield from self._keep(some, call.result())
-        for some, call in running:
-            yield from self._keep(some, call.result())
+        finally:
+            for _, call in running:
+                call.cancel()
 
     def pixels(self, numbers: Sequence[int]) -> list[np.ndarray | ValueError]:
         """Return uint8 `[side, side, 3]` of images, or why one cannot be decoded."""
@@ -98,6 +98,19 @@ class Ahead:
             zip(members, decoded.sizes, strict=True)
         ):
             yield *member, size, start + index
+
+
+def _batches(members: Iterable[Member]) -> Iterator[list[Member]]:
+    """Yield some members at a time, few if they are large."""
+    some, size = [], 0
+    for member in members:
+        some.append(member)
+        size += len(member[1])
+        if len(some) == _BATCH or size >= _BYTES:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 def _contents(members: Sequence[Member]) -> list[bytes]:

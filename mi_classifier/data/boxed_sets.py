@@ -196,7 +196,7 @@ def _find_or_prepare(
         needed = 2 * count * image_cache.bytes_of(side)  # the file, and the cache
         needed += path.stat().st_size if path.is_file() else 0  # the records
         room = shutil.disk_usage(folder).free > needed
-        ahead = Ahead(side, folder) if room else None
+        ahead = Ahead(side, count, folder) if room else None
         return {"contents": contents, "read": read, "ahead": ahead}
 
     return tfds_store.prepare(official.builder, config, root, official.title, options)

@@ -103,7 +103,7 @@ def _read_idx(path: Path, name: str) -> tuple[np.ndarray, str]:
                 hint = f", it holds {held}: swapped?" if held else ""
                 raise UserError(f"{path}: not an idx file of {kind}{hint}")
             size = math.prod(shape)
-            if size > 1 << 31 or max(shape) > 1 << 31:
+            if size > 1 << 30 or max(shape) > 1 << 30:
                 raise UserError(f"{path}: damaged: the header announces {size} bytes")
             content = file.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
@@ -122,7 +122,9 @@ def _read_idx(path: Path, name: str) -> tuple[np.ndarray, str]:
 def checksum(array: np.ndarray) -> str:
     """Return the SHA-256 of an uncompressed idx file that holds `array`."""
     header = np.array([2048 + array.ndim, *array.shape], ">u4")
-    return hashlib.sha256(header.tobytes() + array.tobytes()).hexdigest()
+    whole = hashlib.sha256(header.tobytes())
+    whole.update(np.ascontiguousarray(array))
+    return whole.hexdigest()
 
 
 def fetch(directory: Path, mirrors: Sequence[str]) -> None:

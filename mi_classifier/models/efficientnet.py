@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mi_classifier.models.kernels import convolve_depthwise
+from mi_classifier.models.depthwise import convolve_depthwise
 from mi_classifier.models.layers import BatchNorm, Conv, GAPHead, check_sides
 from mi_classifier.models.output import ModelOutput
 

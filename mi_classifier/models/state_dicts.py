@@ -53,7 +53,7 @@ def find(content: Any, needed: Sequence[str], source: str, net: str) -> Weights:
             f"{source}: holds a whole object ({content.name}), not its weights; save "
             "model.state_dict()"
         )
-    every = list(_dictionaries(content))
+    every = list(_dictionaries(content, (), set()))
     places = [
         (key, prefix, n) for key, d in every for prefix, n in _prefixes(d, needed)
     ]
@@ -71,14 +71,15 @@ def find(content: Any, needed: Sequence[str], source: str, net: str) -> Weights:
 
 
 def _dictionaries(
-    content: Any, key: tuple[str, ...] = ()
+    content: Any, key: tuple[str, ...], seen: set[int]
 ) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """Yield the dictionaries in a checkpoint, and the keys that lead to them."""
-    if isinstance(content, dict):
+    """Yield each dictionary in a checkpoint once, and the keys that lead to it."""
+    if isinstance(content, dict) and id(content) not in seen:
+        seen.add(id(content))
         yield key, content
         if len(key) < _DEEPEST:
             for name, value in content.items():
-                yield from _dictionaries(value, (*key, name))
+                yield from _dictionaries(value, (*key, name), seen)
 
 
 def _is_tensor(name: str, value: Any) -> bool:

@@ -119,7 +119,11 @@ def find(
 
 def _download(repository: str) -> Path:
     from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+    )
 
     file = "model.safetensors"
     try:
@@ -133,6 +137,11 @@ def _download(repository: str) -> Path:
     _check_reachable(repository, constants.ENDPOINT)
     try:
         return Path(hf_hub_download(repository, file))
+    except EntryNotFoundError as error:
+        raise UserError(
+            f"pretrained: {repository} has no {file}; download its weights, and give "
+            "the file"
+        ) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = f"{type(error).__name__}: {reason_of(error)}"[:200]
         raise UserError(

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,6 +72,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         self._pending: tuple[int, dict[str, Any], list[Any], Part] | None = None
         self._damaged: list[int] = []
         self._saved_at = time.monotonic()
+        self._saved_step = self._manager.latest_step()
 
     def __exit__(self, *exception: object) -> None:
         with self._failures_told(), contextlib.closing(self._manager):
@@ -99,7 +101,8 @@ class Checkpoints(contextlib.AbstractContextManager):
         if not parallel.is_first():
             return
         self._pending = step, {"state": state, "best": best}, list(rows), part
-        if self.are_due(seconds):
+        # To write a step again, the first writing would have to be removed before.
+        if self.are_due(seconds) and step != self._saved_step:
             with self._failures_told():
                 self._save_pending()
 
@@ -134,7 +137,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         # has stopped in the validation after this step.
         for hindering in {*self._damaged, step} & set(self._manager.all_steps()):
             self._manager.wait_until_finished()
-            self._manager.delete(hindering)
+            self._remove(hindering)
         self._damaged = []
         # Orbax expects arrays of all processes, and the hashes need them on the host.
         # They are copied, because the devices may write over them next.
@@ -147,7 +150,15 @@ class Checkpoints(contextlib.AbstractContextManager):
         }
         arguments[_LOG] = ocp.args.JsonSave(log | {"own_hash": _hash_json(log)})
         self._manager.save(step, args=ocp.args.Composite(**arguments))
-        self._saved_at = time.monotonic()
+        self._saved_at, self._saved_step = time.monotonic(), step
+
+    def _remove(self, step: int) -> None:
+        """Remove a checkpoint; a kill leaves it whole, or what the next run removes."""
+        folder = self._folder / str(step)
+        moved = folder.with_name(f"{step}.orbax-checkpoint-tmp-removed")
+        folder.rename(moved)
+        shutil.rmtree(moved)
+        self._manager.reload()
 
     def latest_step(self) -> int | None:
         """Return the step of the latest complete checkpoint, or None."""

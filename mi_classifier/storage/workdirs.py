@@ -183,7 +183,13 @@ def hold(workdir: Path) -> Iterator[None]:
     refusal = f"--workdir: another process trains in {workdir}"
     refusal += "; wait for it, or give another --workdir"
     new = [folder for folder in (workdir, *workdir.parents) if not folder.exists()]
-    leftovers = f".*{files.TEMPORARY}", f"{checkpoints.FOLDER}/{checkpoints.UNFINISHED}"
+    temporary = f".*{files.TEMPORARY}"
+    leftovers = (
+        temporary,
+        f"evaluation/{temporary}",
+        f"evaluation/figures/{temporary}",
+        f"{checkpoints.FOLDER}/{checkpoints.UNFINISHED}",
+    )
     try:
         with files.hold(workdir / ".lock", refusal=refusal, leftovers=leftovers):
             yield

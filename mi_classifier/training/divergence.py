@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mi_classifier import termination
 from mi_classifier.data.pipeline import Pipeline
 from mi_classifier.training.state import TrainState, copy
 from mi_classifier.training.step import Task, TrainSteps
@@ -31,6 +32,7 @@ def explain(
 ) -> str:
     """Tell which step of an epoch `[steps, B]` goes wrong, by repeating them singly."""
     for batch in order:
+        termination.check()
         (batches,) = pipeline.batches(batch[None], 1)
         after, values = train_steps(copy(state), batches)
         loss = float(values[0, 0])

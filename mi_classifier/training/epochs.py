@@ -24,8 +24,8 @@ from mi_classifier.training.step import Task, TrainSteps, make_train_steps
 _CALLS_AHEAD = 4  # calls of the steps that the host starts before it looks at a loss
 # Steps in a call where an accelerator holds the data: starting a call takes the host
 # some milliseconds, as long as a step may take.
-_AT_LEAST = 16
-_LEAST = 1.0  # seconds between two checkpoints inside of an epoch
+_LEAST_STEPS = 16
+_LEAST_SECONDS = 1.0  # seconds between two checkpoints inside of an epoch
 _LOGGED = "train_loss", "train_accuracy"
 PASSES = 4  # forward passes that take about as long as a training step
 
@@ -66,22 +66,19 @@ def make_training(
     )
     per_call = config.steps_per_call
     if pipeline.axis is None and jax.default_backend() != "cpu":
-        per_call = max(per_call, _AT_LEAST)
+        per_call = max(per_call, _LEAST_STEPS)
     layer = functools.partial(divergence.first_broken_layer, task, key)
-    compiled: set[tuple[int, ...]] = set()
+    compiled: list[bool] = []
 
     def call(state: TrainState, batches: Batches) -> tuple[TrainState, jax.Array]:
-        shape = batches.rows.shape
-        if shape in compiled:
+        if compiled:  # another number of steps may compile, but there is work to save
             return steps(state, batches)
         with termination.at_once():
-            if not compiled:
-                progress.describe("training: compiling")
+            progress.describe("training: compiling")
             result = steps(state, batches)
-            if not compiled:
-                progress.begin()
-                progress.describe("training")
-        compiled.add(shape)
+            progress.begin()
+            progress.describe("training")
+        compiled.append(True)
         return result
 
     def train_epoch(
@@ -100,7 +97,7 @@ def make_training(
             return Part(loss, accuracy, time.monotonic() - started)
 
         def save_part(state: TrainState, values: np.ndarray) -> None:
-            if divergence.all_finite(state.params):
+            if np.isfinite(values).all() and divergence.all_finite(state.params):
                 save(state, so_far(values), seconds=0)
 
         # A copy, because the steps donate their state: the one before stays usable.
@@ -109,7 +106,7 @@ def make_training(
             copy(before),
             batches,
             lambda count: progress.advance(PASSES * config.batch_size * count),
-            lambda: are_due(max(config.checkpoint_seconds, _LEAST)),
+            lambda: are_due(max(config.checkpoint_seconds, _LEAST_SECONDS)),
             save_part,
         )
         part = so_far(values)
@@ -160,22 +157,22 @@ def run_epoch(
     """
     done, ahead = [np.empty((0, 2), np.float32)], collections.deque()
 
-    def look(calls_ahead: int) -> bool:
-        """Wait for all calls but the last few; return whether the losses are finite."""
+    def look(calls_ahead: int) -> None:
+        """Wait for all calls but the last few."""
         while len(ahead) > calls_ahead:
             done.append(np.asarray(ahead.popleft()))
             advance(len(done[-1]))
-        return bool(np.isfinite(done[-1]).all())
 
-    for some in batches:
+    for number, some in enumerate(batches, start=1):
         state, values = train_steps(state, some)
         ahead.append(values)
         # The arguments of each call ahead take device memory, so limit their number.
-        if not look(_CALLS_AHEAD):
+        look(_CALLS_AHEAD)
+        # All processes stop after the same call, whether or not they save.
+        if not np.isfinite(done[max(number - _CALLS_AHEAD, 0)]).all():
             break
         if is_due() or (termination.asked and jax.process_count() == 1):
-            if not look(0):
-                break
+            look(0)
             save(state, np.concatenate(done))
         termination.check()
     look(0)

@@ -69,7 +69,8 @@ def train(
     longer from the start. That needs learning rates that do not depend on the length of
     the run, as those of the schedules "constant" and "step". The state is saved every
     `config.checkpoint_seconds`, inside of long epochs too. If an error ends a run
-    early, the last epoch is saved first; Ctrl-C and SIGTERM save the last step.
+    early, the last epoch is saved first. In commands, Ctrl-C and SIGTERM save the last
+    step; elsewhere a KeyboardInterrupt keeps the last epoch.
 
     Args:
       config: as in configs/.

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import pytest
 
 from mi_classifier.models import create_model
+from mi_classifier.models.depthwise import convolve_depthwise
 from mi_classifier.models.kernels import (
     convolve,
-    convolve_depthwise,
     convolve_in_scan,
     max_pool,
     max_pool_of_three,

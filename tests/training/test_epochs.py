@@ -104,6 +104,6 @@ def test_long_epochs_save_by_time(tiny_config, tmp_path, monkeypatch):
         save_soon(checkpoints, step, state, best, rows, seconds, part)
 
     monkeypatch.setattr(Checkpoints, "save_soon", note)
-    monkeypatch.setattr(epochs, "_LEAST", 0.0)
+    monkeypatch.setattr(epochs, "_LEAST_SECONDS", 0.0)
     train(tiny_config(num_epochs=1, checkpoint_seconds=0.0, steps_per_call=4), tmp_path)
     assert saved == [4, 8, 12, 12]  # and once more with the validation
