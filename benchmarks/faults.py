@@ -218,9 +218,9 @@ def size_of(folder: Path) -> int:
 
 
 def memory(epochs: int) -> Rows:
-    """Measures a training of at least 10,000 steps while it goes on, ten times."""
+    """Measures a training of at least 20,000 steps while it goes on, ten times."""
     examples = 48_000  # of the mixture's training split
-    batch = examples // -(-10_000 // epochs) // 2 * 2  # divides into two microbatches
+    batch = examples // -(-20_000 // epochs) // 2 * 2  # divides into two microbatches
     rows, seen = [], 0
     with tempfile.TemporaryDirectory() as folder:
         command = (
