@@ -139,11 +139,11 @@ MEANINGS = {
     "microbatches": "parts of a batch whose gradients are added in order; with 2, one "
     "device and two give equal bits.",
     "num_epochs": "how often training sees each example.",
-    "steps_per_call": "training steps that are compiled into one call; 16 at least where "
-    "an accelerator holds the data.",
+    "steps_per_call": "training steps that are compiled into one call; 16 at least "
+    "where an accelerator holds the data.",
     "evaluation_batch_size": "examples in an evaluation step.",
-    "checkpoint_seconds": "at least so many seconds lie between two checkpoints; inside "
-    "of an epoch, one second.",
+    "checkpoint_seconds": "at least so many seconds lie between two checkpoints; "
+    "inside of an epoch, one second.",
     "pretrained": "weights to begin with: imagenet, a file, or such as "
     "timm/resnet50.tv_in1k; empty for none.",
     "pipeline": "device keeps the data on the device, stream reads them in batches, "
