@@ -77,6 +77,28 @@ def npz_files() -> list[bytes]:
     return made
 
 
+def feature_files() -> list[bytes]:
+    """Returns an .npz file of features, a head's kernel and labels."""
+    file = io.BytesIO()
+    features = np.zeros((4, 2, 2, 3), np.float32)
+    labels = np.array([0, 1, 0, 1])
+    np.savez(file, features=features, head_kernel=np.eye(3, 2), labels=labels)
+    return [file.getvalue()]
+
+
+def weights() -> list[bytes]:
+    """Returns .pth files of both formats."""
+    from tests.models.test_torch_files import save, tensor_of
+
+    call, storage = tensor_of(np.ones(3, np.float32))
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [
+            save(Path(folder) / f"{older}.pth", {"a.bias": call}, [storage], older)
+            for older in (False, True)
+        ]
+        return [Path(path).read_bytes() for path in paths]
+
+
 def reader(name: str) -> Callable[[bytes], object]:
     """Returns a function that reads the content of a file of one kind."""
     ours = {name: importlib.import_module(module) for name, module in OURS.items()}
@@ -103,6 +125,10 @@ def reader(name: str) -> Callable[[bytes], object]:
         return of_file(both)
     if name == "image":
         return lambda content: ours["decoding"].decode(content, 16)
+    if name == "pth":
+        return of_file(ours["weight_files"].read)
+    if name == "features":
+        return of_file(ours["exported"].read)
     return of_file(lambda p: ours["arrays"].load(str(p)))
 
 
@@ -112,13 +138,18 @@ SEEDS = {
     "image": images,
     "csv": tables,
     "npz": npz_files,
+    "features": feature_files,
+    "pth": weights,
 }
 
 
 OURS = {
     name: f"mi_classifier.data.{name}"
-    for name in ("archive", "arrays", "decoding", "mnist_archive")
+    for name in ("archive", "arrays", "exported", "mnist_archive")
 }
+OURS["decoding"] = "mi_classifier.decoding"
+OURS["torch_files"] = "mi_classifier.models.torch_files"
+OURS["weight_files"] = "mi_classifier.models.weight_files"
 INSTRUMENTED = ("tarfile", "zipfile", "gzip", "PIL", *OURS.values())
 
 

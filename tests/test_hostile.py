@@ -9,15 +9,17 @@ import os
 import subprocess
 import sys
 import tarfile
+import zipfile
 
 import numpy as np
 import openpyxl
 import pytest
 
 import mi_classifier as mi
-from mi_classifier.data import arrays, boxed_sets, cub200, tfds_store
+from mi_classifier.data import arrays, boxed_sets, cub200, exported, tfds_store
 from mi_classifier.data.archive import read_members
 from mi_classifier.errors import UserError
+from mi_classifier.models import weight_files
 from mi_classifier.reporting.predictions import to_csv
 from mi_classifier.storage import files, workdirs
 from mi_classifier.text import guarded, printable
@@ -153,6 +155,32 @@ def test_names_of_classes_have_an_end():
             class_names=["a" * 2_000, "b"],
             quiet=True,
         )
+
+
+@pytest.mark.parametrize("read", [lambda p: arrays.load(p, "y"), exported.read])
+def test_files_in_an_npz_that_are_no_arrays_are_refused(tmp_path, read):
+    path = tmp_path / "t.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("x", "y", "features", "head_kernel", "labels"):
+            archive.writestr(f"{name}.npy", b"no array")
+    with pytest.raises(UserError, match=r"is no array|has no array|unknown array"):
+        read(path)
+
+
+def test_text_that_is_none_is_refused(tmp_path):
+    y = np.array(["a", "b"] * 20)
+    y.view(np.uint32)[0] = 0x7FFFFFFF
+    np.savez(tmp_path / "t.npz", x=np.zeros((40, 2)), y=y)
+    with pytest.raises(UserError, match="'y' holds no text; damaged"):
+        arrays.load(tmp_path / "t.npz", "y")
+
+
+def test_a_zip_archive_with_a_damaged_end_is_told(tmp_path):
+    path = tmp_path / "w.pth"
+    locator = b"PK\6\7" + bytes(4) + bytes(8) + (9).to_bytes(4, "little")
+    path.write_bytes(b"PK\3\4" + locator + b"PK\5\6" + bytes(18))
+    with pytest.raises(UserError, match="cannot be read as weights"):
+        weight_files.read(path)
 
 
 def test_json_that_is_nested_too_deeply_is_refused(tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,11 @@ def _read_npz(file: Path, inputs: str, labels: str, groups: str) -> Table:
                         f"{nearest(name, archive)}; it has {', '.join(archive)}"
                     )
             arrays = {field: archive[name] for field, name in fields.items()}
+        for field, array in arrays.items():
+            if not isinstance(array, np.ndarray):  # the bytes of a file of another kind
+                raise UserError(f"{file}: {fields[field]!r} is no array")
+            if array.dtype.kind == "U" and not _is_text(array):
+                raise UserError(f"{file}: {fields[field]!r} holds no text; damaged?")
     except UserError:
         raise
     except Exception as error:  # damage may raise anything
@@ -185,6 +191,13 @@ def _read_npz(file: Path, inputs: str, labels: str, groups: str) -> Table:
             )
         series[field] = pd.Series(array, name=name)
     return Table(arrays["inputs"], series["labels"], series.get("groups"), ())
+
+
+def _is_text(array: np.ndarray) -> bool:
+    """Return whether all characters of an array of text exist in Unicode."""
+    native = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+    codes = native.reshape(-1).view(np.uint32) if native.dtype.itemsize else native[:0]
+    return not codes.size or int(codes.max()) <= sys.maxunicode
 
 
 def _read_frame(file: Path, labels: str, leave_out: str, groups: str) -> Table:

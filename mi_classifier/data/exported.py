@@ -57,10 +57,14 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
                 if name not in found:
                     raise UserError(f"{path}: has no array {name!r}")
             mapped = {name: _mapped(file, name) for name in ("features", "images")}
-            return {
+            arrays = {
                 name: archive[name] if mapped.get(name) is None else mapped[name]
                 for name in archive.files
             }
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):  # the bytes of a file of another kind
+                raise UserError(f"{path}: {name!r} is no array")
+        return arrays
     except UserError:
         raise
     except Exception as error:  # damage may raise anything

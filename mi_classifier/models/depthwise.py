@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from mi_classifier.models.kernels import NAMES, pads_of
+
 _Pair = tuple[jax.Array, jax.Array]
-_NAMES = ("NHWC", "HWIO", "NHWC")
 
 
 def convolve_depthwise(
@@ -22,11 +23,9 @@ def convolve_depthwise(
     sum over the kernel's cells of shifted pixels times a weight becomes one loop.
     """
     if jax.default_backend() != "cpu":
-        options = {"dimension_numbers": _NAMES} | options
+        options = {"dimension_numbers": NAMES} | options
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
-    if isinstance(padding, str):
-        sizes = x.shape[1:3], kernel.shape[:2]
-        padding = jax.lax.padtype_to_pads(*sizes, strides, padding)
+    padding = pads_of(x, kernel, strides, padding)
     kh, kw = kernel.shape[:2]
     cells = [(i, j) for i in range(kh) for j in range(kw)]
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.experimental.layout import Layout, with_layout_constraint
 
 _Pair = tuple[jax.Array, jax.Array]
-_NAMES = ("NHWC", "HWIO", "NHWC")
+NAMES = ("NHWC", "HWIO", "NHWC")
 _BLOCK_BYTES = 2**22  # the cache of one CPU core, roughly
 
 
@@ -29,7 +29,7 @@ def convolve_in_scan(
     JAX 0.10). Matrix products stay fast there.
     """
     if jax.default_backend() != "cpu":
-        options = {"dimension_numbers": _NAMES} | options
+        options = {"dimension_numbers": NAMES} | options
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
     kh, kw, channels, features = kernel.shape
     if padding == "SAME":
@@ -61,11 +61,9 @@ def convolve(
     where the kernel is 1 x 1, of blocks of patches where the stride is 1.
     """
     if jax.default_backend() != "cpu":
-        options = {"dimension_numbers": _NAMES} | options
+        options = {"dimension_numbers": NAMES} | options
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
-    if isinstance(padding, str):
-        sizes = x.shape[1:3], kernel.shape[:2]
-        padding = jax.lax.padtype_to_pads(*sizes, strides, padding)
+    padding = pads_of(x, kernel, strides, padding)
     product = kernel.shape[:2] == (1, 1) and not any(map(any, padding))
     if product:
         x, strides = x[:, :: strides[0], :: strides[1]], (1, 1)
@@ -74,7 +72,7 @@ def convolve(
         if product:
             return x @ kernel[0, 0]
         return jax.lax.conv_general_dilated(
-            x, kernel, strides, padding, dimension_numbers=_NAMES
+            x, kernel, strides, padding, dimension_numbers=NAMES
         )
 
     def gradients(arguments: _Pair, gradient: jax.Array) -> _Pair:
@@ -92,6 +90,19 @@ def convolve(
     faster = jax.custom_vjp(run)
     faster.defvjp(lambda *arguments: (run(*arguments), arguments), gradients)
     return faster(x, kernel)
+
+
+def pads_of(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+) -> Sequence[tuple[int, int]]:
+    """Return how many rows and columns a padding such as "SAME" adds at each end."""
+    if not isinstance(padding, str):
+        return padding
+    sizes = x.shape[1:3], kernel.shape[:2]
+    return jax.lax.padtype_to_pads(*sizes, strides, padding)
 
 
 def _kernel_gradient(

@@ -56,13 +56,20 @@ def unreadable(where: Path | str, error: Exception) -> UserError:
         known = [said for magic, said in _OTHERS.items() if start.startswith(magic)]
         if not start:
             known = ["it is empty; download it again"]
-        if zipfile.is_zipfile(path) and "PyTorch did not write" in reason:
+        if _is_zip(path) and "PyTorch did not write" in reason:
             known = ["it is a zip archive of other things; save model.state_dict()"]
         if known:
             return UserError(f"{where}: cannot be read as weights: {known[0]}")
-        if start[:1] == b"\x80" or zipfile.is_zipfile(path) or _is_safetensors(path):
+        if start[:1] == b"\x80" or _is_zip(path) or _is_safetensors(path):
             remedy = "download it again, or save it again by torch.save"
     return UserError(f"{where}: cannot be read as weights ({reason}); {remedy}")
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # of a damaged end
+        return True
 
 
 def _is_safetensors(path: Path) -> bool:

@@ -27,7 +27,7 @@ _LOG = "log"  # the item with the metrics so far and the hashes of the other ite
 
 
 class Part(NamedTuple):
-    """What is known of an epoch that has begun.
+    """Sums over the steps of an epoch that are done.
 
     Attributes:
       loss: sum of the mean losses of its batches so far.
