@@ -4,6 +4,7 @@ Also: names of others do not reach a terminal as codes, or a spreadsheet as form
 Weights are in models/, PostScript in test_decoding.py.
 """
 
+import gzip
 import io
 import os
 import subprocess
@@ -13,10 +14,12 @@ import zipfile
 
 import numpy as np
 import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import mi_classifier as mi
-from mi_classifier.data import arrays, boxed_sets, cub200, exported, tfds_store
+from mi_classifier.data import arrays, boxed_sets, cub200, exported, room, tfds_store
 from mi_classifier.data.archive import read_members
 from mi_classifier.errors import UserError
 from mi_classifier.models import weight_files
@@ -248,3 +251,29 @@ def test_a_home_folder_is_found_after_the_equals_sign(table, tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "evaluation" / "predictions.csv").exists()
     assert not (tmp_path / "~").exists()
+
+
+def bombs(folder):
+    """Files of a few KiB that hold a few MiB, with their readers."""
+    numbers = np.zeros(1 << 20, np.float32)
+    np.savez_compressed(folder / "table.npz", x=numbers, y=numbers)
+    np.savez_compressed(folder / "net.npz", features=numbers, head_kernel=0, labels=0)
+    with gzip.open(folder / "table.csv.gz", "wb") as file:
+        file.write(b"1,2\n" * (1 << 19))
+    column = pa.array(np.zeros(1 << 20)).dictionary_encode()
+    pq.write_table(pa.table({"x": column, "y": column}), folder / "table.parquet")
+    readers = {"net.npz": exported.read}
+    return [(path, readers.get(path.name, arrays.read)) for path in folder.iterdir()]
+
+
+def test_a_file_that_inflates_to_more_than_the_memory_is_refused(tmp_path, monkeypatch):
+    found = bombs(tmp_path)
+    assert len(found) == 4 and all(p.stat().st_size < 1 << 14 for p, _ in found)
+    monkeypatch.setattr(room, "memory", lambda: 1 << 21)
+    for path, read in found:
+        with pytest.raises(UserError, match=rf"{path}: takes 0\.\d GiB of memory, of"):
+            read(str(path))
+
+
+def test_memory_is_known():
+    assert 1 << 20 < room.memory() < 1 << 50

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow.feather as pa_feather
 import pyarrow.parquet as pa_parquet
 
-from mi_classifier.data import text_columns, text_tables
+from mi_classifier.data import room, text_columns, text_tables
 from mi_classifier.data.containers import as_rows, unique_names
 from mi_classifier.errors import UserError, nearest, reason_of
 
@@ -22,6 +22,7 @@ _FRAMES = (".parquet", ".feather", ".arrow")
 _WORKBOOKS = (".xlsx", ".xlsm")
 _SUFFIXES = (".npz", *_TEXTS, *(f"{s}.gz" for s in _TEXTS), *_FRAMES, *_WORKBOOKS)
 _MOST_CELLS = 1 << 27  # of a workbook, empty ones too
+_BYTES_OF_CELL = 32  # of a .parquet file: eight each in Arrow, in pandas and in ours
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,6 +168,7 @@ def _read_npz(file: Path, inputs: str, labels: str, groups: str) -> Table:
                         f"data.{field}: {file} has no array {name!r}"
                         f"{nearest(name, archive)}; it has {', '.join(archive)}"
                     )
+            room.check_members(file, archive.zip, fields.values())
             arrays = {field: archive[name] for field, name in fields.items()}
         for field, array in arrays.items():
             if not isinstance(array, np.ndarray):  # the bytes of a file of another kind
@@ -203,9 +205,15 @@ def _is_text(array: np.ndarray) -> bool:
 def _read_frame(file: Path, labels: str, leave_out: str, groups: str) -> Table:
     parquet = file.suffix.lower() == ".parquet"
     try:
+        if parquet:
+            about = pa_parquet.read_metadata(file)
+            cells = about.num_rows * about.num_columns
+            room.check(file, _BYTES_OF_CELL * cells, f"use fewer of its {cells:,} cells")
         read = pa_parquet.read_table if parquet else pa_feather.read_table
         # Whole numbers stay whole, where some are missing.
         frame = read(file).to_pandas(integer_object_nulls=True)
+    except UserError:
+        raise
     except Exception as error:  # damage may raise anything
         raise UserError(f"{file}: cannot be read: {reason_of(error)}") from error
     frame.columns = unique_names([str(name) for name in frame.columns])

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 from mi_classifier.errors import DISK_ERRORS, UserError, reason_of
 from mi_classifier.progress import Progress
@@ -85,7 +86,7 @@ def _append(url: str, part: Path, start: int, name: str) -> int:
     headers = {"Range": f"bytes={start}-"} if start else {}
     request = urllib.request.Request(url, headers=headers)
     try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT)
+        response = urllib.request.build_opener(_WebOnly).open(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code != 416:  # the file is no longer than `start`
             raise
@@ -109,3 +110,20 @@ def _append(url: str, part: Path, start: int, name: str) -> int:
                     raise UserError(f"{url}: sends more than {_MOST >> 30} GiB")
                 progress.advance(len(chunk))
         return total
+
+
+class _WebOnly(urllib.request.HTTPRedirectHandler):
+    """Follows a server to other web addresses, and not to FTP."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        if not newurl.lower().startswith(("http://", "https://")):
+            raise UserError(f"leads to {newurl}, which is no web address")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mi_classifier.data import room
 from mi_classifier.data.dataset import Dataset
 from mi_classifier.data.feature_arrays import as_floats, opened
 from mi_classifier.data.given import (
@@ -57,6 +58,8 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
                 if name not in found:
                     raise UserError(f"{path}: has no array {name!r}")
             mapped = {name: _mapped(file, name) for name in ("features", "images")}
+            read = [name for name in archive.files if mapped.get(name) is None]
+            room.check_members(path, archive.zip, read)
             arrays = {
                 name: archive[name] if mapped.get(name) is None else mapped[name]
                 for name in archive.files

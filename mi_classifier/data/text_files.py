@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from mi_classifier.data import spelled_numbers
+from mi_classifier.data import room, spelled_numbers
 from mi_classifier.errors import UserError, reason_of
 
 # Of two delimiters that fit equally well, the first is meant. A blank comes last, for
@@ -30,7 +30,8 @@ _BOMS = (
 _NO_TEXT = (b"PK\x03\x04", b"\x1f\x8b", b"\xd0\xcf\x11\xe0")
 _ENOUGH = 0.8  # share of lines that have as many cells as most; titles have fewer
 _SAMPLE = 200  # lines from which the delimiter is guessed
-_BLOCK = 1 << 20  # bytes that are decoded at a time
+_BLOCK = 1 << 20  # characters that are decoded at a time
+_BYTES_OF_CHARACTER = 4  # of memory: the text, its cells, and their numbers
 
 Row = tuple[int, list[str]]  # the line where it starts, from 1 on, and its cells
 
@@ -139,8 +140,10 @@ def _encoding(path: Path) -> str:
         for encoding in candidates:
             try:
                 with _open(path, encoding) as text:
-                    while text.read(_BLOCK):
-                        pass
+                    size = 0
+                    while block := text.read(_BLOCK):
+                        size += _BYTES_OF_CHARACTER * len(block)
+                        room.check(path, size, "use fewer rows or columns")
                 return encoding
             except UnicodeDecodeError as error:
                 reason = reason_of(error)

@@ -23,6 +23,10 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self.send_header("Content-Length", "1000")
             self.end_headers()
             self.wfile.write(body)
+        elif self.path.startswith("/ftp/"):
+            self.send_response(302)
+            self.send_header("Location", "ftp://127.0.0.1:9/a")
+            self.end_headers()
         elif self.path.startswith("/slow/"):
             self.send_part(len(self.server.requests) * 400)
         else:
@@ -68,6 +72,11 @@ def test_wrong_content_never_gets_the_files_name(serve, archive, tmp_path):
     with pytest.raises(UserError, match=r"archive_dir=FOLDER.*content is not MNIST's"):
         mnist_archive.fetch(tmp_path / "got", [f"{serve.root}{archive.name}/"])
     assert list((tmp_path / "got").iterdir()) == []
+
+
+def test_a_server_that_leads_to_ftp_is_not_followed(serve, tmp_path):
+    with pytest.raises(UserError, match=r"leads to ftp:.*, which is no web address"):
+        download.fetch(["a"], [serve.root + "ftp/"], tmp_path, None, "help")
 
 
 def test_the_message_holds_the_answer_of_every_mirror(serve, tmp_path):
