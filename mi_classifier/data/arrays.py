@@ -208,7 +208,9 @@ def _read_frame(file: Path, labels: str, leave_out: str, groups: str) -> Table:
         if parquet:
             about = pa_parquet.read_metadata(file)
             cells = about.num_rows * about.num_columns
-            room.check(file, _BYTES_OF_CELL * cells, f"use fewer of its {cells:,} cells")
+            room.check(
+                file, _BYTES_OF_CELL * cells, f"use fewer of its {cells:,} cells"
+            )
         read = pa_parquet.read_table if parquet else pa_feather.read_table
         # Whole numbers stay whole, where some are missing.
         frame = read(file).to_pandas(integer_object_nulls=True)

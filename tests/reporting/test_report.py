@@ -129,6 +129,28 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(open_report, trained_images
     assert wrong == []
 
 
+def test_a_name_that_became_markup_could_not_run_or_load(open_report, trained_images):
+    page, _ = open_report(trained_images)
+    found = page.evaluate("""async () => {
+        const bad = document.createElement("div");
+        bad.innerHTML = "<img src=x onerror='document.title = 1'>";
+        document.body.append(bad);
+        const script = document.createElement("script");
+        script.textContent = "document.title = 1";
+        document.body.append(script);
+        await new Promise(r => setTimeout(r, 300));
+        const answer = await fetch("http://127.0.0.1:9/").catch(e => "refused");
+        return [document.title, answer];
+    }""")
+    assert found[0] != "1" and found[1] == "refused"
+    said = page.evaluate("""() => new Promise(r => {
+        document.addEventListener("securitypolicyviolation", e => r(e.blockedURI));
+        document.body.append(Object.assign(new Image(), {src: "http://127.0.0.1:9/"}));
+        setTimeout(() => r("loaded"), 2000);
+    })""")
+    assert said == "http://127.0.0.1:9/"
+
+
 @pytest.mark.slow
 def test_several_labels_an_image(open_report, trained_digits):
     page, wrong = open_report(trained_digits)
