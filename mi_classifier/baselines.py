@@ -19,6 +19,7 @@ from scipy import spatial, special
 from mi_classifier import information
 from mi_classifier.models import create_model
 from mi_classifier.optimization import State, descend
+from mi_classifier.rules import with_usual_results
 
 Array = jax.Array
 Samples = tuple[ArrayLike, ArrayLike]  # inputs [N, D] and labels [N]
@@ -139,6 +140,7 @@ class Objective(NamedTuple):
     memory: Any = ()
 
 
+@with_usual_results
 def train_critic(
     objective: Objective, train: Samples, validation: Samples, test: Samples, seed: int
 ) -> list[float]:

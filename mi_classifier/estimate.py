@@ -23,7 +23,7 @@ from mi_classifier.cross_fitting.summary import MutualInformation, Rated, error_
 from mi_classifier.data.containers import Rows, as_rows, check_finite
 from mi_classifier.data.labels import as_known_labels
 from mi_classifier.errors import UserError
-from mi_classifier.rules import by_usual_rules
+from mi_classifier.rules import with_usual_results
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ class CrossFit:
     _inputs: Inputs
     _mixture: Mixture | None  # None if there is nothing to learn
 
-    @by_usual_rules
+    @with_usual_results
     def score(self, x: Any, y: ArrayLike) -> np.ndarray:
         """Compute the pointwise mutual information of rows that no learner has seen.
 
@@ -87,7 +87,7 @@ class CrossFit:
         scores = [fitting.score(self._mixture, inputs, label, fold) for fold in folds]
         return np.stack([score.pmi for score in scores]) + shift[label]
 
-    @by_usual_rules
+    @with_usual_results
     def probabilities(self, x: Any) -> np.ndarray:
         """Compute P(y|x) of rows that no learner has seen, the mean over all folds.
 
@@ -106,7 +106,7 @@ class CrossFit:
             return np.tile(prior / prior.sum(), (len(inputs), 1))
         return fitting.probabilities(self._mixture, inputs)
 
-    @by_usual_rules
+    @with_usual_results
     def summary(self) -> MutualInformation:
         """Compute the estimate and its error bar, see `cross_fitting.summary`."""
         log_prior = information.log_label_prior(self.label, len(self.labels))
@@ -222,7 +222,7 @@ def pointwise_mutual_information_of(
     return cross_fit(x, y, groups=groups, missing=missing, seed=seed, model=model).pmi
 
 
-@by_usual_rules
+@with_usual_results
 def cross_fit(
     x: Any,
     y: ArrayLike,

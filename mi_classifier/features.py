@@ -20,13 +20,13 @@ from mi_classifier.reporting import summary
 from mi_classifier.reporting.shown import ShownResults
 from mi_classifier.reporting.table import print_table
 from mi_classifier.reporting.writing import evaluate_and_write
-from mi_classifier.rules import by_usual_rules
+from mi_classifier.rules import with_usual_results
 
 _OPTIONS = ("threshold", "region", "padding", "rival")
 _BATCH = 64
 
 
-@by_usual_rules
+@with_usual_results
 def evaluate_features(
     features: ArrayLike | str | Path | Callable[[], Iterable[ArrayLike]],
     head_kernel: ArrayLike,

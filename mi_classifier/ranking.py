@@ -21,7 +21,7 @@ from mi_classifier.data.containers import Rows, as_rows, unique_names
 from mi_classifier.data.labels import check_index
 from mi_classifier.errors import UserError
 from mi_classifier.estimate import cross_fit
-from mi_classifier.rules import by_usual_rules
+from mi_classifier.rules import with_usual_results
 from mi_classifier.text import printable
 
 
@@ -83,7 +83,7 @@ class Ranking(Sequence[RankedColumn]):
         return f"<pre>{html.escape(str(self))}</pre>"
 
 
-@by_usual_rules
+@with_usual_results
 def rank_columns(
     x: Any,
     y: ArrayLike,
@@ -156,7 +156,7 @@ def information_of_columns(
     return *answer.alone, answer.freedom
 
 
-@by_usual_rules
+@with_usual_results
 def conditional_mutual_information(
     x: Any,
     y: ArrayLike,

@@ -32,16 +32,48 @@ def usual_rules() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def usual_results() -> Iterator[None]:
+    """Compute with 32 bits and with JAX's default random numbers, by `usual_rules`.
+
+    So a seed decides everything. This is for whole computations, such as a training. A
+    function that may be a part of the user's own program follows its switches.
+
+    Examples:
+      >>> with jax.enable_x64(True), usual_results():
+      ...     jax.numpy.zeros(1).dtype
+      dtype('float32')
+    """
+    with (
+        usual_rules(),
+        jax.enable_x64(False),
+        jax.default_prng_impl("threefry2x32"),
+        jax.threefry_partitionable(True),
+    ):
+        yield
+
+
 def by_usual_rules(function: F) -> F:
     """Decorate a function that computes under `usual_rules`.
 
     In a forked worker it raises a `UserError`, see `forks.check`.
     """
+    return _decorated(function, usual_rules)
+
+
+def with_usual_results(function: F) -> F:
+    """Decorate a whole computation under `usual_results`; else as `by_usual_rules`."""
+    return _decorated(function, usual_results)
+
+
+def _decorated(
+    function: F, rules: Callable[[], contextlib.AbstractContextManager]
+) -> F:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         forks.check()
-        with usual_rules():
+        with rules():
             return function(*args, **kwargs)
 
     return call

@@ -28,7 +28,7 @@ from mi_classifier.evaluation.asking import (
 )
 from mi_classifier.evaluation.evaluators.localization import settings
 from mi_classifier.evaluation.imagenet import load_net_to_ask
-from mi_classifier.rules import by_usual_rules
+from mi_classifier.rules import with_usual_results
 
 _BATCH = 32  # inputs of one call: the last batch is padded, so one shape is compiled
 Labels = ArrayLike | Sequence[str] | None
@@ -49,7 +49,7 @@ class Prediction(NamedTuple):
     pmi: np.ndarray
 
 
-@by_usual_rules
+@with_usual_results
 def load(workdir: str | Path, dataset: Dataset | None = None) -> "Run":
     """Load the best epoch of a trained net, to ask it about other inputs.
 
@@ -98,7 +98,7 @@ class Run:
         """Return log P(y) of the training labels, `[M]`."""
         return self.net.dataset.log_prior()
 
-    @by_usual_rules
+    @with_usual_results
     def predict(self, inputs: Any) -> Prediction:
         """Classify inputs.
 
@@ -175,7 +175,7 @@ class Run:
         boxes = localization.boxes_from_maps(maps, size, threshold)
         return to_files(self.net.dataset, boxes, size, sizes).astype(np.float32)
 
-    @by_usual_rules
+    @with_usual_results
     def explain(
         self, image: Any, label: int | str | None = None, rival: int | str | None = None
     ) -> Image.Image:
@@ -209,7 +209,7 @@ class Run:
         explanation.picture_of(self.net, image, *words).savefig(file, format="png")
         return Image.open(file)
 
-    @by_usual_rules
+    @with_usual_results
     def _maps(
         self,
         stored: np.ndarray,

@@ -1,5 +1,7 @@
 """Switches of JAX, and absent devices: a command works, or tells in one line."""
 
+import contextlib
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -54,6 +56,37 @@ def test_functions_and_estimates_compute_under_strict_switches(switch):
     with getattr(jax, switch)(STRICT[switch]):
         strict = found()
     chex.assert_trees_all_equal(usual, strict)
+
+
+SWITCHES = {
+    "enable_x64": True,
+    "default_prng_impl": "rbg",
+    "threefry_partitionable": False,
+    "numpy_rank_promotion": "raise",
+    "numpy_dtype_promotion": "strict",
+}
+
+
+@contextlib.contextmanager
+def switched_on():
+    with contextlib.ExitStack() as stack:
+        for name, value in SWITCHES.items():
+            stack.enter_context(getattr(jax, name)(value))
+        yield
+
+
+def test_a_notebooks_switches_change_no_result_of_a_seed(tiny_config, tmp_path):
+    inputs = np.random.default_rng(0).standard_normal((100, 2))
+
+    def found(workdir):
+        mi.train(tiny_config(num_epochs=1), workdir)
+        estimate = mi.estimate_mutual_information(inputs, ROWS)
+        return mi.load(workdir).predict(inputs).probabilities, estimate.nats
+
+    usual = found(tmp_path / "usual")
+    with switched_on():
+        other = found(tmp_path / "other")
+    chex.assert_trees_all_equal(usual, other)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from mi_classifier.evaluation.trained_net import MEMORY, load_config
 from mi_classifier.reporting.comparison import Compared, by_path
 from mi_classifier.reporting.options import ExplainOptions
 from mi_classifier.reporting.writing import evaluate_and_write
-from mi_classifier.rules import by_usual_rules
+from mi_classifier.rules import with_usual_results
 from mi_classifier.storage.files import read_json
 from mi_classifier.tables import published
 from mi_classifier.training import Trained, checks
@@ -23,7 +23,7 @@ from mi_classifier.training import Trained, checks
 known_options, meanings = checks.known_options, checks.meanings
 
 
-@by_usual_rules
+@with_usual_results
 def train(config: ConfigDict, workdir: Path, dataset: Dataset | None) -> Trained:
     """Train on a data set in memory, or on what the config says."""
     if dataset is not None:
@@ -38,7 +38,7 @@ def train(config: ConfigDict, workdir: Path, dataset: Dataset | None) -> Trained
     return training.train(config, workdir, dataset)
 
 
-@by_usual_rules
+@with_usual_results
 def evaluate(
     workdir: Path, dataset: Dataset | None, quiet: bool, ablation: bool
 ) -> Results:
