@@ -23,7 +23,11 @@ from pathlib import Path
 
 import common
 import numpy as np
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
+from pyarrow import feather
 
 
 def archives() -> list[bytes]:
@@ -65,6 +69,37 @@ def images() -> list[bytes]:
 def tables() -> list[bytes]:
     """Returns files of comma-separated values."""
     return [b"a,b,y\n1,2,x\n3,4,z\n", b"1,2\n3,4\n", '"\u00fc",y\n1,"a\nb"\n'.encode()]
+
+
+def compressed_tables() -> list[bytes]:
+    """Returns gzipped files of comma-separated values."""
+    return [gzip.compress(content) for content in tables()]
+
+
+def frames(write: Callable[[pa.Table, io.BytesIO], None]) -> list[bytes]:
+    """Returns files of a table of Arrow's, with words, dates, gaps and numbers."""
+    columns = {
+        "word": pa.array(["a", "b", None]).dictionary_encode(),
+        "day": pa.array([0, 1, None], pa.date32()),
+        "number": [1.5, 2.5, None],
+        "count": [1, None, 3],
+        "y": ["u", "v", "u"],
+    }
+    made = []
+    for table in (pa.table(columns), pa.table({"x": [1, 2], "y": ["a", "b"]})):
+        file = io.BytesIO()
+        write(table, file)
+        made.append(file.getvalue())
+    return made
+
+
+def workbooks() -> list[bytes]:
+    """Returns an .xlsx file."""
+    file, book = io.BytesIO(), openpyxl.Workbook()
+    for row in (["a", "b", "y"], [1, 2.5, "x"], [3, None, "z"]):
+        book.active.append(row)
+    book.save(file)
+    return [file.getvalue()]
 
 
 def npz_files() -> list[bytes]:
@@ -137,6 +172,10 @@ SEEDS = {
     "idx": idx_files,
     "image": images,
     "csv": tables,
+    "csv.gz": compressed_tables,
+    "parquet": lambda: frames(pq.write_table),
+    "feather": lambda: frames(feather.write_feather),
+    "xlsx": workbooks,
     "npz": npz_files,
     "features": feature_files,
     "pth": weights,
@@ -150,7 +189,7 @@ OURS = {
 OURS["decoding"] = "mi_classifier.decoding"
 OURS["torch_files"] = "mi_classifier.models.torch_files"
 OURS["weight_files"] = "mi_classifier.models.weight_files"
-INSTRUMENTED = ("tarfile", "zipfile", "gzip", "PIL", *OURS.values())
+INSTRUMENTED = ("tarfile", "zipfile", "gzip", "PIL", "openpyxl", *OURS.values())
 
 
 def fuzz(name: str, options: list[str]) -> None:

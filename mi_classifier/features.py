@@ -1,6 +1,5 @@
 """Evaluate a net of any framework, by its features and the kernel of its last layer."""
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from mi_classifier.errors import choose
 from mi_classifier.evaluation import Results, TrainedNet, evaluate_net
 from mi_classifier.losses import create_loss
 from mi_classifier.models.layers import PooledHead
+from mi_classifier.progress import say
 from mi_classifier.reporting import summary
 from mi_classifier.reporting.shown import ShownResults
 from mi_classifier.reporting.table import print_table
@@ -123,7 +123,7 @@ def _net(
     check_localization(localization)
     have_maps = dataset.splits["test"]["features"].shape[1:3] != (1, 1)
     if not have_maps and given["boxes"] is not None:
-        print("features have no map, so boxes are left out", file=sys.stderr)
+        say("features have no map, so boxes are left out")
     config = ConfigDict(
         {
             "model": {"name": "features"},

@@ -127,7 +127,7 @@ class Progress:
                 Text(f"warning: {text}"), highlight=False, soft_wrap=True
             )
         else:
-            _print(f"warning: {text}")
+            say(f"warning: {text}")
 
     def state(self) -> str:
         """Return such as "35%, about 12 s left"."""
@@ -259,6 +259,16 @@ def _has_terminal() -> bool:
         return False
     console = _console()
     return console.is_terminal and not console.is_dumb_terminal
+
+
+def say(text: str) -> None:
+    """Print to standard error, in the first of the processes that share a run.
+
+    Examples:
+      >>> say("the file is not UTF-8; it is read as cp1252")
+    """
+    if not quiet:
+        _print(text)
 
 
 def _print(text: str) -> None:

@@ -188,3 +188,10 @@ def test_a_million_steps_need_no_memory():
 )
 def test_durations_are_rounded_up(seconds, text):
     assert duration(seconds) == text
+
+
+def test_a_line_is_said_once_for_all_processes(monkeypatch, capsys):
+    progress.say("one")
+    monkeypatch.setattr(progress, "quiet", True)
+    progress.say("two")
+    assert capsys.readouterr().err == "one\n"

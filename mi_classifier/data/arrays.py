@@ -146,7 +146,7 @@ def _choose(
     group = index_of(groups, "groups") if groups else None
     rest = [i for i in range(len(names)) if i not in out and i != group]
     label = index_of(labels, "labels") if labels else (rest or [None])[-1]
-    if label == group or label in out:
+    if label is not None and (label == group or label in out):
         other = "data.groups" if label == group else "data.leave_out"
         raise UserError(f"data.labels: {names[label]!r} is also in {other}")
     rest = [i for i in rest if i != label]
@@ -212,8 +212,10 @@ def _read_frame(file: Path, labels: str, leave_out: str, groups: str) -> Table:
                 file, _BYTES_OF_CELL * cells, f"use fewer of its {cells:,} cells"
             )
         read = pa_parquet.read_table if parquet else pa_feather.read_table
+        table = read(file)
+        table.validate(full=True)  # offsets of a damaged file lead anywhere in memory
         # Whole numbers stay whole, where some are missing.
-        frame = read(file).to_pandas(integer_object_nulls=True)
+        frame = table.to_pandas(integer_object_nulls=True)
     except UserError:
         raise
     except Exception as error:  # damage may raise anything

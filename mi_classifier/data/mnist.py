@@ -2,7 +2,6 @@
 
 import functools
 import io
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from mi_classifier.data.dataset import Dataset, Split, normalize
 from mi_classifier.data.mnist_archive import SIDE
 from mi_classifier.decoding import decode_gray, open_image
 from mi_classifier.errors import UserError
-from mi_classifier.progress import tracked
+from mi_classifier.progress import say, tracked
 
 MEAN, DEVIATION = 0.1307, 0.3081  # of the training pixels, in [0, 1]
 
@@ -158,8 +157,7 @@ def _find_or_prepare(archive_dir: str, root: Path) -> tfds.core.DatasetBuilder:
         mnist_archive.fetch(Path(archive_dir), mnist_archive.MIRRORS)
     archive, name = mnist_archive.read(Path(archive_dir).expanduser())
     if name != "standard":
-        message = f"{archive_dir}: not the standard MNIST; used as it is"
-        print(message, file=sys.stderr)
+        say(f"{archive_dir}: not the standard MNIST; used as it is")
     options = {"archive": archive}
     return tfds_store.prepare(MnistIdx, name, root, "MNIST", lambda: options)
 

@@ -77,7 +77,7 @@ class TextFile(NamedTuple):
                     column_types={f"f{i}": pa.string() for i in range(width)}
                 ),
             )
-        except pa.ArrowInvalid:  # a row has another width
+        except (pa.ArrowInvalid, OSError):  # another width, or an odd end of .gz
             return None
         if table.num_columns != width:
             return None

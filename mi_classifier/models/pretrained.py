@@ -4,7 +4,6 @@ Our parameters have PyTorch's names: ("layer1", "0", "conv1", "kernel") is
 "layer1.0.conv1.weight" there, transposed.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,6 +17,7 @@ from mi_classifier.errors import UserError
 from mi_classifier.models import MODELS, create_model, state_dicts, weight_files
 from mi_classifier.models.state_dicts import Weights
 from mi_classifier.models.torch_files import Tensor
+from mi_classifier.progress import say
 
 # Flax's names of a layer's parameters, and PyTorch's.
 _LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}
@@ -59,15 +59,14 @@ def load_pretrained(
     unused = Counter(theirs.split(".")[0] for theirs in found.tensors) + found.others
     if not quiet:
         count = sum(value.size for value in loaded.values())
-        print(
-            f"{name}: weights of {path_or_repo}"
-            + (f", under {found.place}" if found.place else ""),
+        under = f", under {found.place}" if found.place else ""
+        lines = (
+            f"{name}: weights of {path_or_repo}{under}",
             f"loaded: {len(loaded)} tensors, {count:,} numbers of the backbone",
             *(f"{part}: {n} new tensors, not loaded" for part, n in kept.items()),
             *(f"{part}: not used, {n} tensors" for part, n in sorted(unused.items())),
-            sep="\n  ",
-            file=sys.stderr,
         )
+        say("\n  ".join(lines))
     placed = traverse_util.unflatten_dict(flat | loaded)
     return {group: placed.get(group, {}) for group in variables}
 

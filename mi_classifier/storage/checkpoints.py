@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ import orbax.checkpoint as ocp
 
 from mi_classifier import parallel
 from mi_classifier.errors import UserError, reason_of
+from mi_classifier.progress import say
 from mi_classifier.storage.files import hash_text
 
 FOLDER = "checkpoints"
@@ -187,7 +187,7 @@ class Checkpoints(contextlib.AbstractContextManager):
                 self._damaged.append(step)
                 if step != steps[-1]:
                     told = f"warning: {folder} is damaged ({reasons[-1]})"
-                    print(f"{told}; the previous checkpoint is used", file=sys.stderr)
+                    say(f"{told}; the previous checkpoint is used")
         raise UserError(
             f"{self._folder}: damaged, or of another model; train again in another "
             f"--workdir ({reasons[0]})"

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from mi_classifier import parallel
 from mi_classifier.errors import UserError, disk_errors_told
+from mi_classifier.progress import say
 
 TEMPORARY = ".tmp"  # suffix of files that are being written
 
@@ -163,7 +163,7 @@ def hold(
         except Timeout:
             if refusal:
                 raise UserError(refusal) from None
-            print(waiting, file=sys.stderr)
+            say(waiting)
             held.acquire()
     try:
         for path in (p for pattern in leftovers for p in lock.parent.glob(pattern)):

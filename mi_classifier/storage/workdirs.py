@@ -1,6 +1,7 @@
 """The folder of a run: config.json, data.json, checkpoints/, evaluation/, and logs."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -62,6 +63,11 @@ def _check_links(workdir: Path) -> None:
         raise UserError(
             f"{workdir}: a name that is not UTF-8; give another --workdir"
         ) from None
+    if workdir.is_symlink() and not workdir.exists():
+        raise UserError(
+            f"--workdir: {workdir} is a link to {os.readlink(workdir)}, which does not "
+            "exist; make that folder, or give another --workdir"
+        )
     for name in ("evaluation", "evaluation/figures", checkpoints.FOLDER, "events"):
         path = workdir / name
         if path.is_symlink() and not path.resolve().is_relative_to(workdir.resolve()):

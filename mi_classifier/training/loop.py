@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import math
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from mi_classifier.data import Dataset, load_dataset
 from mi_classifier.errors import UserError
 from mi_classifier.evaluation.evaluators import ALWAYS, create_evaluators
 from mi_classifier.models.pretrained import load_pretrained
-from mi_classifier.progress import Progress
+from mi_classifier.progress import Progress, say
 from mi_classifier.storage import workdirs
 from mi_classifier.storage.checkpoints import (
     Checkpoints,
@@ -122,8 +121,8 @@ def _set_up(
     if starts and (pretrained := config.get("pretrained")):
         variables = load_pretrained(config.model.name, pretrained, state.variables)
         state = state.replace(**parallel.replicate(variables))
-    elif starts and task.trained and parallel.is_first():
-        print(f"warning: {_RANDOM}", file=sys.stderr)
+    elif starts and task.trained:
+        say(f"warning: {_RANDOM}")
     return Setting(config, workdir, task, optimizer, span, key), state
 
 

@@ -7,7 +7,9 @@ import chex
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
+from pyarrow import feather
 
 from mi_classifier.data import arrays
 from mi_classifier.data.containers import as_rows
@@ -156,3 +158,27 @@ def test_whole_numbers_of_a_file_stay_whole_where_some_are_missing(tmp_path, nam
     table = arrays.read(str(tmp_path / name), labels="y")
     with pytest.raises(UserError, match="equal as floats"):
         as_rows(table.x)
+
+
+def test_a_damaged_feather_file_is_refused_before_it_is_followed(tmp_path):
+    path = tmp_path / "a.feather"
+    table = pa.table({"x": ["ant", "bee"], "y": ["u", "v"]})
+    feather.write_feather(table, path, compression="uncompressed")
+    offsets = [np.array(ends, "<i4").tobytes() for ends in ([0, 3, 6], [0, 1 << 30, 6])]
+    path.write_bytes(path.read_bytes().replace(*offsets))
+    with pytest.raises(UserError, match=r"a\.feather: cannot be read"):
+        arrays.load(str(path))
+
+
+def test_a_frame_without_columns_is_told(tmp_path):
+    path = tmp_path / "a.feather"
+    feather.write_feather(pa.table({}), path)
+    with pytest.raises(UserError, match="needs a column of inputs and one of labels"):
+        arrays.load(str(path))
+
+
+def test_zeros_after_the_end_of_a_gzip_file_are_no_damage(tmp_path):
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(b"x,y\n1,a\n2,b\n") + bytes(9))
+    x, y = arrays.load(str(path))
+    assert x.tolist() == [[1], [2]] and y.tolist() == ["a", "b"]

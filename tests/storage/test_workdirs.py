@@ -89,3 +89,10 @@ def test_hashes_of_arrays_are_not_computed_for_nothing(tmp_path):
     workdirs.check_data(tmp_path, {"train": "a"}, refuse)
     with pytest.raises(UserError, match="other data"):
         workdirs.check_data(tmp_path, {"train": "b"}, refuse)
+
+
+def test_a_link_to_nothing_is_told(tmp_path):
+    link = tmp_path / "run"
+    link.symlink_to(tmp_path / "gone")
+    with pytest.raises(UserError, match=r"is a link to .*gone, which does not"):
+        workdirs.check_free_for(ConfigDict(), link)
