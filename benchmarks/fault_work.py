@@ -37,7 +37,24 @@ LONG_EPOCHS = (
     "--config.checkpoint_seconds=0.0",
     "--config.data.fresh=False",
 )
-RUNS = ("training", "long epochs", "photos")  # kinds of work that train a net
+RUNS = ("training", "long epochs", "photos", "notebook")  # these train a net
+# Trains on arrays in memory, and evaluates, as a notebook does.
+NOTEBOOK = """
+import sys
+import numpy as np
+import mi_classifier as mi
+rng = np.random.default_rng(0)
+labels = np.arange(240) % 3
+images = rng.integers(0, 100, (240, 32, 32, 3), np.uint8)
+images[np.arange(240), 8 * labels + 4] += 120
+dataset = mi.from_arrays((images, labels))
+config = mi.get_config("image_folder:scratch,small")
+config.model = {"name": "gap_cnn"}
+config.num_epochs, config.batch_size = 6, 16
+config.checkpoint_seconds = 0.0
+mi.train(config, sys.argv[1], dataset=dataset)
+mi.evaluate(sys.argv[1], dataset=dataset, quiet=True)
+"""
 # Loads a data set, and writes a hash of each split: that which the package records,
 # and that of the arrays.
 PREPARE = """
@@ -120,7 +137,8 @@ class Work:
 
     Args:
       kind: "training", which evaluates too; "long epochs", the same with other steps;
-        "photos", a training on cached features; "table", an estimate; "evaluation" of a
+        "photos", a training on cached features; "notebook", one of arrays in memory,
+        by Python calls; "table", an estimate; "evaluation" of a
         finished training; "comparison" of an evaluation; "preparation" of images; or
         "digits", the preparation of MNIST.
       folder: where the work is done.
@@ -143,6 +161,8 @@ class Work:
                 "--config.num_epochs=5",
                 f"--workdir={folder / 'run'}",
             )
+        elif kind == "notebook":
+            self.command = ("-c", NOTEBOOK, str(folder))
         elif kind == "table":
             table = str(shared / "table.csv")
             command = ("-m", "mi_classifier", "estimate", table, "--labels=y")

@@ -56,7 +56,7 @@ TARGETS = {
 # The work that is killed, in turn.
 KILLED = (
     *("training", "preparation", "training", "evaluation"),
-    *("long epochs", "photos", "long epochs", "table"),
+    *("long epochs", "photos", "notebook", "table"),
 )
 # For these targets, the data are prepared anew from a damaged copy of their source:
 # the config's field that names it.
