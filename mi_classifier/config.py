@@ -81,7 +81,8 @@ def get_config(reference: str) -> ConfigDict:
       >>> get_config("gmm:unbalanced").loss
       'pc_softmax'
     """
-    choose(reference.partition(":")[0], _installed(), "config")
+    name = reference.partition(":")[0] if isinstance(reference, str) else reference
+    choose(name, _installed(), "config")
     return load(reference)
 
 

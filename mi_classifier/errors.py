@@ -46,10 +46,18 @@ def disk_errors_told(path: Path | str, action: str) -> Iterator[None]:
         raise UserError(f"{path}: cannot be {action}: {reason}") from error
 
 
+def as_path(value: Any, what: str) -> Path:
+    """Return a path; `what` is the argument that it is for."""
+    try:
+        return Path(value)
+    except TypeError:
+        raise UserError(f"{what}: must be a path, not {value!r}") from None
+
+
 def choose(name: str, choices: Iterable[str], what: str) -> str:
     """Return `name` if it is a choice; `what` is the field or flag that it is for."""
     choices = list(choices)
-    if name in choices:
+    if isinstance(name, str) and name in choices:
         return name
     hint = nearest(name, choices)
     known = f"choose from {', '.join(choices)}" if choices else "there are none"

@@ -275,6 +275,8 @@ def cross_fit(
             f"model: must be a Flax module, such as mi.create_model('mlp', 3), not "
             f"{model!r}"
         )
+    if plan is not None and not isinstance(plan, Plan):
+        raise UserError(f"plan: must be a Plan or None, not {plan!r}")
     table = prepare(x, y, groups=groups, missing=missing, seed=seed)
     rows, label, group, warnings = table.rows, table.label, table.group, table.warnings
     labels = table.labels

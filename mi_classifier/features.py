@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from mi_classifier import parallel
 from mi_classifier.config import check_localization
 from mi_classifier.data import exported
-from mi_classifier.errors import choose
+from mi_classifier.errors import UserError, as_path, choose
 from mi_classifier.evaluation import Results, TrainedNet, evaluate_net
 from mi_classifier.losses import create_loss
 from mi_classifier.models.layers import PooledHead
@@ -100,7 +100,7 @@ def evaluate_features(
         "num_boxes": num_boxes,
         "names": names,
     }
-    net = _net(given, workdir, localization or {})
+    net = _net(given, workdir, {} if localization is None else localization)
     if workdir is not None:
         return evaluate_and_write(net, None, quiet)
     results = evaluate_net(net).results
@@ -118,6 +118,11 @@ def _net(
 ) -> TrainedNet:
     """Return a net whose inputs are features, and whose model is its last layer."""
     dataset, kernel, bias = exported.check(given)
+    if not isinstance(localization, Mapping):
+        raise UserError(
+            f"localization: must be a dict of {', '.join(_OPTIONS)}, not "
+            f"{localization!r}"
+        )
     for name in localization:
         choose(name, _OPTIONS, "localization")
     check_localization(localization)
@@ -134,7 +139,7 @@ def _net(
     )
     variables = {"params": {"head": {"kernel": kernel, "bias": bias}}}
     return TrainedNet(
-        workdir=Path(workdir or "."),
+        workdir=Path(".") if workdir is None else as_path(workdir, "workdir"),
         config=config,
         dataset=dataset,
         loss=create_loss("softmax"),

@@ -9,8 +9,11 @@ that is not finite has an empty box, (0, 0, 0, 0), and a peak of NaN: both are m
 True boxes count as given, even beyond the image; an image without a true box is a miss.
 """
 
+import contextlib
 import functools
+import operator
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import cv2
 import jax
@@ -37,6 +40,7 @@ from mi_classifier.wsol_protocol import (  # noqa: F401, offered here too
 )
 
 METHODS = ("nearest", "linear", "cubic", "lanczos3", "lanczos5")
+_MOST_PIXELS = 1 << 28  # of an image: maps of larger ones do not fit in memory
 _CHUNK = 64  # maps resized to the image at once, to bound memory
 
 
@@ -205,10 +209,9 @@ def _in_chunks(
         raise ValueError(f"maps must be [B, h, w], not {maps.shape}")
     if method not in METHODS:
         raise ValueError(f"method must be one of {METHODS}, not {method!r}")
-    size = (image_size,) * 2 if np.ndim(image_size) == 0 else tuple(image_size)
-    if len(size) != 2 or min(size) < 1:
-        raise ValueError(f"image_size must be (height, width), not {image_size}")
-    function = functools.partial(function, size=tuple(map(int, size)), method=method)
+    function = functools.partial(
+        function, size=check_image_size(image_size), method=method
+    )
     step = max(_CHUNK // max(copies, 1), 1)
     for start in range(0, max(len(maps), 1), step):
         chunk = maps[start : start + step]
@@ -216,6 +219,20 @@ def _in_chunks(
         room = min(1 << max(len(chunk) - 1, 0).bit_length(), step)
         padded = np.concatenate([chunk, np.repeat(chunk[-1:], room - len(chunk), 0)])
         yield np.asarray(function(padded))[: len(chunk)]
+
+
+def check_image_size(image_size: Any) -> tuple[int, int]:
+    """Return (height, width) as whole numbers, or raise a `ValueError`."""
+    with contextlib.suppress(TypeError, ValueError):
+        single = np.ndim(image_size) == 0
+        sides = (image_size,) * 2 if single else tuple(image_size)
+        height, width = map(operator.index, sides)
+        if min(height, width) > 0 and height * width <= _MOST_PIXELS:
+            return height, width
+    raise ValueError(
+        "image_size must be (height, width), whole numbers of at most "
+        f"{_MOST_PIXELS:,} pixels, not {image_size!r}"
+    )
 
 
 _jit = functools.partial(jax.jit, static_argnames=("size", "method"))

@@ -201,6 +201,8 @@ def conditional_mutual_information(
     check_index(x, y)
     check_index(x, given, "given")
     rows, other = as_rows(x), _rows_of_given(given)
+    if not len(other.values):
+        raise UserError("given: has no rows")
     joined, warnings = _joined(rows, other), ()
     if groups is None:
         copies = dependence.find_groups(other)

@@ -17,7 +17,7 @@ from mi_classifier import forks, localization
 from mi_classifier.activation_maps import MAPS
 from mi_classifier.config import check_threshold
 from mi_classifier.data import Dataset
-from mi_classifier.errors import UserError, choose, choose_nearest
+from mi_classifier.errors import UserError, as_path, choose, choose_nearest
 from mi_classifier.evaluation import TrainedNet
 from mi_classifier.evaluation.asking import (
     Reply,
@@ -70,7 +70,7 @@ def load(workdir: str | Path, dataset: Dataset | None = None) -> "Run":
       >>> run.predict(photo).pmi.shape, run.boxes(photo).shape
       ((1, 1000), (1, 4))
     """
-    return Run(load_net_to_ask(Path(workdir), dataset))
+    return Run(load_net_to_ask(as_path(workdir, "workdir"), dataset))
 
 
 @dataclasses.dataclass(frozen=True)

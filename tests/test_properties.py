@@ -4,6 +4,7 @@ Hypothesis makes the inputs. The second half proves that a config with a field o
 wrong type is refused in one line.
 """
 
+import contextlib
 import warnings
 
 import hypothesis
@@ -83,7 +84,21 @@ FUNCTIONS = {
     "boxes_at_thresholds": (ANY,),
     "box_accuracy_curve": (ANY, ANY, ANY),
     "estimate_mutual_information": (ANY, ANY),
+    "mutual_information_score": (ANY, ANY),
+    "rank_columns": (ANY, ANY),
+    "conditional_mutual_information": (ANY, ANY, ANY),
+    "cross_fit": (ANY, ANY),
+    "from_arrays": (st.tuples(ANY, ANY) | ANY,),
+    "evaluate_features": (ANY, ANY, ANY),
+    "get_config": (ANY | st.text(max_size=8),),
+    "load_dataset": (ANY | st.dictionaries(st.just("name"), ANY),),
+    "create_model": (st.sampled_from(["mlp", "resnet50", "x"]) | ANY, ANY),
+    "train": (ANY, ANY),
+    "evaluate": (ANY | st.text("ab", min_size=1, max_size=8),),
+    "load": (ANY | st.text("ab", min_size=1, max_size=8),),
 }
+# Functions whose errors say what to do.
+GUIDING = list(FUNCTIONS)[list(FUNCTIONS).index("estimate_mutual_information") :]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -96,8 +111,59 @@ def test_any_arguments_give_an_answer_or_a_stated_error(name):
             function(*arguments)
         except STATED as error:
             assert str(error)
-            # Errors of the estimate say what to do.
-            assert name != "estimate_mutual_information" or type(error) is UserError
+            assert name not in GUIDING or type(error) is UserError
+
+    check()
+
+
+RNG = np.random.default_rng(0)
+PHOTOS = RNG.integers(0, 256, (12, 16, 16, 3), np.uint8)
+WHOLE = {  # arguments that fit each other
+    "evaluate_features": {
+        "features": RNG.random((12, 4, 4, 5), np.float32),
+        "head_kernel": RNG.random((5, 3)),
+        "labels": np.arange(12) % 3,
+        "head_bias": np.zeros(3),
+        "log_prior": np.log(np.ones(3) / 3),
+        "class_names": ("a", "b", "c"),
+        "images": PHOTOS,
+        "image_size": (16, 16),
+        "boxes": np.tile([1, 2, 10, 11], (12, 1, 1)),
+        "num_boxes": np.ones(12, int),
+        "names": [str(i) for i in range(12)],
+        "localization": {"threshold": 0.2},
+    },
+    "from_arrays": {
+        "train": (PHOTOS, np.arange(12) % 3),
+        "validation": None,
+        "class_names": ("a", "b", "c"),
+        "side": 16,
+        "normalization": "efficientnet",
+        "pad": 0,
+        "hold_out": 0.3,
+        "seed": 0,
+    },
+    "cross_fit": {
+        "x": RNG.random((60, 2)),
+        "y": np.arange(60) % 2,
+        "groups": None,
+        "missing": "error",
+        "seed": 0,
+        "model": None,
+        "plan": None,
+    },
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_one_wrong_argument_is_told_or_taken(name):
+    whole = WHOLE[name]
+
+    @hypothesis.settings(max_examples=15)
+    @hypothesis.given(st.sampled_from(list(whole)), ANY)
+    def check(argument, value):
+        with contextlib.suppress(UserError):
+            getattr(mi, name)(**{**whole, argument: value})
 
     check()
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ml_collections import ConfigDict
 
 from mi_classifier.config import upgrade
-from mi_classifier.errors import UserError, choose
+from mi_classifier.errors import UserError, as_path, choose
 
 if TYPE_CHECKING:  # importing these takes seconds, and `--help` needs none of them
     from mi_classifier import Dataset, MutualInformation, Results
@@ -86,7 +86,7 @@ def train(
             f"{config!r}"
         )
     config = upgrade(config)
-    return _experiment(config).train(config, Path(workdir), dataset)[0]
+    return _experiment(config).train(config, as_path(workdir, "workdir"), dataset)[0]
 
 
 def evaluate(
@@ -119,7 +119,7 @@ def evaluate(
     Examples:
       See `train`.
     """
-    workdir = Path(workdir)
+    workdir = as_path(workdir, "workdir")
     return _experiment_in(workdir).evaluate(workdir, dataset, quiet, ablation)
 
 

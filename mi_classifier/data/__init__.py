@@ -16,7 +16,7 @@ from mi_classifier.data import (
 from mi_classifier.data.dataset import Dataset, Split, normalize
 from mi_classifier.data.images import blank_dataset
 from mi_classifier.data.memory import from_arrays
-from mi_classifier.errors import check_options, choose, options_of
+from mi_classifier.errors import UserError, check_options, choose, options_of
 
 __all__ = [
     "DATASETS",
@@ -55,6 +55,8 @@ def load_dataset(config: Mapping[str, Any]) -> Dataset:
       >>> load_dataset(config).splits["train"]["image"].shape
       (48000, 2)
     """
+    if not hasattr(config, "keys"):
+        raise UserError(f"data: must be a dict with a name, not {config!r}")
     options = dict(config)
     load = DATASETS[choose(options.pop("name", None), DATASETS, "data.name")]
     check_options(load, options, "data")

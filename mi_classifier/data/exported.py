@@ -21,10 +21,10 @@ from mi_classifier.data.given import (
 )
 from mi_classifier.errors import (
     UserError,
-    check_whole,
     nearest,
     reason_of,
 )
+from mi_classifier.localization import check_image_size
 
 NAMES = (
     *("features", "head_kernel", "labels", "head_bias", "log_prior", "class_names"),
@@ -131,9 +131,9 @@ def check(given: Mapping[str, Any]) -> tuple[Dataset, np.ndarray, np.ndarray]:
             "column of head_kernel"
         )
     bias = np.zeros(num_classes) if given["head_bias"] is None else given["head_bias"]
-    bias = np.asarray(bias, np.float32)
-    if bias.shape != (num_classes,) or not np.isfinite(bias).all():
-        raise UserError(f"head_bias: must be [{num_classes}] and finite, not {bias}")
+    bias = np.asarray(as_floats(bias, "head_bias"), np.float32)
+    if bias.shape != (num_classes,):
+        raise UserError(f"head_bias: must be [{num_classes}], not {list(bias.shape)}")
     dataset = Dataset(
         name="features",
         splits={"test": split},
@@ -150,7 +150,10 @@ def check(given: Mapping[str, Any]) -> tuple[Dataset, np.ndarray, np.ndarray]:
 
 def _checked_net(given: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return features `[N, h, w, K]`, the kernel `[K, M]` and labels `[N]`."""
-    labels = np.asarray(given["labels"])
+    try:
+        labels = np.asarray(given["labels"])
+    except ValueError:  # rows of several lengths
+        labels = np.zeros(())
     if not labels.ndim:
         raise UserError(f"labels: must be [N], not {given['labels']!r}")
     features = as_floats(opened(given["features"], labels), "features")
@@ -210,15 +213,10 @@ def _checked_net(given: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.n
 
 def _size(size: Any) -> tuple[int, int] | None:
     """Return (height, width), or None."""
-    if size is None:
-        return None
-    size = np.asarray(size)
-    if size.shape == ():
-        size = np.repeat(size, 2)
-    if size.shape != (2,):
-        raise UserError(f"image_size: must be (height, width), not {size.tolist()!r}")
-    height, width = (check_whole(side, "image_size", least=1) for side in size)
-    return height, width
+    try:
+        return None if size is None else check_image_size(size)
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def _images(
@@ -230,7 +228,12 @@ def _images(
         height, width = size or features.shape[1:3]
         black = np.zeros((1, 1, 1, 3), np.uint8)  # they take no memory
         return np.broadcast_to(black, (count, height, width, 3)), (height, width)
-    images = np.asarray(images)
+    try:
+        images = np.asarray(images)
+    except ValueError:
+        raise UserError(
+            "images: must be one array; resize them to the same side"
+        ) from None
     check_pixels(images, "images")
     if len(images) != count:
         raise UserError(f"images: {len(images)} for {count} rows of features")
@@ -288,6 +291,8 @@ def _log_prior(log_prior: ArrayLike | None, num_classes: int) -> np.ndarray:
 def _image_names(names: Sequence[str] | None, count: int) -> dict[str, list[str]]:
     if names is None:
         return {}
+    if not hasattr(names, "__len__") or not np.ndim(names):
+        raise UserError(f"names: must be a list of names, not {names!r}")
     if len(names) != count:
         raise UserError(f"names: {len(names)} for {count} rows of features")
     return {"test": [str(name) for name in names]}

@@ -36,6 +36,10 @@ def _collected(batches: Iterable[Any], count: int) -> np.ndarray:
         disk_errors_told(tempfile.gettempdir(), "written"),
         tempfile.TemporaryFile() as file,
     ):
+        if not isinstance(batches, Iterable):
+            raise UserError(
+                f"features: the function returns {batches!r}; it must yield batches"
+            )
         for batch in map(np.asarray, batches):
             shape = shape or (count, *batch.shape[1:])
             end = start + len(batch)
@@ -69,8 +73,9 @@ def as_floats(values: Any, name: str) -> np.ndarray:
         )
     if array.dtype.kind not in "fiu":
         raise UserError(f"{name}: must be floats, not {array.dtype}")
-    if not array.size:
-        raise UserError(f"{name}: is empty, {list(array.shape)}")
+    if not array.ndim or not array.size:
+        what = "is empty" if array.ndim else "must be an array, not one number"
+        raise UserError(f"{name}: {what}, {list(array.shape)}")
     for start in range(0, len(array), _AT_ONCE):
         if not np.isfinite(array[start : start + _AT_ONCE]).all():
             raise UserError(

@@ -39,7 +39,12 @@ def checked_names(class_names: Sequence[str]) -> tuple[str, ...]:
         raise UserError(
             f"class_names: must be a list of names, not the word {class_names!r}"
         )
-    names = tuple(map(str, class_names))
+    try:
+        names = tuple(map(str, class_names))
+    except TypeError:
+        raise UserError(
+            f"class_names: must be a list of names, not {class_names!r}"
+        ) from None
     if max(map(len, names), default=0) > _LONGEST:
         name = max(names, key=len)
         raise UserError(

@@ -147,7 +147,7 @@ def _part(split: Any, what: str) -> dict[str, Any]:
     for field in ("image", "label"):
         if field not in split:
             raise UserError(f"{what}: has no {field!r}")
-        if not hasattr(split[field], "__len__"):
+        if not hasattr(split[field], "__len__") or getattr(split[field], "ndim", 1) < 1:
             raise UserError(f"{what}: {field!r} must be an array, not {split[field]!r}")
     if len(split["image"]) != len(split["label"]):
         raise UserError(

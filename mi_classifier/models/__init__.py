@@ -10,7 +10,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from mi_classifier.errors import UserError, check_options, choose
+from mi_classifier.errors import check_options, check_whole, choose
 from mi_classifier.models.cnn import GapCNN, MnistCNN
 from mi_classifier.models.efficientnet import EfficientNetLite0
 from mi_classifier.models.inception import InceptionV3
@@ -52,8 +52,6 @@ def create_model(name: str, num_classes: int, **options: Any) -> nn.Module:
       (5, 3)
     """
     model = MODELS[choose(name, MODELS, "model.name")]
-    options["num_classes"] = num_classes
+    options["num_classes"] = check_whole(num_classes, "num_classes", least=1)
     check_options(model, options, "model")
-    if num_classes < 1:
-        raise UserError(f"num_classes: must be at least 1, not {num_classes}")
     return model(**options)

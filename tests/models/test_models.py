@@ -176,7 +176,7 @@ def test_wrong_names_and_options_are_named():
         create_model("mpl", 5)
     with pytest.raises(UserError, match=r"model\.hiden: .*did you mean 'hidden'"):
         create_model("mlp", 5, hiden=(3,))
-    with pytest.raises(UserError, match="num_classes: must be at least 1"):
+    with pytest.raises(UserError, match="num_classes: must be a whole number >= 1"):
         create_model("mlp", 0)
     for hidden in ((100, 0), (100.0,), 100, (True,)):
         with pytest.raises(UserError, match=r"model\.hidden: must be positive whole"):
