@@ -30,8 +30,8 @@ _CLASS_BYTES = 2**21  # size of the maps computed at once, which fit in a CPU's 
 _jit = functools.partial(jax.jit, static_argnames=("region", "padding"))
 
 
-@_jit
 @by_usual_rules
+@_jit
 def class_activation_map(
     features: ArrayLike,
     head_kernel: ArrayLike,
@@ -68,8 +68,8 @@ def class_activation_map(
     return _sum_regions(_project(features, _rows(head_kernel, labels)), region, padding)
 
 
-@_jit
 @by_usual_rules
+@_jit
 def info_cam(
     features: ArrayLike,
     head_kernel: ArrayLike,
@@ -99,8 +99,8 @@ def info_cam(
     return _sum_regions(_project(features, weights), region, padding)
 
 
-@functools.partial(jax.jit, static_argnames=("region", "padding", "rival"))
 @by_usual_rules
+@functools.partial(jax.jit, static_argnames=("region", "padding", "rival"))
 def info_cam_plus(
     features: ArrayLike,
     head_kernel: ArrayLike,

@@ -17,6 +17,9 @@ from mi_classifier.errors import reason_of
 # Pillow knows these formats, but decodes no pixels of them on every machine; for some
 # it starts other programs.
 NOT_DECODED = {"PDF", "EPS", "WMF", "MPEG", "HDF5", "GRIB", "BUFR"}
+_STRIP = 512  # rows
+_LARGE = 1 << 24  # pixels; threads decode such images one after the other
+_one_at_a_time = threading.Lock()
 
 
 def decode(content: bytes, side: int) -> np.ndarray:
@@ -102,12 +105,14 @@ def _decode(
     """Decode to (width, height) and one of Pillow's modes; also return the own size."""
     try:
         with _quiet(), open_image(content) as image:
-            if image.width * image.height > Image.MAX_IMAGE_PIXELS:
+            pixels = image.width * image.height
+            if pixels > Image.MAX_IMAGE_PIXELS:
                 raise ValueError("more than 2**28 bytes of RGB")
-            decoded = _to_rgb(ImageOps.exif_transpose(image)).convert(mode)
-        own = decoded.size
-        if own != size:
-            decoded = decoded.resize(size, Image.Resampling.BILINEAR)
+            with _one_at_a_time if pixels > _LARGE else contextlib.nullcontext():
+                decoded = _to_rgb(ImageOps.exif_transpose(image)).convert(mode)
+                own = decoded.size
+                if own != size:
+                    decoded = decoded.resize(size, Image.Resampling.BILINEAR)
         return np.asarray(decoded), own
     except MemoryError:
         raise
@@ -134,13 +139,25 @@ def _quiet() -> Iterator[None]:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits, in Pillow's several modes
-        values = np.asarray(image).astype(np.float64) / 257
-        levels = values.round().clip(0, 255).astype("u1")
+        values = np.asarray(image)
+        levels = np.empty(values.shape, "u1")
+        for rows in _strips(len(values)):
+            levels[rows] = (values[rows] / 257).round().clip(0, 255)
         return Image.fromarray(levels).convert("RGB")
     if image.mode == "F":
         raise ValueError("floating-point pixels have no agreed range; store integers")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
+        opaque = Image.new("RGB", image.size)
+        for rows in _strips(image.height):
+            strip = image.crop((0, rows.start, image.width, rows.stop)).convert("RGBA")
+            white = Image.new("RGBA", strip.size, "white")
+            strip = Image.alpha_composite(white, strip).convert("RGB")
+            opaque.paste(strip, (0, rows.start))
+        return opaque
     return image.convert("RGB")
+
+
+def _strips(height: int) -> Iterator[slice]:
+    """Yield slices of rows: a part of a large image at a time needs less memory."""
+    for start in range(0, height, _STRIP):
+        yield slice(start, min(start + _STRIP, height))

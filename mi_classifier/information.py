@@ -99,8 +99,8 @@ def _seen(log_prior: Array) -> Array:
     return ~jnp.isneginf(log_prior)
 
 
-@jax.jit
 @by_usual_rules
+@jax.jit
 def log_pc_softmax(logits: ArrayLike, log_prior: ArrayLike) -> Array:
     """Return the log of the probability-corrected softmax, Eq. 10.
 

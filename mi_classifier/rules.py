@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 
 from mi_classifier import forks
 
+_NUMBERS = "fiubV"  # kinds of dtypes; narrow floats of other libraries are "V"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -49,16 +51,44 @@ def usual_results() -> Iterator[None]:
         jax.enable_x64(False),
         jax.default_prng_impl("threefry2x32"),
         jax.threefry_partitionable(True),
+        jax.debug_infs(False),  # log 0 is meant
     ):
         yield
 
 
 def by_usual_rules(function: F) -> F:
-    """Decorate a function that computes under `usual_rules`.
+    """Decorate a function of arrays that computes under `usual_rules`.
 
-    In a forked worker it raises a `UserError`, see `forks.check`.
+    NumPy's arrays are those that JAX reads right: it would take the bytes of big-endian
+    numbers for others, forget masks, and cut integers to 32 bits. In a forked worker it
+    raises a `UserError`, see `forks.check`.
     """
-    return _decorated(function, usual_rules)
+    whole = _decorated(function, usual_rules)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        args = [_as_jax_reads(x) for x in args]
+        return whole(*args, **{name: _as_jax_reads(x) for name, x in kwargs.items()})
+
+    return call
+
+
+def _as_jax_reads(value: Any) -> Any:
+    """Return an array in a form that JAX reads right; all else is returned as it is."""
+    if not isinstance(value, np.ndarray):
+        return value
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError("masked arrays have no agreed meaning here; fill the gaps")
+    if value.dtype.kind not in _NUMBERS:
+        raise TypeError(f"arrays must be of real numbers, not {value.dtype}")
+    if value.dtype.kind == "f" and value.dtype.itemsize > 8:
+        return value.astype(np.float64)
+    is_long = value.dtype.kind in "iu" and value.dtype.itemsize >= 4
+    if is_long and not jax.config.jax_enable_x64 and value.size:
+        least, most = int(value.min()), int(value.max())
+        if least < -(2**31) or most >= 2**31:
+            raise ValueError(f"integers from {least} to {most} do not fit into 32 bits")
+    return value.astype(value.dtype.newbyteorder("="), copy=False)
 
 
 def with_usual_results(function: F) -> F:

@@ -205,9 +205,8 @@ class Run:
             "" if each is None else names[self._class(each, what)]
             for each, what in ((label, "label"), (rival, "rival"))
         ]
-        file = io.BytesIO()
-        explanation.picture_of(self.net, image, *words).savefig(file, format="png")
-        return Image.open(file)
+        content = explanation.picture_of(self.net, image, *words)
+        return Image.open(io.BytesIO(content))
 
     @with_usual_results
     def _maps(

@@ -1,7 +1,12 @@
 """Text of others, made safe for a terminal, a table and a spreadsheet."""
 
+import re
+import string
+
 _LONGEST = 40  # characters of a name or a value
 _JOINERS = "\u200c\u200d"  # invisible, but letters and emoji need them
+_SEPARATORS = re.compile(r"([;|\t\r\n])")  # of cells, in one country or another
+_INVISIBLE = string.whitespace + "\0\u00a0\u200b\ufeff"
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
@@ -33,8 +38,8 @@ def guarded(value: object) -> str:
     """Return text as a cell of a .csv file, which a spreadsheet may open.
 
     A spreadsheet runs text that starts with =, +, - or @ as a formula, unless it is a
-    number; such text gets an apostrophe in front. Where lists are separated by
-    semicolons, it would also run what follows one.
+    number; such text gets an apostrophe in front. Where cells are separated by
+    semicolons, bars or tabs, it would also run what follows one, or a new line.
 
     Examples:
       >>> guarded("=1+1"), guarded("-1"), guarded("bee"), guarded("a;=1")
@@ -44,9 +49,21 @@ def guarded(value: object) -> str:
     try:
         float(text)
     except ValueError:
-        return ";".join(map(_without_formula, text.split(";")))
+        parts = _SEPARATORS.split(text)  # each second one is a separator
+        parts[::2] = map(_without_formula, parts[::2])
+        return "".join(parts)
     return text
 
 
 def _without_formula(text: str) -> str:
-    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
+    return f"'{text}" if text.lstrip(_INVISIBLE).startswith(_FORMULA) else text
+
+
+def tell(text: object) -> None:
+    r"""Print a line; what stands in it may be of others.
+
+    Examples:
+      >>> tell("photos: 2 classes, cat and \x1b[31mdog")
+      photos: 2 classes, cat and \x1b[31mdog
+    """
+    print(printable(text))

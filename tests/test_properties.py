@@ -168,6 +168,40 @@ def test_one_wrong_argument_is_told_or_taken(name):
     check()
 
 
+RIGHT = (
+    RNG.standard_normal((4, 3)).astype("f4"),
+    np.arange(4) % 3,
+    np.log(np.array([0.5, 0.3, 0.2], "f4")),
+)
+
+
+@pytest.mark.parametrize(
+    ("argument", "dtype"),
+    [(0, ">f4"), (0, ">f8"), (0, np.longdouble), (1, ">i4"), (1, ">i8"), (2, ">f4")],
+)
+def test_numbers_of_other_bytes_are_read_right(argument, dtype):
+    arguments = list(RIGHT)
+    arguments[argument] = arguments[argument].astype(dtype)
+    for function in (mi.pc_softmax_cross_entropy, mi.pointwise_mutual_information):
+        expected = np.asarray(function(*RIGHT))  # from here on JAX knows the shapes
+        np.testing.assert_allclose(function(*arguments), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (RIGHT[1] + 2**40, "do not fit into 32 bits"),
+        (np.ma.masked_array(RIGHT[1], RIGHT[1] > 1), "masked arrays"),
+        (np.array(["a"] * 4), "must be of real numbers, not <U1"),
+        (np.array([None] * 4), "must be of real numbers, not object"),
+    ],
+)
+def test_arrays_that_jax_would_misread_are_refused(labels, words):
+    mi.softmax_cross_entropy(*RIGHT[:2])
+    with pytest.raises((TypeError, ValueError), match=words):
+        mi.softmax_cross_entropy(RIGHT[0], labels)
+
+
 @st.composite
 def classified(draw):
     """Generates logits `[N, M]`, labels `[N]` and log P(y) `[M]`, -inf for some."""

@@ -110,14 +110,13 @@ def read_file(path: Path) -> bytes:
 
 def _read_tar(path: Path, root: str, wanted: Callable[[str], bool]) -> Members:
     with (
-        _decompressed(path) as stream,
-        tarfile.open(fileobj=stream, mode="r|", tarinfo=_TarInfo) as archive,
+        _decompressed(path) as file,
+        tarfile.open(
+            fileobj=(stream := _Bounded(path, file)), mode="r|", tarinfo=_TarInfo
+        ) as archive,
     ):
-        total = 0
         for member in archive:
             archive.members = []  # keep no list of all members
-            total += member.size
-            _check_size(path, total, MOST_IN_ALL)
             name = _below(member.name, root)
             _check_name(path, member.name, member.isfile() or member.isdir())
             if not wanted(name) or member.isdir():
@@ -127,9 +126,21 @@ def _read_tar(path: Path, root: str, wanted: Callable[[str], bool]) -> Members:
             if len(content) != member.size:
                 raise UserError(f"{path}: truncated in {member.name}")
             yield name, content
-        while rest := len(stream.read(_MOST_HEADER)):  # the checksum comes last
-            total += rest
-            _check_size(path, total, MOST_IN_ALL)
+        while stream.read(_MOST_HEADER):  # the checksum comes last
+            pass
+
+
+class _Bounded:
+    """What a compressed file holds; it may not inflate without end."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self._path, self._file, self._total = path, file, 0
+
+    def read(self, size: int) -> bytes:
+        content = self._file.read(size)
+        self._total += len(content)
+        _check_size(self._path, self._total, MOST_IN_ALL)
+        return content
 
 
 def _decompressed(path: Path) -> BinaryIO:

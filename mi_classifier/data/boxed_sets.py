@@ -16,6 +16,7 @@ from mi_classifier.data.images import check_sides, image_dataset
 from mi_classifier.data.tfds_store import BoxedImages, Contents, Rows
 from mi_classifier.errors import UserError, choose
 from mi_classifier.storage.files import hash_file
+from mi_classifier.text import tell
 
 
 class Texts(NamedTuple):
@@ -185,7 +186,7 @@ def _find_or_prepare(
     if path.is_file() and config != "official":
         if not archive_path:
             raise UserError(f"{path}: damaged since its download; remove it")
-        print(f"{path}: not the official archive of {official.title}; used as it is")
+        tell(f"{path}: not the official archive of {official.title}; used as it is")
 
     def options() -> dict[str, object]:
         read = functools.partial(_read_images, official, path)

@@ -23,7 +23,7 @@ from mi_classifier.data.image_cache import size_of
 from mi_classifier.data.image_files import count_of
 from mi_classifier.errors import UserError, disk_errors_told, nearest
 from mi_classifier.storage.files import hold
-from mi_classifier.text import printable
+from mi_classifier.text import printable, tell
 
 FOLDERS = ("decoded", "features")  # below the folder of data sets
 NOTE = "done.json"  # of an entry; its time of change is that of the last use
@@ -99,9 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = choose(entries, options.remove)
     for entry in chosen:
         remove(entry)
-        print(f"removed {entry.path}, {size_of(entry.bytes)}: {entry.title}")
+        tell(f"removed {entry.path}, {size_of(entry.bytes)}: {entry.title}")
     total = size_of(sum(entry.bytes for entry in chosen))
-    print(f"removed {count_of(len(chosen), 'entry')}, {total}")
+    tell(f"removed {count_of(len(chosen), 'entry')}, {total}")
 
 
 def _print(root: Path, entries: Sequence[Entry]) -> None:
@@ -109,10 +109,10 @@ def _print(root: Path, entries: Sequence[Entry]) -> None:
         used = f"used {entry.days:.0f} days ago" if entry.days >= 1 else "used today"
         unused = f"; unused: {entry.unused}" if entry.unused else ""
         name = entry.path.relative_to(root).as_posix()
-        print(f"{name}  {size_of(entry.bytes)}, {used}: {entry.title}{unused}")
+        tell(f"{name}  {size_of(entry.bytes)}, {used}: {entry.title}{unused}")
     total = sum(entry.bytes for entry in entries)
     free = sum(entry.bytes for entry in entries if entry.unused)
-    print(
+    tell(
         f"{root}: {count_of(len(entries), 'entry')}, {size_of(total)}, of which "
         f"{size_of(free)} unused; --remove=unused|all|NAME removes them"
     )
@@ -121,7 +121,7 @@ def _print(root: Path, entries: Sequence[Entry]) -> None:
 def _read(entry: Path) -> Entry:
     note, done = entry / NOTE, {}
     if is_whole := note.is_file():
-        with contextlib.suppress(ValueError):  # a damaged note; the entry is listed
+        with contextlib.suppress(ValueError, RecursionError):  # damaged; it is listed
             done = json.loads(note.read_text("utf-8", "replace"))
     else:
         done = {"title": "incomplete, of a command that was stopped or still runs"}

@@ -4,6 +4,7 @@ An array, a tensor, a list, a DataFrame of pandas, polars or pyarrow, a dict of 
 a structured array or a sparse matrix.
 """
 
+import collections
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -238,12 +239,14 @@ def unique_names(names: Sequence[str]) -> tuple[str, ...]:
       >>> unique_names(["a", "b", "a"])
       ('a', 'b', 'a.1')
     """
-    taken, result = set(names), []
+    taken, counts, result = set(names), collections.Counter(), []
     for name in names:
-        new, count = name, 0
-        while new in result:
-            count += 1
-            new = f"{name}.{count}" if f"{name}.{count}" not in taken else name
+        new, first = name, not counts[name]
+        while not first and new in taken:
+            new = f"{name}.{counts[name]}"
+            counts[name] += 1
+        counts[name] += first
+        taken.add(new)
         result.append(new)
     return tuple(result)
 

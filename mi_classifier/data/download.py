@@ -80,8 +80,8 @@ def _append(url: str, part: Path, start: int, name: str) -> int:
 
     A broken connection is no error here, because the caller compares the length.
     """
-    if part.is_symlink():  # the folder may be shared
-        part.unlink()
+    if part.is_symlink() or (part.exists() and not part.is_file()):
+        part.unlink()  # the folder may be shared
         start = 0
     headers = {"Range": f"bytes={start}-"} if start else {}
     request = urllib.request.Request(url, headers=headers)

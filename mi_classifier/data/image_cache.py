@@ -20,7 +20,7 @@ from mi_classifier.decoding import decode_all
 from mi_classifier.errors import UserError, choose
 from mi_classifier.progress import Progress
 from mi_classifier.storage.files import TEMPORARY, hash_text, hold
-from mi_classifier.text import printable
+from mi_classifier.text import printable, tell
 
 _FORMAT = 3  # of the files; with another number, all caches are made again
 _CHUNK = 32  # images that are read at once
@@ -92,6 +92,8 @@ def load(
     try:
         done = json.loads(note.read_text())
         digests = done["digests"]
+        if any(Path(name).name != name for name in (*digests, *done["splits"])):
+            raise ValueError("names that lead elsewhere")
         for file, digest in digests.items():
             if not is_new and _digest(entry / file) != digest:
                 raise ValueError(f"{file} is not what was written")
@@ -108,10 +110,10 @@ def load(
     with contextlib.suppress(OSError):  # the folder of another user
         os.utime(note)  # `caches` tells by it when the entry was used
     for sentence in done.get("notes", ()):
-        print(sentence)
+        tell(sentence)
     for name, skipped in done["splits"].items():
         if skipped:
-            print(f"{name}: {len(skipped)} broken images skipped, first {skipped[0]}")
+            tell(f"{name}: {len(skipped)} broken images skipped, first {skipped[0]}")
     return Images(splits, done["class_names"], names, hashes)
 
 
@@ -166,7 +168,7 @@ def _make(entry: Path, identity: dict[str, Any], make: Callable[[], Encoded]) ->
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     size, place = size_of(done["bytes"]), entry.parent.parent
-    print(
+    tell(
         f"decoded {done['count']:,} images to {entry}: {size}; `python -m "
         f"mi_classifier.data.caches --data_dir={place}` lists and removes what is kept"
     )

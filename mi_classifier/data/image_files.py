@@ -14,7 +14,7 @@ from PIL import Image
 from mi_classifier.data import archive
 from mi_classifier.decoding import NOT_DECODED
 from mi_classifier.errors import disk_errors_told
-from mi_classifier.text import printable
+from mi_classifier.text import printable, tell
 
 # Programs and systems keep copies or notes in these folders, in lower case.
 _SYSTEM_FOLDERS = {
@@ -100,7 +100,7 @@ def find(folder: Path) -> list[tuple[str, Path]]:
     """Return the images of `search`, and print what is left out."""
     found = search(folder)
     for sentence in describe(found):
-        print(f"{printable(folder)}: {sentence}")
+        tell(f"{folder}: {sentence}")
     return found.images
 
 

@@ -26,7 +26,7 @@ from mi_classifier.data.image_files import count_of
 from mi_classifier.data.images import check_sides, image_dataset
 from mi_classifier.errors import UserError, check_number
 from mi_classifier.storage.files import hash_file
-from mi_classifier.text import printable
+from mi_classifier.text import printable, tell
 
 
 def load(
@@ -77,7 +77,7 @@ def load(
     root, layout = Path(root_dir), folder_layout.find(root_dir)
     _check_share(hold_out, root, layout)
     for note in layout.notes:
-        print(f"{printable(root)}: {note}")
+        tell(f"{root}: {note}")
     options = {"seed": seed, "hold_out": hold_out, "boxes": boxes}
     identity = identity_of(root, layout) | options
     folder = tfds_store.root(data_dir) / "decoded"

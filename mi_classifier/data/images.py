@@ -12,6 +12,7 @@ from mi_classifier.data.dataset import Dataset, Split, normalize, stored_example
 from mi_classifier.decoding import decode
 from mi_classifier.errors import UserError, choose
 from mi_classifier.storage.files import hash_text
+from mi_classifier.text import tell
 
 # Mean and deviation per channel, of pixels in [0, 1], that pretrained nets expect:
 # ImageNet's own, and those of the Inception nets.
@@ -152,7 +153,7 @@ def _tell_lost_boxes(before: Mapping[str, Split], after: Mapping[str, Split]) ->
     }
     if any(lost.values()):
         counts = ", ".join(f"{name} {count:,}" for name, count in lost.items() if count)
-        print(
+        tell(
             "images whose boxes lie outside of the center crop, so that they have no "
             f"box: {counts}; a data.side nearer to data.stored_side keeps more"
         )

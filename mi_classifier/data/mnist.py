@@ -15,6 +15,7 @@ from mi_classifier.data.mnist_archive import SIDE
 from mi_classifier.decoding import decode_gray, open_image
 from mi_classifier.errors import UserError
 from mi_classifier.progress import say, tracked
+from mi_classifier.text import tell
 
 MEAN, DEVIATION = 0.1307, 0.3081  # of the training pixels, in [0, 1]
 
@@ -114,7 +115,7 @@ def read(archive_dir: str = "", data_dir: str = "") -> tuple[Split, Split]:
         digest = mnist_archive.checksum(train["image"][..., 0])
         if digest not in mnist_archive.SHA256.values():
             told = "not MNIST in the order of its files; used as it is"
-            print(f"{builder.data_dir}: {told}")
+            tell(f"{builder.data_dir}: {told}")
     return train, test
 
 

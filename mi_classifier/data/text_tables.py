@@ -165,7 +165,7 @@ def _has_row_names(rows: Sequence[Sequence[str]], width: int) -> bool:
     if not rows or any(len(cells) != width for cells in rows):
         return False
     first = [cells[0] for cells in rows]
-    if _counts(first) and int(first[0]) in (0, 1):
+    if _counts(first) and first[0].lstrip("0") in ("", "1"):
         return True
     names = not spelled_numbers.look(first).kinds.any()
     return names and len(set(first)) == len(first)
@@ -233,7 +233,7 @@ def _are_dates(cells: Sequence[str]) -> bool:
 
 def _counts(cells: Sequence[str]) -> bool:
     """Return whether cells are whole numbers, each one more than the one before."""
-    if not all(cell.isdecimal() for cell in cells):
+    if not all(cell.isdecimal() and len(cell) < 19 for cell in cells):
         return False
     values = [int(cell) for cell in cells]
     return all(b - a == 1 for a, b in itertools.pairwise(values))

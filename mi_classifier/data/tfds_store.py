@@ -118,6 +118,9 @@ def _check_texts(folder: Path) -> None:
 def _check_features(folder: Path) -> None:
     """Check that TFDS, which imports the classes that a set names, finds its own."""
     names: list[str] = []
+    for path in folder.iterdir():  # a pipe could tell TFDS something else than us
+        if not path.is_file() and not path.is_dir():
+            raise ValueError(f"{path.name} is no ordinary file")
 
     def note(content: dict[str, Any]) -> dict[str, Any]:
         keys = [k for k in content if k.lower().replace("_", "") == "pythonclassname"]

@@ -5,14 +5,18 @@ wrappers prefix their names: "module." (DataParallel), "_orig_mod." (compilation
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from mi_classifier.errors import UserError
 from mi_classifier.models.torch_files import Opaque
 from mi_classifier.text import shown
 
 _DEEPEST = 4  # dictionaries inside of each other
+_MOST_PARTS = 50  # of a name, between dots
+_MOST_TOLD = 4  # places that an error names
 
 
 class Weights(NamedTuple):
@@ -53,38 +57,44 @@ def find(content: Any, needed: Sequence[str], source: str, net: str) -> Weights:
             f"{source}: holds a whole object ({content.name}), not its weights; save "
             "model.state_dict()"
         )
-    every = list(_dictionaries(content, (), set()))
+    every = dict(_dictionaries(content))
     places = [
-        (key, prefix, n) for key, d in every for prefix, n in _prefixes(d, needed)
+        (key, prefix, n)
+        for key, d in every.items()
+        for prefix, n in _prefixes(d, needed)
     ]
     fitting = [(key, prefix) for key, prefix, n in places if n == len(needed)]
     if len(fitting) > 1:
-        told = ", ".join(_described(*each) for each in fitting)
+        told = ", ".join(_described(*each) for each in fitting[:_MOST_TOLD])
+        told += f" and {len(fitting) - _MOST_TOLD} more" * (len(fitting) > _MOST_TOLD)
         raise UserError(f"{source}: holds weights under {told}; save one of them alone")
     if not fitting:
         raise UserError(f"{source}: {_why_none(content, every, places, needed, net)}")
     ((key, prefix),) = fitting
-    named = {n: x for n, x in dict(every)[key].items() if _is_tensor(n, x)}
+    named = {n: x for n, x in every[key].items() if _is_tensor(n, x)}
     others = Counter(n.split(".")[0] for n in named if not n.startswith(prefix))
     tensors = {n[len(prefix) :]: x for n, x in named.items() if n.startswith(prefix)}
     return Weights(tensors, _described(key, prefix) if key or prefix else "", others)
 
 
-def _dictionaries(
-    content: Any, key: tuple[str, ...], seen: set[int]
-) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """Yield each dictionary in a checkpoint once, and the keys that lead to it."""
-    if isinstance(content, dict) and id(content) not in seen:
-        seen.add(id(content))
-        yield key, content
-        if len(key) < _DEEPEST:
-            for name, value in content.items():
-                yield from _dictionaries(value, (*key, name), seen)
+def _dictionaries(content: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Yield each dictionary in a checkpoint once, and the shortest keys to it."""
+    seen: set[int] = set()
+    level = [((), content)]
+    for _ in range(_DEEPEST + 1):
+        inside = []
+        for key, value in level:
+            if isinstance(value, dict) and id(value) not in seen:
+                seen.add(id(value))
+                yield key, value
+                inside += [((*key, name), each) for name, each in value.items()]
+        level = inside
 
 
 def _is_tensor(name: str, value: Any) -> bool:
     """Return whether a value is a tensor, and no counter of batches."""
-    return hasattr(value, "shape") and not name.endswith("num_batches_tracked")
+    is_array = hasattr(value, "shape") and not isinstance(value, np.dtype)
+    return is_array and not name.endswith("num_batches_tracked")
 
 
 def _prefixes(
@@ -94,7 +104,7 @@ def _prefixes(
     wanted, counts = set(needed), Counter()
     for name, value in tensors.items():
         if _is_tensor(name, value):
-            parts = name.split(".")
+            parts = name.split(".", _MOST_PARTS)
             ends = (len(".".join(parts[i:])) for i in range(len(parts)))
             counts.update(name[:-n] for n in ends if name[-n:] in wanted)
     yield from counts.items()
@@ -109,13 +119,15 @@ def _described(key: Sequence[str], prefix: str) -> str:
 
 def _why_none(
     content: Any,
-    every: Sequence[tuple[tuple[str, ...], dict[str, Any]]],
+    every: Mapping[tuple[str, ...], dict[str, Any]],
     places: Sequence[tuple[tuple[str, ...], str, int]],
     needed: Sequence[str],
     net: str,
 ) -> str:
     """Tell why no dictionary has all of the needed names."""
-    names = {key: [n for n, x in d.items() if _is_tensor(n, x)] for key, d in every}
+    names = {
+        key: [n for n, x in d.items() if _is_tensor(n, x)] for key, d in every.items()
+    }
     if not any(names.values()):
         inside = content if isinstance(content, dict) else {}
         objects = {k: v.name for k, v in inside.items() if isinstance(v, Opaque)}
@@ -130,7 +142,7 @@ def _why_none(
     key, prefix, _ = max(places, key=lambda place: place[2], default=(None, "", 0))
     if key is None:
         key = max(names, key=lambda key: len(names[key]))
-    there = dict(every)[key]
+    there = every[key]
     missing = next(n for n in needed if not _is_tensor(n, there.get(prefix + n)))
     odd = there.get(prefix + missing)
     if odd is not None:

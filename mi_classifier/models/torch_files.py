@@ -31,6 +31,8 @@ _STORAGES = {
     "ByteStorage": np.uint8,
     "BoolStorage": np.bool_,
 }
+_LONGEST_NAME = 200  # letters of a function's name
+_MOST_ITEMS = 1 << 20  # that ordered dictionaries start with; a net has some hundreds
 # What PyTorch's pickles consist of. Others could take memory out of all proportion.
 _OPCODES = (
     *("PROTO", "FRAME", "STOP", "MARK", "POP", "POP_MARK", "DUP"),
@@ -238,9 +240,12 @@ class _Unpickler(pickle._Unpickler):
         super().__init__(file, encoding="utf-8")
         self._read_storage = read
         self._found = {} if found is None else found
+        self._items = 0  # that were copied
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what stands for a global name; nothing is imported."""
+        if len(module) + len(name) > _LONGEST_NAME:
+            raise ValueError("a function of a name that no function has")
         if module == "torch" and name in _STORAGES:
             return np.dtype(_STORAGES[name])
         return _FUNCTIONS.get((module, name)) or Opaque(f"{module}.{name}")
@@ -255,13 +260,17 @@ class _Unpickler(pickle._Unpickler):
         known = isinstance(dtype, np.dtype) and type(key) is str and type(count) is int
         if kind != "storage" or not known or any(v is not None for v in view):
             raise ValueError("a storage of an unknown kind")
-        return self._found.setdefault(
-            key, _Storage(key, dtype, count, self._read_storage)
-        )
+        storage = _Storage(key, dtype, count, self._read_storage)
+        if self._found.setdefault(key, storage)[:3] != storage[:3]:
+            raise ValueError("a storage is said to have two types or sizes")
+        return self._found[key]
 
     def _call(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
         if any(function is known for known in _FUNCTIONS.values()):
+            self._items += sum(len(x) for x in arguments if isinstance(x, dict | list))
+            if self._items > _MOST_ITEMS:
+                raise ValueError(f"copies of more than {_MOST_ITEMS:,} values")
             self.append(function(*arguments))
         else:
             self.append(Opaque(getattr(function, "name", "an object")))

@@ -42,6 +42,7 @@ class Section:
     table: Table | None
 
 
+@figures.in_default_style()
 def write(folder: Path, title: str, results: CrossFitResults, pmi: np.ndarray) -> Path:
     """Draw the figures of a cross-fit, and write its report.html; return its path.
 

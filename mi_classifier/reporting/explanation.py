@@ -1,6 +1,7 @@
 """Classify a user's own images with a trained net, and show where it sees the class."""
 
 import dataclasses
+import io
 import itertools
 import os
 from collections import defaultdict
@@ -34,6 +35,7 @@ from mi_classifier.reporting.image_paths import ImagePaths, new_folder, picture_
 from mi_classifier.reporting.options import ExplainOptions
 from mi_classifier.reporting.table import Table, print_table
 from mi_classifier.storage.files import write_text
+from mi_classifier.text import tell
 
 _BATCH = 16  # images
 _TOP = 3  # likeliest classes of an image
@@ -68,6 +70,7 @@ class Answer(NamedTuple):
         return np.argsort(-self.probability, kind="stable")[:_TOP].tolist()
 
 
+@figures.in_default_style()
 def explain(net: TrainedNet, images: ImagePaths, options: ExplainOptions) -> None:
     """Print the likeliest classes of images, and draw the maps of the likeliest one.
 
@@ -101,10 +104,10 @@ def explain(net: TrainedNet, images: ImagePaths, options: ExplainOptions) -> Non
     write_text(folder / "predictions.csv", predictions.to_csv(columns))
     _print(printed)
     what = "pictures and boxes" if question.settings else "predictions"
-    print(f"{what}: {folder}")
+    tell(f"{what}: {folder}")
     for name in question.formats:
         path = box_files.FORMATS[name](folder, boxed, net.dataset.class_names)
-        print(f"boxes of {MAPS[options.map].title} for labeling tools: {path}")
+        tell(f"boxes of {MAPS[options.map].title} for labeling tools: {path}")
 
 
 def _ask(net: TrainedNet, options: ExplainOptions) -> Question:
@@ -155,8 +158,11 @@ def _answers(question: Question, files: Mapping[Path, bool]) -> Iterator[Answer]
             yield Answer(*in_file, *numbers, labels[own], own_maps)
 
 
-def picture_of(net: TrainedNet, image: Any, label: str = "", rival: str = "") -> Figure:
-    """Draw an image with the maps and boxes of a class; see `explain` for the words.
+@figures.in_default_style()
+def picture_of(net: TrainedNet, image: Any, label: str = "", rival: str = "") -> bytes:
+    """Draw an image with the maps and boxes of a class; return a PNG file's content.
+
+    See `explain` for the words.
 
     Raises:
       UserError: the image cannot be read, a class is unknown, or the net has no maps.
@@ -170,7 +176,10 @@ def picture_of(net: TrainedNet, image: Any, label: str = "", rival: str = "") ->
     maps = {name: array[0] for name, array in _maps(question, reply, labels).items()}
     numbers = reply.probabilities[0], reply.pmi[0]
     named = Path(image) if isinstance(image, str | os.PathLike) else Path()
-    return _picture(question, Answer(named, stored, size, *numbers, labels[0], maps))
+    answer = Answer(named, stored, size, *numbers, labels[0], maps)
+    file = io.BytesIO()
+    _picture(question, answer).savefig(file, format="png")
+    return file.getvalue()
 
 
 def _decode(
@@ -183,7 +192,7 @@ def _decode(
         except UserError as error:
             if named:
                 raise
-            print(f"left out: {error}")
+            tell(f"left out: {error}")
         else:
             yield path, image, size
 

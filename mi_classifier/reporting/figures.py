@@ -2,12 +2,14 @@
 
 import contextlib
 import dataclasses
+import functools
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
@@ -21,6 +23,11 @@ MARKERS = "osD^vPX"
 _MOST_NAMED = 12  # classes that all get their name in a figure
 _LONGEST = 24  # letters of a name in a figure
 _ERROR_BARS = {"linestyle": "none", "capsize": 3, "linewidth": 1}
+
+
+# Decorates or surrounds what draws. Without it, a file "matplotlibrc" in the present
+# folder decides, and may ask for LaTeX, which is a program.
+in_default_style = functools.partial(style.context, "default")
 
 
 def save(figure: Figure, path: Path) -> None:

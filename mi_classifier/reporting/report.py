@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -39,8 +38,7 @@ CAPTIONS = {
 }
 
 
-# A file "matplotlibrc" in the present folder may ask for LaTeX, which is a program.
-@matplotlib.rc_context({"text.usetex": False})
+@figures.in_default_style()
 def write(net: TrainedNet, evaluation: Evaluation, tables: Sequence[Table]) -> Path:
     """Draw the figures of an evaluation, and write its report.html; return its path."""
     folder = net.workdir / "evaluation"

@@ -17,6 +17,7 @@ from mi_classifier.reporting.shown import ShownResults
 from mi_classifier.reporting.summary import Published
 from mi_classifier.reporting.table import Table, print_table
 from mi_classifier.storage import files
+from mi_classifier.text import tell
 
 
 def evaluate_and_write(
@@ -86,4 +87,4 @@ def _write_details(
         from mi_classifier.reporting import report
 
         path = report.write(net, evaluation, tables)
-        print(f"figures, predictions and report: {path}")
+        tell(f"figures, predictions and report: {path}")

@@ -15,6 +15,7 @@ from mi_classifier.storage import checkpoints, files
 CONFIG = "config.json"
 DATA = "data.json"
 CLASSES = "classes.json"
+_FOLDERS = ("evaluation", checkpoints.FOLDER, "events")
 VERSION = "0.2.0"  # the version of mi_classifier that gave data.json its present form
 
 
@@ -68,12 +69,22 @@ def _check_links(workdir: Path) -> None:
             f"--workdir: {workdir} is a link to {os.readlink(workdir)}, which does not "
             "exist; make that folder, or give another --workdir"
         )
-    for name in ("evaluation", "evaluation/figures", checkpoints.FOLDER, "events"):
-        path = workdir / name
-        if path.is_symlink() and not path.resolve().is_relative_to(workdir.resolve()):
+    home = workdir.resolve()
+    for path in _written(workdir):
+        if path.is_symlink() and not path.resolve().is_relative_to(home):
             raise UserError(
-                f"{path}: a link that leads out of the workdir; replace it by a folder"
+                f"{path}: a link that leads out of the workdir; replace it by what it "
+                "leads to"
             )
+
+
+def _written(workdir: Path) -> Iterator[Path]:
+    """Yield what a run writes, in folders and by names of ours; links come first."""
+    ours = [*_FOLDERS, CONFIG, DATA, CLASSES, "metrics.jsonl", ".lock"]
+    yield from (workdir / name for name in ours)
+    for name in _FOLDERS:
+        for folder, folders, names in os.walk(workdir / name):
+            yield from (Path(folder, each) for each in (*folders, *names))
 
 
 def _has_more_epochs(config: ConfigDict, before: ConfigDict) -> bool:

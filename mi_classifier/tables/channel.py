@@ -42,8 +42,10 @@ def table_channel(options: Options) -> tuple[list[Table], dict[str, Any]]:
         for title, name in (("truth", "truth"), ("ours", "nats"))
     }
     flips = [float(flip) for flip in cells]
-    figure = figures.curves({"MNIST through a noise channel": values}, flips, "P(flip)")
-    figures.save(figure, options.root.with_name("channel.png"))
+    with figures.in_default_style():
+        panels = {"MNIST through a noise channel": values}
+        figure = figures.curves(panels, flips, "P(flip)")
+        figures.save(figure, options.root.with_name("channel.png"))
     title = "MNIST labels through a symmetric channel: I(X; Y') in nats, test set"
     heads = ("P(flip)", "H(Y')", "closed form", "ours", "standard error", "difference")
     return [Table(title, heads, rows)], cells

@@ -180,8 +180,9 @@ def _draw(options: Options, cells: dict[str, Any]) -> None:
             test = dataset.splits["test"]
             shown = test["image"][:_SHOWN], test["label"][:_SHOWN]
             samples[f"{classes}, D = {dim}"] = shown
-    if panels:
-        figure = figures.curves(panels, DIMS, "dimension D")
-        figures.save(figure, options.root.with_name("2_estimates.png"))
-    figure = figures.mixture(samples, dataset.class_names)
-    figures.save(figure, options.root.with_name("figure_8.png"))
+    with figures.in_default_style():
+        if panels:
+            figure = figures.curves(panels, DIMS, "dimension D")
+            figures.save(figure, options.root.with_name("2_estimates.png"))
+        figure = figures.mixture(samples, dataset.class_names)
+        figures.save(figure, options.root.with_name("figure_8.png"))

@@ -25,6 +25,7 @@ from mi_classifier.storage.checkpoints import (
     best_item,
     has_checkpoint,
 )
+from mi_classifier.text import tell
 from mi_classifier.training.checks import check_config, warning_of_region
 from mi_classifier.training.dry_run import check_step
 from mi_classifier.training.epochs import PASSES, Setting, make_training
@@ -116,7 +117,7 @@ def _set_up(
     init_key, key = jax.random.split(jax.random.key(config.seed))
     example, prior = dataset.example_input(), dataset.log_prior()
     if warning := warning_of_region(config, task.model, dataset):
-        print(warning)
+        tell(warning)
     state = create_state(task.model, optimizer.transformation, example, prior, init_key)
     if starts and (pretrained := config.get("pretrained")):
         variables = load_pretrained(config.model.name, pretrained, state.variables)
@@ -140,13 +141,13 @@ def _train(setting: Setting, state: TrainState) -> TrainState:
         done = int(state.step) - first_epoch * per_epoch
         if first_epoch == config.num_epochs:
             write_rows(workdir, rows)  # the file may be gone, or cut
-            print(f"{workdir} is finished: {first_epoch} of {first_epoch} epochs")
+            tell(f"{workdir} is finished: {first_epoch} of {first_epoch} epochs")
             return state
         if done:
             now = f"in epoch {first_epoch + 1}, after {done:,} of {per_epoch:,} steps"
-            print(f"{workdir} resumes {now}; {config.num_epochs} epochs in all")
+            tell(f"{workdir} resumes {now}; {config.num_epochs} epochs in all")
         elif first_epoch:
-            print(f"{workdir} resumes after epoch {first_epoch} of {config.num_epochs}")
+            tell(f"{workdir} resumes after epoch {first_epoch} of {config.num_epochs}")
 
         with termination.at_once():  # nothing is lost
             if config.get("cache_features"):

@@ -246,9 +246,15 @@ def test_numbers_are_no_formulas(number):
     assert guarded(number) == number
 
 
-@pytest.mark.parametrize("text", ["=A1", "+cmd", "-x", "@sum", "\t=1", "\r=1"])
+@pytest.mark.parametrize("text", ["=A1", "+cmd", "-x", "@sum", "\ufeff=1", "\0 =1"])
 def test_formulas_are_guarded(text):
     assert guarded(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("mark", ["\t", "\r", "\n", ";", "|"])
+def test_formulas_behind_what_may_separate_cells_are_guarded(mark):
+    assert guarded(f"a{mark}=1") == f"a{mark}'=1"
+    assert guarded(f"{mark}=1{mark}2") == f"{mark}'=1{mark}2"
 
 
 def test_shown_text_has_one_line_and_an_end():
