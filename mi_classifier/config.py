@@ -168,6 +168,10 @@ _AT_LEAST = dict.fromkeys((*_COUNTS, "localization.region"), 1)
 _AT_LEAST["checkpoint_seconds"] = 0
 # Training does not depend on these: they may change between it and an evaluation.
 _EVALUATION = ("evaluation_batch_size", "evaluators", "localization", "pipeline")
+_NOT_OF_NET = (
+    *(*_EVALUATION, "data", "pretrained", "num_epochs", "cache_features"),
+    *("checkpoint_seconds", "steps_per_call"),
+)
 
 
 def check(config: ConfigDict) -> None:
@@ -306,6 +310,18 @@ def differences(
 def training_differences(ours: ConfigDict, theirs: ConfigDict) -> list[str]:
     """Return `differences` in the fields that training depends on."""
     return differences(ours, theirs, lambda f: f.partition(".")[0] not in _EVALUATION)
+
+
+def of_net(config: ConfigDict) -> dict[str, str]:
+    """Return the fields that decide about a net besides its data, as JSON by name.
+
+    A run may go on for more epochs, and its data and files may be moved.
+    """
+    return {
+        field: json.dumps(value)
+        for field, value in flatten(config).items()
+        if field.partition(".")[0] not in _NOT_OF_NET
+    }
 
 
 def to_json(config: ConfigDict) -> str:

@@ -49,9 +49,14 @@ class Checkpoints(contextlib.AbstractContextManager):
     When the context is left, even by an exception, it writes what `save_soon` has put
     off and waits until it is on disk. A full disk raises a `UserError` then, or in the
     next save.
+
+    Args:
+      workdir: of the run.
+      run: what decides about the net, by name; a checkpoint of another run is refused.
     """
 
-    def __init__(self, workdir: Path) -> None:
+    def __init__(self, workdir: Path, run: Mapping[str, str] | None = None) -> None:
+        self._run = dict(run or {})
         self._folder = workdir.absolute() / FOLDER
         if self._folder.exists() and not self._folder.is_dir():
             raise UserError(f"{self._folder} is a file, not a folder; remove it")
@@ -147,6 +152,7 @@ class Checkpoints(contextlib.AbstractContextManager):
             "hashes": {k: hash_tree(tree) for k, tree in items.items()},
             "rows": rows,
             "part": part._asdict(),
+            "run": self._run,
         }
         arguments[_LOG] = ocp.args.JsonSave(log | {"own_hash": _hash_json(log)})
         self._manager.save(step, args=ocp.args.Composite(**arguments))
@@ -178,6 +184,8 @@ class Checkpoints(contextlib.AbstractContextManager):
         for step in steps:
             try:
                 return self._restore(step, templates)
+            except UserError:
+                raise
             except Exception as error:  # noqa: BLE001 (damage may raise anything)
                 folder = self._folder / str(step)
                 if not folder.exists():  # a training process has replaced it
@@ -208,6 +216,13 @@ class Checkpoints(contextlib.AbstractContextManager):
         for name in templates:
             if hash_tree(restored[name]) != log["hashes"][name]:
                 raise ValueError(f"{name} is not what was written")
+        theirs = log.get("run", {})  # none before version 0.7
+        for name, value in self._run.items():
+            if theirs.get(name, value) != value:
+                raise UserError(
+                    f"{self._folder / str(step)}: of another run: {name} is "
+                    f"{theirs[name]} there, and {value} in this one's config"
+                )
         found = {name: restored[name] for name in templates}
         # Before version 0.6, checkpoints lay between epochs.
         return found | {"rows": log["rows"], "part": Part(**log.get("part", {}))}
@@ -235,14 +250,15 @@ def best_item(variables: Any, epoch: int = 0, score: float = -np.inf) -> dict[st
 
 
 def restore_best(
-    workdir: Path, variables: Any
+    workdir: Path, variables: Any, run: Mapping[str, str] | None = None
 ) -> tuple[dict[str, Any], list[dict[str, float]]]:
     """Restore a run's `best_item`, given the shapes of its variables, and its metrics.
 
-    The metrics are one row for each epoch so far, and there is one at least.
+    The metrics are one row for each epoch so far, and there is one at least. See
+    `Checkpoints` for `run`.
     """
     check_has_checkpoint(workdir)
-    with Checkpoints(workdir) as checkpoints:
+    with Checkpoints(workdir, run) as checkpoints:
         restored = checkpoints.restore(best=jax.eval_shape(best_item, variables))
     if not restored["rows"]:
         raise UserError(f"{workdir}: no epoch is finished yet; go on with train.py")

@@ -3,8 +3,9 @@
 import contextlib
 import functools
 import math
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +50,8 @@ _DEAD = (
     "optimizer.learning_rate, or set another seed"
 )
 
+_alone = threading.Lock()
+
 
 class Trained(NamedTuple):
     """The result of a training."""
@@ -89,7 +92,7 @@ def train(
     config = configs.with_absolute_paths(config)
     may_go_on = rates_ignore_length(config.optimizer, config.num_epochs)
     workdirs.check_free_for(config, workdir, may_go_on)
-    with workdirs.hold(workdir):
+    with _alone_in_process(), workdirs.hold(workdir):
         parallel.check_batch_size(config.batch_size, config.microbatches)
         starts = not has_checkpoint(workdir)
         if dataset is None:
@@ -127,6 +130,18 @@ def _set_up(
     return Setting(config, workdir, task, optimizer, span, key), state
 
 
+@contextlib.contextmanager
+def _alone_in_process() -> Iterator[None]:
+    """Let threads train one after the other: what Orbax writes would get mixed up."""
+    if not _alone.acquire(blocking=False):
+        say("waiting for another training in this process")
+        _alone.acquire()
+    try:
+        yield
+    finally:
+        _alone.release()
+
+
 def _train(setting: Setting, state: TrainState) -> TrainState:
     config, workdir, dataset = setting.config, setting.workdir, setting.task.dataset
     may_go_on = rates_ignore_length(config.optimizer, config.num_epochs)
@@ -134,7 +149,10 @@ def _train(setting: Setting, state: TrainState) -> TrainState:
     workdirs.check_data(workdir, dataset.fingerprints(), dataset.hash_arrays)
     workdirs.note_classes(workdir, dataset.class_names, dataset.log_prior())
     parallel.wait_for_all()  # the workdir is there, and nobody has written to it since
-    with termination.postponed(), Checkpoints(workdir) as checkpoints:
+    with (
+        termination.postponed(),
+        Checkpoints(workdir, configs.of_net(config)) as checkpoints,
+    ):
         state, best, rows, part = _restore(checkpoints, workdir, state)
         # A run may have stopped between the last step of an epoch and its validation.
         first_epoch, per_epoch = len(rows), setting.span.steps_per_epoch

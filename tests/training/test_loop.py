@@ -8,11 +8,13 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import UserDict
+from concurrent.futures import ThreadPoolExecutor
 
 import chex
 import jax
@@ -22,6 +24,7 @@ from safetensors.numpy import save_file
 from tensorboardX.proto import event_pb2
 
 from mi_classifier.errors import UserError
+from mi_classifier.evaluation import load_net
 from mi_classifier.losses import LOSSES, Loss
 from mi_classifier.models import create_model
 from mi_classifier.storage.checkpoints import restore_best
@@ -419,3 +422,25 @@ def test_a_new_run_reads_pretrained_weights_and_a_resumed_one_does_not(
     with pytest.raises(UserError, match="pretrained: no such file"):
         train(config, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_threads_train_one_after_the_other(tiny_config, tmp_path):
+    def trained(name):
+        return train(tiny_config(num_epochs=5), tmp_path / name).state.params
+
+    alone = trained("alone")
+    with ThreadPoolExecutor(3) as pool:
+        for found in pool.map(trained, "abc"):
+            chex.assert_trees_all_equal(found, alone)
+
+
+def test_checkpoints_of_another_run_are_refused(tiny_config, tmp_path):
+    for seed in (0, 1):
+        train(tiny_config(num_epochs=1, seed=seed), tmp_path / f"{seed}")
+    shutil.rmtree(tmp_path / "0" / "checkpoints")
+    shutil.copytree(tmp_path / "1" / "checkpoints", tmp_path / "0" / "checkpoints")
+    words = r"checkpoints/\d+: of another run: seed is 1 there, and 0 in this one's"
+    with pytest.raises(UserError, match=words):
+        load_net(tmp_path / "0")
+    with pytest.raises(UserError, match=words):
+        train(tiny_config(num_epochs=1, seed=0), tmp_path / "0")
