@@ -7,9 +7,11 @@ Weights are in models/, PostScript in test_decoding.py.
 import gzip
 import io
 import os
+import re
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 
 import numpy as np
@@ -17,10 +19,21 @@ import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import mi_classifier as mi
-from mi_classifier.data import arrays, boxed_sets, cub200, exported, room, tfds_store
+from mi_classifier.data import (
+    arrays,
+    boxed_sets,
+    cub200,
+    exported,
+    image_folder,
+    room,
+    text_files,
+    tfds_store,
+)
 from mi_classifier.data.archive import read_members
+from mi_classifier.data.containers import unique_names
 from mi_classifier.errors import UserError
 from mi_classifier.models import weight_files
 from mi_classifier.reporting.predictions import to_csv
@@ -118,7 +131,7 @@ def test_one_far_cell_does_not_fill_the_memory(tmp_path, monkeypatch):
     book.save(path)
     assert len(arrays.load(path, "y")[0]) == 40
     monkeypatch.setattr(arrays, "_MOST_CELLS", 81)
-    with pytest.raises(UserError, match="more than 81 cells; save it as"):
+    with pytest.raises(UserError, match=r"more than 81 cells or .* save it as"):
         arrays.load(path, "y")
 
 
@@ -273,6 +286,104 @@ def test_a_file_that_inflates_to_more_than_the_memory_is_refused(tmp_path, monke
     for path, read in found:
         with pytest.raises(UserError, match=rf"{path}: takes 0\.\d GiB of memory, of"):
             read(str(path))
+
+
+def test_one_long_word_in_all_rows_is_counted_in_all_of_them(tmp_path, monkeypatch):
+    words = pa.array(["x" * 10_000] * 2_000)
+    table = pa.table({"x": words, "y": pa.array(["u", "v"] * 1_000)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert (tmp_path / "a.parquet").stat().st_size < 4_000
+    x, y = arrays.load(str(tmp_path / "a.parquet"))
+    assert len(x) == 2_000 and y[1] == "v"
+    monkeypatch.setattr(room, "memory", lambda: 20_000_000)
+    with pytest.raises(UserError, match=r"a\.parquet: takes 0\.0 GiB of memory"):
+        arrays.load(str(tmp_path / "a.parquet"))
+
+
+def test_an_npz_file_of_empty_words_is_refused(tmp_path):
+    header = b"{'descr': '<U0', 'fortran_order': False, 'shape': (100000000,)}"
+    start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", start)
+        archive.writestr("y.npy", start)
+    with pytest.raises(UserError, match=r"x\.npy holds 100,000,000 empty words"):
+        arrays.read(str(tmp_path / "a.npz"))
+
+
+def test_far_rows_of_a_workbook_are_refused(tmp_path):
+    path = tmp_path / "a.xlsx"
+    book = openpyxl.Workbook()
+    book.active.append(["x", "y"])
+    book.active.append([1, "a"])
+    book.save(path)
+    content = io.BytesIO()
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(content, "w") as new:
+        for name in old.namelist():
+            text = old.read(name).replace(b'r="2"', b'r="40000000"')
+            new.writestr(name, re.sub(rb"<dimension [^>]*>", b"", text))
+    path.write_bytes(content.getvalue())
+    with pytest.raises(UserError, match=r"cells or 1,048,576 rows; save it as \.csv"):
+        arrays.read(str(path))
+
+
+def test_a_line_without_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_files, "_LONGEST_LINE", 1 << 16)
+    with gzip.open(tmp_path / "a.csv.gz", "wb") as file:
+        file.write(b"x,y\n" + b"1," * (1 << 16))
+    with pytest.raises(UserError, match="line 2: has more than 65,536 characters"):
+        arrays.read(str(tmp_path / "a.csv.gz"))
+
+
+def test_many_columns_of_one_name_take_no_time():
+    started = time.monotonic()
+    assert unique_names(["a"] * 20_000)[-1] == "a.19999"
+    assert unique_names(["a", "a", "a.1", "a"]) == ("a", "a.2", "a.1", "a.3")
+    assert time.monotonic() - started < 2
+
+
+def test_a_style_of_the_present_folder_starts_no_program(tmp_path):
+    """A style may ask for LaTeX; here a program of its name notes that it ran."""
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\n")
+    (tmp_path / "bin").mkdir()
+    for name in ("latex", "kpsewhich", "dvipng"):
+        program = tmp_path / "bin" / name
+        program.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nexit 1\n")
+        program.chmod(0o755)
+    rng = np.random.default_rng(0)
+    rows = [f"{x:.3f},{int(x > 0)}" for x in rng.standard_normal(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,y", *rows]))
+    environment = script_environment(1)
+    environment["PATH"] = f"{tmp_path / 'bin'}{os.pathsep}{environment['PATH']}"
+    command = (sys.executable, "-m", "mi_classifier", "estimate", "t.csv", "--labels=y")
+    options = {"cwd": tmp_path, "env": environment, "capture_output": True}
+    done = subprocess.run(command, check=False, text=True, **options)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "started").exists()
+
+
+def test_codes_of_terminals_in_names_of_photos_are_escaped(tmp_path, capsys):
+    for name in ("\x1b]0;owned\x07cat", "dog"):
+        folder = tmp_path / "photos" / name
+        folder.mkdir(parents=True)
+        for i in range(10):
+            Image.new("RGB", (16, 16)).save(folder / f"{i}.png")
+    (tmp_path / "photos" / "dog" / "\x1b[31mbroken.png").write_bytes(b"no image")
+    image_folder.load(
+        str(tmp_path / "photos"), 16, 16, "imagenet", str(tmp_path), broken="skip"
+    )
+    told = capsys.readouterr().out
+    assert "\x1b" not in told and r"\x1b]0;owned\x07cat" in told
+    assert r"first dog/\x1b[31mbroken.png" in told
+
+
+def test_deep_links_out_of_a_workdir_are_refused(tmp_path):
+    workdir = tmp_path / "run"
+    (workdir / "evaluation").mkdir(parents=True)
+    (tmp_path / "victim").mkdir()
+    (workdir / "evaluation" / "images").symlink_to(tmp_path / "victim")
+    files.write_hashed(workdir / "config.json", "{}")
+    with pytest.raises(UserError, match="evaluation/images: a link that leads out"):
+        workdirs.load_config(workdir)
 
 
 def test_memory_is_known():

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.feather as pa_feather
 import pyarrow.parquet as pa_parquet
 
@@ -21,7 +23,8 @@ _TEXTS = (".csv", ".tsv", ".txt")
 _FRAMES = (".parquet", ".feather", ".arrow")
 _WORKBOOKS = (".xlsx", ".xlsm")
 _SUFFIXES = (".npz", *_TEXTS, *(f"{s}.gz" for s in _TEXTS), *_FRAMES, *_WORKBOOKS)
-_MOST_CELLS = 1 << 27  # of a workbook, empty ones too
+_MOST_CELLS = 1 << 25  # of a workbook, empty ones too
+_MOST_ROWS = 1 << 20  # of a workbook, as a spreadsheet program has them
 _BYTES_OF_CELL = 32  # of a .parquet file: eight each in Arrow, in pandas and in ours
 
 
@@ -203,17 +206,8 @@ def _is_text(array: np.ndarray) -> bool:
 
 
 def _read_frame(file: Path, labels: str, leave_out: str, groups: str) -> Table:
-    parquet = file.suffix.lower() == ".parquet"
     try:
-        if parquet:
-            about = pa_parquet.read_metadata(file)
-            cells = about.num_rows * about.num_columns
-            room.check(
-                file, _BYTES_OF_CELL * cells, f"use fewer of its {cells:,} cells"
-            )
-        read = pa_parquet.read_table if parquet else pa_feather.read_table
-        table = read(file)
-        table.validate(full=True)  # offsets of a damaged file lead anywhere in memory
+        table = _read_arrow(file)
         # Whole numbers stay whole, where some are missing.
         frame = table.to_pandas(integer_object_nulls=True)
     except UserError:
@@ -231,6 +225,49 @@ def _read_frame(file: Path, labels: str, leave_out: str, groups: str) -> Table:
     return Table(frame.iloc[:, chosen.inputs], y, group, notes)
 
 
+def _read_arrow(file: Path) -> pa.Table:
+    """Read a table whose cells fit in memory, and whose buffers are sound."""
+    if file.suffix.lower() == ".parquet":
+        about = pa_parquet.read_metadata(file)
+        _check_cells(file, about.num_rows, about.num_columns)
+        schema = about.schema.to_arrow_schema()
+        words = [f.name for f in schema if _is_words(f.type)]
+        # A few bytes may stand for one long word in all rows.
+        table = pa_parquet.read_table(file, read_dictionary=words)
+        for index, name in enumerate(table.column_names):
+            if name in words and pa.types.is_dictionary(table.schema.types[index]):
+                column = table.column(index)
+                room.check(file, 2 * _bytes_of_words(column), "use fewer rows")
+                plain = column.cast(column.type.value_type)
+                table = table.set_column(index, name, plain)
+    else:
+        table = pa_feather.read_table(file)
+        _check_cells(file, table.num_rows, table.num_columns)
+    table.validate(full=True)  # offsets of a damaged file lead anywhere in memory
+    return table
+
+
+def _check_cells(file: Path, rows: int, columns: int) -> None:
+    cells = rows * columns
+    room.check(file, _BYTES_OF_CELL * cells, f"use fewer of its {cells:,} cells")
+
+
+def _is_words(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_binary(kind)
+
+
+def _bytes_of_words(column: pa.ChunkedArray) -> int:
+    """Return the bytes of a column's words, each as often as it occurs."""
+    total = 0
+    for chunk in column.chunks:
+        lengths = pc.binary_length(chunk.dictionary.cast(pa.binary()))
+        counts = pc.value_counts(chunk.indices)
+        used = lengths.take(counts.field("values")).to_numpy(zero_copy_only=False)
+        times = counts.field("counts").to_numpy(zero_copy_only=False)
+        total += int(np.nansum(used.astype(np.float64) * times))
+    return total
+
+
 def _read_workbook(file: Path, wanted: Iterable[str]) -> text_tables.Sheet:
     try:
         import openpyxl
@@ -245,14 +282,19 @@ def _read_workbook(file: Path, wanted: Iterable[str]) -> text_tables.Sheet:
         sheet = (shown or book.worksheets)[0]
         rows, count = [], 0
         for line, cells in enumerate(sheet.iter_rows(values_only=True), 1):
-            count += len(cells)
-            if count > _MOST_CELLS:
-                raise ValueError(f"more than {_MOST_CELLS:,} cells; save it as .csv")
+            count += max(len(cells), 1)  # rows that are left out count, too
+            if count > _MOST_CELLS or line > _MOST_ROWS:
+                raise ValueError(
+                    f"more than {_MOST_CELLS:,} cells or {_MOST_ROWS:,} rows; save it "
+                    "as .csv"
+                )
             # One cell far away gives all rows its length.
             filled = [i for i, cell in enumerate(cells, 1) if cell is not None]
             kept = cells[: max(filled, default=0)]
             rows.append((line, [_text(cell) for cell in kept]))
         width = max((len(cells) for _, cells in rows), default=0)
+        if len(rows) * width > _MOST_CELLS:
+            raise ValueError(f"more than {_MOST_CELLS:,} cells; save it as .csv")
         for _, cells in rows:
             cells += [_text(None)] * (width - len(cells))
         notes = []

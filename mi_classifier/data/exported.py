@@ -31,6 +31,7 @@ NAMES = (
     *("images", "image_size", "boxes", "num_boxes", "names"),
 )
 _NEEDED = NAMES[:3]
+_MOST_PIXELS = 1 << 24  # of an image whose maps are cut at 100 thresholds
 
 
 def read(path: str | Path) -> dict[str, np.ndarray]:
@@ -213,10 +214,18 @@ def _checked_net(given: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.n
 
 def _size(size: Any) -> tuple[int, int] | None:
     """Return (height, width), or None."""
+    if size is None:
+        return None
     try:
-        return None if size is None else check_image_size(size)
+        height, width = check_image_size(size)
     except ValueError as error:
         raise UserError(str(error)) from None
+    if height * width > _MOST_PIXELS:
+        raise UserError(
+            f"image_size: {height} x {width} pixels are more than {_MOST_PIXELS:,}; "
+            "give that of smaller images, and boxes in their pixels"
+        )
+    return height, width
 
 
 def _images(

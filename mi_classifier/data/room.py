@@ -5,10 +5,13 @@ system ends the program before Python can tell why.
 """
 
 import contextlib
+import math
 import os
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+
+import numpy as np
 
 from mi_classifier.errors import UserError
 
@@ -48,5 +51,24 @@ def check_members(
 ) -> None:
     """Raise a `UserError` if arrays of an .npz file need more memory than there is."""
     members = {f"{name}.npy" for name in names}
-    needed = sum(m.file_size for m in archive.infolist() if m.filename in members)
+    needed = 0
+    for member in archive.infolist():
+        if member.filename in members:
+            needed += max(member.file_size, _size_of(archive, member))
     check(path, needed, "use fewer rows")
+
+
+def _size_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
+    """Return the bytes that an array takes by its header."""
+    with archive.open(member) as file:
+        try:
+            version = np.lib.format.read_magic(file)
+        except ValueError:  # no array
+            return 0
+        read = np.lib.format.read_array_header_1_0
+        if version != (1, 0):
+            read = np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    if not dtype.itemsize and math.prod(shape):
+        raise ValueError(f"{member.filename} holds {math.prod(shape):,} empty words")
+    return math.prod(shape) * dtype.itemsize

@@ -31,7 +31,9 @@ _NO_TEXT = (b"PK\x03\x04", b"\x1f\x8b", b"\xd0\xcf\x11\xe0")
 _ENOUGH = 0.8  # share of lines that have as many cells as most; titles have fewer
 _SAMPLE = 200  # lines from which the delimiter is guessed
 _BLOCK = 1 << 20  # characters that are decoded at a time
-_BYTES_OF_CHARACTER = 4  # of memory: the text, its cells, and their numbers
+_LONGEST_LINE = 1 << 26  # characters
+# Bytes of memory for each character, and each cell: its text and its number.
+_BYTES_OF_CHARACTER, _BYTES_OF_CELL = 2, 20
 
 Row = tuple[int, list[str]]  # the line where it starts, from 1 on, and its cells
 
@@ -77,7 +79,7 @@ class TextFile(NamedTuple):
                     column_types={f"f{i}": pa.string() for i in range(width)}
                 ),
             )
-        except (pa.ArrowInvalid, OSError):  # another width, or an odd end of .gz
+        except (pa.ArrowException, OSError):  # another width, an odd end of .gz, ...
             return None
         if table.num_columns != width:
             return None
@@ -95,7 +97,14 @@ def inspect(path: Path) -> TextFile:
     if encoding in ("cp1252", "latin-1"):
         notes.append(f"the file is not UTF-8; it is read as {encoding}")
     with _open(path, encoding) as opened:
-        sample = list(itertools.islice(opened, _SAMPLE))
+        lines = iter(lambda: opened.readline(_LONGEST_LINE), "")
+        sample = list(itertools.islice(lines, _SAMPLE))
+    for line, text in enumerate(sample, 1):
+        if len(text) == _LONGEST_LINE:
+            raise UserError(
+                f"{path}, line {line}: has more than {_LONGEST_LINE:,} characters; is "
+                "it a table of rows?"
+            )
     skipped = 0
     if sample and sample[0].strip().strip('"').lower().startswith("sep="):
         delimiter = sample[0].strip("\r\n").strip('"')[4:5] or ","
@@ -142,7 +151,9 @@ def _encoding(path: Path) -> str:
                 with _open(path, encoding) as text:
                     size = 0
                     while block := text.read(_BLOCK):
+                        cells = max(map(block.count, _DELIMITERS)) + block.count("\n")
                         size += _BYTES_OF_CHARACTER * len(block)
+                        size += _BYTES_OF_CELL * cells
                         room.check(path, size, "use fewer rows or columns")
                 return encoding
             except UnicodeDecodeError as error:

@@ -152,13 +152,14 @@ def _fit(tensor: Any, shape: tuple[int, ...], where: str) -> jnp.ndarray:
     theirs = tuple(shape[axis] for axis in order)
     if tensor.shape != theirs:
         raise UserError(f"{where} has shape {tensor.shape}, not {theirs}")
-    if isinstance(tensor, Tensor):
+    if isinstance(tensor, Tensor | weight_files.Stored):
         try:
             tensor = tensor.array()
         except Exception as error:
             raise weight_files.unreadable(where, error) from error
     if not jnp.issubdtype(tensor.dtype, jnp.floating) or tensor.dtype.itemsize < 2:
-        kind = "codes" if tensor.dtype.itemsize == 1 else "no float numbers"
+        is_code = tensor.dtype.itemsize == 1 and tensor.dtype != bool
+        kind = "codes" if is_code else "no float numbers"
         told = ", whose scales are not known" if kind == "codes" else ""
         raise UserError(
             f"{where} holds {kind} ({tensor.dtype}){told}; give a file of float weights"

@@ -67,7 +67,9 @@ def find(content: Any, needed: Sequence[str], source: str, net: str) -> Weights:
     if len(fitting) > 1:
         told = ", ".join(_described(*each) for each in fitting[:_MOST_TOLD])
         told += f" and {len(fitting) - _MOST_TOLD} more" * (len(fitting) > _MOST_TOLD)
-        raise UserError(f"{source}: holds weights under {told}; save one of them alone")
+        raise UserError(
+            f"{source}: several weights fit: {told}; save one of them alone"
+        )
     if not fitting:
         raise UserError(f"{source}: {_why_none(content, every, places, needed, net)}")
     ((key, prefix),) = fitting
@@ -132,6 +134,12 @@ def _why_none(
         inside = content if isinstance(content, dict) else {}
         objects = {k: v.name for k, v in inside.items() if isinstance(v, Opaque)}
         keys = ", ".join(map(repr, inside)) or type(content).__name__
+        unread = [o for o in objects.values() if "_rebuild_" in o or "numpy" in o]
+        if unread:
+            return (
+                f"holds values of a kind that is not read ({unread[0]}); save "
+                "model.float().state_dict()"
+            )
         whole = next(
             (f"; {k!r} is a whole object ({o})" for k, o in objects.items()), ""
         )

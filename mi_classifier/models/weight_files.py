@@ -1,6 +1,7 @@
 """Find and read files of weights: PyTorch's, safetensors, Hugging Face repositories."""
 
 import os
+import pickle
 import re
 import socket
 import urllib.parse
@@ -8,20 +9,28 @@ import urllib.request
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from safetensors.flax import load_file
+import jax.numpy as jnp
+from safetensors import safe_open
 
 from mi_classifier.errors import UserError, reason_of
 from mi_classifier.models.torch_files import read_torch_file
 
 _SECONDS = 5.0  # to reach Hugging Face; its own library tries for half a minute
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+_KINDS = {"F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"}
+_NO_PICKLE = (KeyError, IndexError, EOFError, pickle.UnpicklingError)
 # First bytes of what is often kept under a name of weights.
 _OTHERS = {
     b"<": "it is a web page; download the file itself",
     b"version https://git-lfs": "it is a pointer of Git LFS; run `git lfs pull`",
+    b"\xef\xbb\xbf<": "it is a web page; download the file itself",
+    b"{": "it is JSON, such as the index of several files; give one file of weights",
     b"\x1f\x8b": "it is compressed by gzip; unpack it",
+    b"BZh": "it is compressed by bzip2; unpack it",
+    b"\xfd7zXZ": "it is compressed by xz; unpack it",
+    b"\x28\xb5\x2f\xfd": "it is compressed by zstd; unpack it",
     b"\x89HDF": "it is HDF5; save the weights as .safetensors",
     b"\x93NUMPY": "it is a NumPy array; save the weights as .safetensors",
 }
@@ -38,7 +47,7 @@ def read(path: Path) -> Any:
     """
     try:
         if _is_safetensors(path):
-            return load_file(path)
+            return _read_safetensors(path)
         return read_torch_file(path)
     except Exception as error:  # every kind that the readers raise means damage
         raise unreadable(path, error) from error
@@ -54,15 +63,45 @@ def unreadable(where: Path | str, error: Exception) -> UserError:
         with path.open("rb") as file:
             start = file.read(32).lstrip()
         known = [said for magic, said in _OTHERS.items() if start.startswith(magic)]
+        if start[:2] == b"PK" and not _is_zip(path):
+            known = ["it is cut off; download it again"]
         if not start:
             known = ["it is empty; download it again"]
         if _is_zip(path) and "PyTorch did not write" in reason:
             known = ["it is a zip archive of other things; save model.state_dict()"]
         if known:
             return UserError(f"{where}: cannot be read as weights: {known[0]}")
+        if isinstance(error, _NO_PICKLE) and start[:1] != b"\x80":
+            reason = "it is no pickle, nor a safetensors file"
         if start[:1] == b"\x80" or _is_zip(path) or _is_safetensors(path):
             remedy = "download it again, or save it again by torch.save"
     return UserError(f"{where}: cannot be read as weights ({reason}); {remedy}")
+
+
+class Stored(NamedTuple):
+    """A tensor of a safetensors file, whose numbers are read when they are needed."""
+
+    path: Path
+    name: str
+    shape: tuple[int, ...]
+    kind: str  # of its numbers, as the format calls them
+
+    def array(self) -> jnp.ndarray:
+        """Return the numbers."""
+        if self.kind not in _KINDS:
+            raise ValueError(f"numbers of the kind {self.kind}")
+        with safe_open(self.path, "flax") as file:
+            return file.get_tensor(self.name)
+
+
+def _read_safetensors(path: Path) -> dict[str, Stored]:
+    # A file may be larger than the memory, and hold another net.
+    with safe_open(path, "flax") as file:
+        parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        return {
+            name: Stored(path, name, tuple(part.get_shape()), part.get_dtype())
+            for name, part in parts.items()
+        }
 
 
 def _is_zip(path: Path) -> bool:

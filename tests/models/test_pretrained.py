@@ -1,5 +1,6 @@
 """Pretrained weights: tensors that fit are loaded, and errors name all others."""
 
+import json
 import socket
 import sys
 import time
@@ -11,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from mi_classifier.errors import UserError
-from mi_classifier.models import create_model, weight_files
+from mi_classifier.models import create_model, state_dicts, weight_files
 from mi_classifier.models.pretrained import load_pretrained
 from tests.models.test_torch_files import Call, Global, save as save_torch, tensor_of
 
@@ -131,14 +132,14 @@ def test_weights_are_found_inside_a_checkpoint(written, content):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"model": STATE, "ema": STATE}, "holds weights under 'model', 'ema'; save"),
+        ({"model": STATE, "ema": STATE}, "weights fit: 'model', 'ema'; save"),
         (
             {"model": STATE, "averages": STATE | {"conv1.weight": ONES}},
-            "holds weights under 'model', 'averages'; save one",
+            "weights fit: 'model', 'averages'; save one",
         ),
         (
             {"module.conv1.bias": ONES, "ema.module.conv1.bias": ONES},
-            "under after 'module.', after 'ema.module.'; save one",
+            "weights fit: after 'module.', after 'ema.module.'; save one",
         ),
         ({"model": Call(Global("a", "Net"))}, r"'model' is a whole object \(a\.Net\)"),
         (
@@ -237,8 +238,11 @@ def test_files_that_cannot_be_read_are_refused(shapes, tensors, tmp_path, monkey
         (b"version https://git-lfs.github.com/spec/v1", "run `git lfs pull`"),
         (b"\x1f\x8b\x08\x00", "it is compressed by gzip; unpack it"),
         (b"", "it is empty; download it again"),
+        (b"PK\x03\x04 the start of an archive", "it is cut off; download it again"),
+        (b'{"weight_map": {}}', "it is JSON, such as the index of several files"),
+        (b"\xfd7zXZ\x00", "it is compressed by xz; unpack it"),
         (b"\x80\x02}q\x00X", "download it again, or save it again"),
-        (b"hello", "give a .safetensors file, or a .pth file"),
+        (b"hello", r"weights \(it is no pickle, nor a safetensors file\); give a .saf"),
     ],
 )
 def test_files_of_another_kind_are_told_as_such(tmp_path, content, words):
@@ -294,3 +298,40 @@ def test_offline_mode_downloads_no_repository(shapes, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UserError, match="HF_HUB_OFFLINE forbids to download"):
         load_pretrained("resnet50", "timm/resnet50.tv_in1k", shapes)
+
+
+def test_narrow_floats_are_told(tmp_path):
+    about = {"dtype": "F8_E4M3", "shape": [3], "data_offsets": [0, 3]}
+    header = json.dumps({"conv1.bias": about}).encode()
+    size = len(header).to_bytes(8, "little")
+    (tmp_path / "w.safetensors").write_bytes(size + header + b"\x38" * 3)
+    with pytest.raises(UserError, match=r"numbers of the kind F8_E4M3"):
+        load_pretrained("resnet50", str(tmp_path / "w.safetensors"), SMALL)
+
+
+def test_the_numbers_of_other_nets_are_not_read(tmp_path, monkeypatch):
+    other = {"other.weight": np.ones(3, np.float32)}
+    save_file(
+        {"conv1.bias": np.ones(3, np.float32), **other}, tmp_path / "w.safetensors"
+    )
+    read, array = [], weight_files.Stored.array
+    monkeypatch.setattr(
+        weight_files.Stored, "array", lambda self: read.append(self.name) or array(self)
+    )
+    load_pretrained("resnet50", str(tmp_path / "w.safetensors"), SMALL)
+    assert read == ["conv1.bias"]
+
+
+def test_weights_are_found_at_the_shortest_keys():
+    inner = {"net": {"w": np.ones(1)}}
+    deep = {"a": {"b": {"c": inner}}}
+    for content in ({"x": inner, **deep}, {**deep, "x": inner}):
+        assert state_dicts.find(content, ["w"], "w.pth", "a net").place == "'x.net'"
+
+
+def test_a_name_of_many_parts_takes_no_time():
+    started = time.monotonic()
+    content = {"." * 200_000 + f"{i}": np.ones(1) for i in range(20)}
+    with pytest.raises(UserError, match="lacks w"):
+        state_dicts.find(content, ["w"], "w.pth", "a net")
+    assert time.monotonic() - started < 2

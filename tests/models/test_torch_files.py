@@ -178,6 +178,11 @@ DAMAGED = {
     "a tensor without storage": raw(
         b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(NK\x00))tR."
     ),
+    "a function of a long name": raw(b"\x80\x02c" + b"m" * 300 + b"\nn\n."),
+    "copies of copies": raw(
+        b"\x80\x02](" + b"X\x01\x00\x00\x00aN\x86" * 2_000 + b"eq\x00"
+        b"ccollections\nOrderedDict\nq\x01" + b"h\x01h\x00\x85R" * 600 + b"."
+    ),
     "an empty stack": raw(b"\x80\x02."),
     "an archive": b"PK\x05\x06" + bytes(18),
 }
@@ -285,3 +290,14 @@ def test_an_ordered_dictionary_of_python_is_read(tmp_path):
     content = collections.OrderedDict(a=1, b=[2])
     file.write_bytes(raw(pickle.dumps(content, 2)))
     assert read_torch_file(file) == {"a": 1, "b": [2]}
+
+
+def test_a_storage_of_two_types_is_refused(tmp_path):
+    one, storage = tensor_of(np.ones(4, np.float32))
+    two, other = tensor_of(np.ones(2, np.float64))
+    content = {"a": one, "b": two}
+    path = save(tmp_path / "w.pth", content, [storage, other], older=True)
+    keys = [b"X\x01\x00\x00\x00" + key for key in (b"1", b"0")]
+    path.write_bytes(path.read_bytes().replace(*keys))
+    with pytest.raises(ValueError, match="is said to have two types or sizes"):
+        read_torch_file(path)
