@@ -9,6 +9,7 @@ cells. All maps are linear in the features, so one weight vector per class is en
 
 import dataclasses
 import functools
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -291,8 +292,8 @@ def _sum_regions(
     maps: Array, region: int, padding: str, axes: tuple[int, int] = (-2, -1)
 ) -> Array:
     """Sum over every square region with sides of `region` cells."""
-    if region < 1:
-        raise ValueError(f"region must be at least 1, not {region}")
+    if not isinstance(region, numbers.Integral) or region < 1:
+        raise ValueError(f"region must be a whole number of at least 1, not {region}")
     if padding not in PADDINGS:
         raise ValueError(f"padding must be one of {PADDINGS}, not {padding!r}")
     before = region - 1 if padding == "full" else (region - 1) // 2

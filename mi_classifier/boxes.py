@@ -94,6 +94,9 @@ def as_truth(
         raise ValueError(f"gt_boxes must be [{batch}, G, 4], not {gt_boxes.shape}")
     if num_boxes.shape != (batch,):
         raise ValueError(f"num_boxes must be [{batch}], not {num_boxes.shape}")
+    most = gt_boxes.shape[1]
+    if xp is np and not ((num_boxes >= 0) & (num_boxes <= most)).all():
+        raise ValueError(f"num_boxes must be in [0, {most}], as gt_boxes has them")
     return gt_boxes, num_boxes
 
 

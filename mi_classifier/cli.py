@@ -45,7 +45,7 @@ def define_config() -> flags.FlagHolder:
     return flags.DEFINE_string(
         "config",
         None,
-        "give a file in configs/, as in "
+        "give a config's name or file, as in --config=gmm or "
         "--config=configs/mnist.py:unbalanced,pc_softmax; "
         "--config.FIELD=VALUE changes a field of it.",
     )
@@ -165,9 +165,12 @@ class _Output(io.FileIO):
 def _with_home(argument: str) -> str:
     """Replace ~ at the start of a flag's value; shells do not, after `=`."""
     name, equals, value = argument.partition("=")
-    if argument.startswith("--") and equals:
-        return f"{name}={os.path.expanduser(value)}"
-    return os.path.expanduser(argument)
+    if not (argument.startswith("--") and equals):
+        name, equals, value = "", "", argument
+    path = os.path.expanduser(value)
+    if path.startswith("~") and "/" in path:
+        _leave(f"error: {argument}: no user's home folder is called so", 2)
+    return f"{name}{equals}{path}"
 
 
 def _load_config(
@@ -257,7 +260,10 @@ def _guarded() -> Iterator[None]:
         if re.search(r"environment 'JAX_|JAX flag", str(error)):
             _leave(f"error: {error}; correct the variable, or unset it", 2)
         if without := _without_devices():
-            remedy = "check JAX_PLATFORMS, XLA_FLAGS and the installation of JAX"
+            remedy = (
+                "set JAX_PLATFORMS=cpu, or install JAX for your device, such as pip "
+                "install 'mi_classifier[cuda12]'"
+            )
             _leave(f"error: JAX finds no device: {without}; {remedy}", 2)
         if not _lost_a_peer(error):
             raise

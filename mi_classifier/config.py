@@ -50,9 +50,8 @@ def load_with_words(reference: str) -> tuple[ConfigDict, str]:
     if not Path(path).is_file():
         neighbors = list(map(str, _config_files(Path(path).parent))) or _installed()
         known = f"; there are {', '.join(neighbors)}" if neighbors else ""
-        raise UserError(
-            f"--config: no such file: {path}{nearest(path, neighbors)}{known}"
-        )
+        hint = nearest(path, neighbors) or nearest(Path(path).stem, neighbors)
+        raise UserError(f"--config: no such file: {path}{hint}{known}")
     try:
         get_config = _execute(Path(path)).get("get_config")
         if get_config is None:

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 from numpy.typing import ArrayLike
+from scipy import stats
 
 from mi_classifier import parallel
 from mi_classifier.config import check_localization
-from mi_classifier.data import exported
+from mi_classifier.data import Dataset, exported
 from mi_classifier.errors import UserError, as_path, choose
 from mi_classifier.evaluation import Results, TrainedNet, evaluate_net
 from mi_classifier.losses import create_loss
@@ -24,6 +25,7 @@ from mi_classifier.rules import with_usual_results
 
 _OPTIONS = ("threshold", "region", "padding", "rival")
 _BATCH = 64
+_CHANCE = 0.001  # of frequencies that differ so much, if classes are equally frequent
 
 
 @with_usual_results
@@ -101,6 +103,11 @@ def evaluate_features(
         "names": names,
     }
     net = _net(given, workdir, {} if localization is None else localization)
+    if log_prior is None and not quiet and (odd := _frequent(labels, net.dataset)):
+        say(
+            f"log_prior is not given, so all classes count as equally frequent in "
+            f"training; but {odd}. If training was like that too, give log_prior"
+        )
     if workdir is not None:
         return evaluate_and_write(net, None, quiet)
     results = evaluate_net(net).results
@@ -109,6 +116,15 @@ def evaluate_features(
         for table in tables:
             print_table(table)
     return ShownResults.of(results, tables)
+
+
+def _frequent(labels: ArrayLike, dataset: Dataset) -> str:
+    """Return the share of the most frequent class, if chance does not explain it."""
+    counts = np.bincount(np.asarray(labels), minlength=dataset.num_classes)
+    if stats.chisquare(counts).pvalue > _CHANCE:
+        return ""
+    share, name = counts.max() / counts.sum(), dataset.class_names[counts.argmax()]
+    return f"{share:.0%} of these labels are {name!r}, one of {len(counts)} classes"
 
 
 def _net(

@@ -22,7 +22,13 @@ from mi_classifier.data.labels import check_index
 from mi_classifier.errors import UserError
 from mi_classifier.estimate import cross_fit
 from mi_classifier.rules import with_usual_results
-from mi_classifier.text import printable
+from mi_classifier.text import printable, shown
+
+_ERRORS = 3.0  # below 0, from which on a loss is told
+_BETTER = (
+    "lost is below 0, which information cannot be: these nets do better without such "
+    "a column, because they fit its noise; take it as 0"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +140,10 @@ def rank_columns(
     every = zip(_names(table.rows, ""), *answer.alone, *answer.lost, strict=True)
     ranked = [RankedColumn(name, *map(float, values)) for name, *values in every]
     ranked.sort(key=lambda c: sorted(np.nan_to_num([-c.alone, -c.lost]).tolist()))
-    return Ranking(tuple(ranked), (*table.warnings, *answer.warnings))
+    warnings = (*table.warnings, *answer.warnings)
+    if better := [c.name for c in ranked if c.lost < -_ERRORS * c.lost_error]:
+        warnings = (*warnings, f"{_listed(better)}: {_BETTER}")
+    return Ranking(tuple(ranked), warnings)
 
 
 def information_of_columns(
@@ -286,3 +295,9 @@ def _joined(x: Rows, given: Rows) -> Rows:
     levels = {**x.levels, **{width + i: known for i, known in given.levels.items()}}
     names = unique_names([*_names(x, ""), *_names(given, "given ")])
     return Rows(joined, names, levels, notes=(*x.notes, *given.notes))
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    some = ", ".join(map(shown, names[:5]))
+    return some + f" and {len(names) - 5} more" * (len(names) > 5)

@@ -253,6 +253,8 @@ class Run:
                     f"inputs: must be [N, {', '.join(map(str, wanted))}], not "
                     f"{list(rows.shape)}"
                 )
+            if rows.dtype.kind not in "fiub" or not np.isfinite(rows).all():
+                raise UserError("inputs: must be finite numbers")
             size = rows.shape[2:0:-1] if rows.ndim == 4 else (0, 0)  # width, height
             return rows, np.tile(size, (len(rows), 1))
         if getattr(inputs, "ndim", 4) not in (1, 4):

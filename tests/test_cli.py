@@ -85,7 +85,7 @@ def test_train_then_evaluate_as_in_the_readme(
     [
         (["--config=configs/gmn.py"], ["configs/gmn.py", "'configs/gmm.py'"]),
         (["--config.seed=1"], ["--config.seed", "--config=FILE"]),
-        (["--workdir=x"], ["--config: missing; give a file in configs/"]),
+        (["--workdir=x"], ["--config: missing; give a config's name or file"]),
         (["--config=configs/gmm.py", "--workdr=x"], ["--workdr", "'workdir'"]),
         (["--config=configs/gmm.py", "balanced"], ["'balanced'"]),
         (["--config"], ["config"]),

@@ -98,6 +98,8 @@ def read(
         raise UserError("data.path: give a file, as in --config.data.path=FILE.npz")
     file = Path(path).expanduser()
     name = file.name.lower()
+    if file.is_dir():
+        raise UserError(f"data.path: {path} is a folder; give a file of a table")
     if not name.endswith(_SUFFIXES):
         raise UserError(f"data.path: {path}: must end in {', '.join(_SUFFIXES)}")
     if not file.is_file():

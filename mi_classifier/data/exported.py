@@ -52,8 +52,9 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
             if unknown := sorted(found - set(NAMES)):
                 name = unknown[0]
                 raise UserError(
-                    f"{path}: unknown array {name!r}{nearest(name, NAMES)}; arrays are "
-                    f"{', '.join(NAMES)}"
+                    f"{path}: unknown array {name!r}{nearest(name, NAMES)}; needed "
+                    f"are {', '.join(_NEEDED)}, and there may be "
+                    f"{', '.join(NAMES[len(_NEEDED) :])}"
                 )
             for name in _NEEDED:
                 if name not in found:

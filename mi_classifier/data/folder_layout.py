@@ -54,7 +54,8 @@ def find(root_dir: str) -> Layout:
     """
     root = Path(root_dir)
     if not root_dir or not root.is_dir():
-        known = f"no such folder: {root_dir}" if root_dir else "not set"
+        missing = "is a file" if root.is_file() else "no such folder"
+        known = f"{missing}: {root_dir}" if root_dir else "not set"
         raise UserError(f"data.root_dir: {known}; give --config.data.root_dir=FOLDER")
     places, notes = _places(root)
     table, more = _table(root)

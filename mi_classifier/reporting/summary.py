@@ -183,8 +183,8 @@ def _advice(results: Results) -> str:
             "weights"
         )
     return (
-        "check that features are those after the last activation, that head_bias is "
-        "given, and that labels count the columns of head_kernel"
+        "check that features are those after the last activation, that head_bias and "
+        "log_prior are given, and that labels count the columns of head_kernel"
     )
 
 

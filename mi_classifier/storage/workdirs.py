@@ -15,6 +15,7 @@ from mi_classifier.storage import checkpoints, files
 CONFIG = "config.json"
 DATA = "data.json"
 CLASSES = "classes.json"
+_MOST_TOLD = 4  # fields in which two configs differ
 _FOLDERS = ("evaluation", checkpoints.FOLDER, "events")
 VERSION = "0.2.0"  # the version of mi_classifier that gave data.json its present form
 
@@ -33,7 +34,7 @@ def check_free_for(
         epochs.
     """
     _check_links(workdir)
-    if workdir.is_file() or (workdir / CONFIG).exists():
+    if (workdir / CONFIG).exists():
         theirs, why = load_config(workdir), ""
         if may_go_on is not None and _has_more_epochs(config, theirs):
             if may_go_on:
@@ -45,9 +46,11 @@ def check_free_for(
                     "(only optimizer.schedule=constant or step can)"
                 )
         if differing := configs.training_differences(config, theirs):
+            some, more = "; ".join(differing[:_MOST_TOLD]), len(differing) - _MOST_TOLD
+            some += f"; and {more} more fields" * (more > 0)
             raise UserError(
-                f"{workdir} holds a run of another config ({'; '.join(differing)})"
-                f"{why}; give another --workdir, or remove this one"
+                f"{workdir} holds a run of another config ({some}){why}; give another "
+                "--workdir, or remove this one"
             )
     elif (workdir / checkpoints.FOLDER).exists():
         raise UserError(
@@ -62,13 +65,17 @@ def _check_links(workdir: Path) -> None:
         str(workdir).encode()
     except UnicodeEncodeError:
         raise UserError(
-            f"{workdir}: a name that is not UTF-8; give another --workdir"
+            f"{workdir}: a name that is not UTF-8, or the locale is not; set "
+            "PYTHONUTF8=1, or give another --workdir"
         ) from None
     if workdir.is_symlink() and not workdir.exists():
         raise UserError(
             f"--workdir: {workdir} is a link to {os.readlink(workdir)}, which does not "
             "exist; make that folder, or give another --workdir"
         )
+    for folder in (workdir, *(workdir / name for name in _FOLDERS)):
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"--workdir: {folder} is a file, not a folder")
     home = workdir.resolve()
     for path in _written(workdir):
         if path.is_symlink() and not path.resolve().is_relative_to(home):
