@@ -217,3 +217,14 @@ def test_a_run_is_not_overwritten_and_a_pooled_net_has_no_boxes(tmp_path, capsys
         printed.out.split()
     )
     assert "epoch" not in printed.out
+
+
+def test_unequal_classes_without_a_prior_are_told(capsys):
+    labels = np.array([0] * 40 + [1, 2] * 4)
+    features = np.tile(FEATURES, (4, 1, 1, 1))
+    mi.evaluate_features(features, KERNEL, labels)
+    told = capsys.readouterr().err
+    assert "log_prior is not given" in told and "83% of these labels are '0'" in told
+    mi.evaluate_features(features, KERNEL, labels, log_prior=np.log([0.8, 0.1, 0.1]))
+    mi.evaluate_features(FEATURES, KERNEL, LABELS)  # equally frequent, or by chance
+    assert "log_prior" not in capsys.readouterr().err

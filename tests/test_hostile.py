@@ -388,3 +388,15 @@ def test_deep_links_out_of_a_workdir_are_refused(tmp_path):
 
 def test_memory_is_known():
     assert 1 << 20 < room.memory() < 1 << 50
+
+
+def test_a_home_folder_of_nobody_is_told(table, tmp_path):
+    done = run(
+        *("estimate", table, "--labels=y", "--workdir=~nobody-at-all/run"),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "no user's home folder is called so" in done.stderr
+    assert not (tmp_path / "~nobody-at-all").exists()

@@ -265,3 +265,14 @@ def test_a_constant_condition_changes_nothing():
     found = conditional_mutual_information(x, y, np.ones(100))
     assert found.nats == plain.nats
     assert found.confidence_interval == plain.confidence_interval
+
+
+def test_a_column_without_which_the_nets_do_better_is_told(monkeypatch):
+    g = np.random.default_rng(0)
+    x, y = g.random((200, 2)), g.integers(0, 2, 200)
+    errors = np.full(2, 0.01)
+    lost = np.array([-0.05, 0.0])
+    answer = columns.Answer((np.zeros(2), errors), (lost, errors), np.full(2, 99.0))
+    monkeypatch.setattr(columns, "ask", lambda question: answer)
+    (told,) = rank_columns(x, y).warnings
+    assert told.startswith("0: lost is below 0") and "take it as 0" in told

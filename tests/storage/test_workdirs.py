@@ -96,3 +96,20 @@ def test_a_link_to_nothing_is_told(tmp_path):
     link.symlink_to(tmp_path / "gone")
     with pytest.raises(UserError, match=r"is a link to .*gone, which does not"):
         workdirs.check_free_for(ConfigDict(), link)
+
+
+@pytest.mark.parametrize("name", ["run", "run/evaluation", "run/checkpoints"])
+def test_files_in_place_of_folders_are_told(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("")
+    with pytest.raises(UserError, match=f"{name} is a file, not a folder"):
+        workdirs.check_free_for(ConfigDict(), tmp_path / "run")
+
+
+def test_of_many_fields_that_differ_some_are_told(tmp_path):
+    config = ConfigDict({f"field{i}": 0 for i in range(9)})
+    workdirs.open_for(config, tmp_path)
+    other = ConfigDict({f"field{i}": 1 for i in range(9)})
+    told = r"\(field0 is 0 there and 1 here; .*field3 is .*here; and 5 more fields\)"
+    with pytest.raises(UserError, match=told):
+        workdirs.check_free_for(other, tmp_path)
