@@ -263,3 +263,14 @@ def test_neither_tensorflow_nor_pytorch_is_imported(archive, tmp_path):
         "assert not {'tensorflow', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_prepared_set_that_calls_itself_mnist_is_compared_with_it(
+    archive, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(mnist_archive, "SHA256", checksums(archive))
+    train, _ = mnist.read(str(archive), str(tmp_path))
+    assert (tmp_path / "mnist_idx" / "standard").is_dir() and len(train["label"]) == 600
+    monkeypatch.undo()  # now other digits are MNIST
+    with pytest.raises(UserError, match="standard.* is not MNIST; remove this folder"):
+        mnist.read(data_dir=str(tmp_path))
