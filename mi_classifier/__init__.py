@@ -26,7 +26,7 @@ import lazy_loader
 
 from mi_classifier import forks
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"
 
 # Loads a name when it is first asked for: importing JAX, TFDS and Orbax takes seconds,
 # and `train.py --help` needs none of them. __init__.pyi says where each name lives.
