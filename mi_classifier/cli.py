@@ -168,7 +168,8 @@ def _with_home(argument: str) -> str:
     if not (argument.startswith("--") and equals):
         name, equals, value = "", "", argument
     path = os.path.expanduser(value)
-    if path.startswith("~") and "/" in path:
+    is_path = name.endswith(("--workdir", "_dir", "path", "pretrained"))
+    if is_path and path.startswith("~") and not os.path.exists(path):
         _leave(f"error: {argument}: no user's home folder is called so", 2)
     return f"{name}{equals}{path}"
 

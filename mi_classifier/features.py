@@ -25,7 +25,7 @@ from mi_classifier.rules import with_usual_results
 
 _OPTIONS = ("threshold", "region", "padding", "rival")
 _BATCH = 64
-_CHANCE = 0.001  # of frequencies that differ so much, if classes are equally frequent
+_CHANCE = 0.001  # of false alarms, if classes are equally frequent
 
 
 @with_usual_results
@@ -103,7 +103,7 @@ def evaluate_features(
         "names": names,
     }
     net = _net(given, workdir, {} if localization is None else localization)
-    if log_prior is None and not quiet and (odd := _frequent(labels, net.dataset)):
+    if log_prior is None and not quiet and (odd := _frequent(net.dataset)):
         say(
             f"log_prior is not given, so all classes count as equally frequent in "
             f"training; but {odd}. If training was like that too, give log_prior"
@@ -118,13 +118,14 @@ def evaluate_features(
     return ShownResults.of(results, tables)
 
 
-def _frequent(labels: ArrayLike, dataset: Dataset) -> str:
+def _frequent(dataset: Dataset) -> str:
     """Return the share of the most frequent class, if chance does not explain it."""
-    counts = np.bincount(np.asarray(labels), minlength=dataset.num_classes)
-    if stats.chisquare(counts).pvalue > _CHANCE:
+    labels, count = dataset.splits["test"]["label"], dataset.num_classes
+    counts = np.bincount(labels, minlength=count)
+    if count < 2 or stats.chisquare(counts).pvalue > _CHANCE:
         return ""
     share, name = counts.max() / counts.sum(), dataset.class_names[counts.argmax()]
-    return f"{share:.0%} of these labels are {name!r}, one of {len(counts)} classes"
+    return f"{share:.0%} of these labels are {name!r}, one of {count} classes"
 
 
 def _net(

@@ -11,7 +11,6 @@ True boxes count as given, even beyond the image; an image without a true box is
 
 import contextlib
 import functools
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -223,11 +222,12 @@ def _in_chunks(
 
 def check_image_size(image_size: Any) -> tuple[int, int]:
     """Return (height, width) as whole numbers, or raise a `ValueError`."""
-    with contextlib.suppress(TypeError, ValueError):
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
         single = np.ndim(image_size) == 0
         sides = (image_size,) * 2 if single else tuple(image_size)
-        height, width = map(operator.index, sides)
-        if min(height, width) > 0 and height * width <= _MOST_PIXELS:
+        height, width = map(int, sides)
+        is_whole = (height, width) == tuple(map(float, sides))
+        if is_whole and min(height, width) > 0 and height * width <= _MOST_PIXELS:
             return height, width
     raise ValueError(
         "image_size must be (height, width), whole numbers of at most "

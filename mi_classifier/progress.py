@@ -17,6 +17,8 @@ from rich import progress as rich_progress
 from rich.console import Console
 from rich.text import Text
 
+from mi_classifier.text import printable
+
 T = TypeVar("T")
 _FIRST = 3.0  # seconds before the first line where there is no terminal
 _SECONDS = 10.0  # between two lines
@@ -274,5 +276,7 @@ def say(text: str) -> None:
 def _print(text: str) -> None:
     """Print a line at once and whole, even beside another thread's."""
     with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or none
-        sys.stderr.write(f"{text}\n")
+        # Names of others may hold codes of terminals.
+        lines = "\n".join(map(printable, text.split("\n")))
+        sys.stderr.write(f"{lines}\n")
         sys.stderr.flush()

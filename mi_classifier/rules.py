@@ -83,10 +83,11 @@ def _as_jax_reads(value: Any) -> Any:
         raise TypeError(f"arrays must be of real numbers, not {value.dtype}")
     if value.dtype.kind == "f" and value.dtype.itemsize > 8:
         return value.astype(np.float64)
-    is_long = value.dtype.kind in "iu" and value.dtype.itemsize >= 4
+    is_long = value.dtype.kind in "iu" and value.dtype.itemsize == 8
     if is_long and not jax.config.jax_enable_x64 and value.size:
         least, most = int(value.min()), int(value.max())
-        if least < -(2**31) or most >= 2**31:
+        kept = np.iinfo(np.int32 if value.dtype.kind == "i" else np.uint32)
+        if least < kept.min or most > kept.max:
             raise ValueError(f"integers from {least} to {most} do not fit into 32 bits")
     return value.astype(value.dtype.newbyteorder("="), copy=False)
 

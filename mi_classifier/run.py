@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 from numpy.typing import ArrayLike
@@ -253,7 +254,9 @@ class Run:
                     f"inputs: must be [N, {', '.join(map(str, wanted))}], not "
                     f"{list(rows.shape)}"
                 )
-            if rows.dtype.kind not in "fiub" or not np.isfinite(rows).all():
+            is_float = jnp.issubdtype(rows.dtype, jnp.floating)
+            is_real = is_float or rows.dtype.kind in "iub"
+            if not is_real or not np.isfinite(rows).all():
                 raise UserError("inputs: must be finite numbers")
             size = rows.shape[2:0:-1] if rows.ndim == 4 else (0, 0)  # width, height
             return rows, np.tile(size, (len(rows), 1))

@@ -1,5 +1,6 @@
 """Text of others, made safe for a terminal, a table and a spreadsheet."""
 
+import contextlib
 import re
 import string
 
@@ -45,22 +46,20 @@ def guarded(value: object) -> str:
       >>> guarded("=1+1"), guarded("-1"), guarded("bee"), guarded("a;=1")
       ("'=1+1", '-1', 'bee', "a;'=1")
     """
-    text = str(value)
-    try:
-        float(text)
-    except ValueError:
-        parts = _SEPARATORS.split(text)  # each second one is a separator
-        parts[::2] = map(_without_formula, parts[::2])
-        return "".join(parts)
-    return text
+    parts = _SEPARATORS.split(str(value))  # each second one is a separator
+    parts[::2] = map(_without_formula, parts[::2])
+    return "".join(parts)
 
 
 def _without_formula(text: str) -> str:
+    with contextlib.suppress(ValueError):
+        float(text)
+        return text
     return f"'{text}" if text.lstrip(_INVISIBLE).startswith(_FORMULA) else text
 
 
 def tell(text: object) -> None:
-    r"""Print a line; what stands in it may be of others.
+    r"""Print a line to standard output; names of others in it may hold codes.
 
     Examples:
       >>> tell("photos: 2 classes, cat and \x1b[31mdog")

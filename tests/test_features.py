@@ -150,10 +150,10 @@ def test_the_bound_is_that_of_the_formula():
         ({"class_names": ["a", "b", "a"]}, "'a' is there 2 times"),
         (
             {"image_size": (40,)},
-            r"image_size must be \(height, width\), .*, not \(40,\)",
+            r"image_size: must be \(height, width\), .*, not \(40,\)",
         ),
-        ({"image_size": (40, 0)}, "image_size must be .* whole numbers"),
-        ({"image_size": (40, 36.5)}, "image_size must be .* whole numbers"),
+        ({"image_size": (40, 0)}, "image_size: must be .* whole numbers"),
+        ({"image_size": (40, 36.5)}, "image_size: must be .* whole numbers"),
         ({"log_prior": [0.5, 0.3, 0.2]}, "give its logarithm"),
         ({"head_bias": [1.0]}, r"head_bias: must be \[3\]"),
         (

@@ -4,36 +4,22 @@ Also: names of others do not reach a terminal as codes, or a spreadsheet as form
 Weights are in models/, PostScript in test_decoding.py.
 """
 
-import gzip
-import io
 import os
-import re
 import subprocess
 import sys
-import tarfile
-import time
 import zipfile
 
 import numpy as np
-import openpyxl
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 import mi_classifier as mi
 from mi_classifier.data import (
     arrays,
-    boxed_sets,
-    cub200,
     exported,
     image_folder,
-    room,
-    text_files,
     tfds_store,
 )
-from mi_classifier.data.archive import read_members
-from mi_classifier.data.containers import unique_names
 from mi_classifier.errors import UserError
 from mi_classifier.models import weight_files
 from mi_classifier.reporting.predictions import to_csv
@@ -77,62 +63,6 @@ def test_a_link_in_place_of_a_temporary_file_is_not_followed(tmp_path):
     files.write_text(path, "new")
     assert victim.read_text() == "precious"
     assert path.read_text() == "new" and not path.is_symlink()
-
-
-def sparse_tar(path, kind):
-    with tarfile.open(path, "w") as archive:
-        member = tarfile.TarInfo("root/a.txt")
-        if kind == "pax":
-            member.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
-            content = b"999999999\n" + bytes(512)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-        elif kind == "old":
-            member.type = tarfile.GNUTYPE_SPARSE
-            archive.addfile(member)
-        else:
-            text = b"x" * 200_000
-            header = b"%d comment=%s\n" % (len(text) + 16, text)
-            member = tarfile.TarInfo("header")
-            member.type, member.size = tarfile.XGLTYPE, len(header)
-            archive.addfile(member, io.BytesIO(header))
-
-
-@pytest.mark.parametrize(
-    ("kind", "words"),
-    [("pax", "sparse"), ("old", "sparse"), ("global", "a global header of")],
-)
-def test_tar_members_that_fill_the_memory_are_refused(tmp_path, kind, words):
-    path = tmp_path / "a.tar"
-    sparse_tar(path, kind)
-    with pytest.raises(UserError, match=words):
-        list(read_members(path, "root", lambda name: True))
-
-
-def test_a_file_of_a_folder_that_is_too_large_is_not_read(tmp_path):
-    with (tmp_path / "a.jpg").open("wb") as file:
-        file.truncate(1 << 40)  # takes no room on the disk
-    with pytest.raises(UserError, match="refused, because it has 1099511627776 bytes"):
-        list(read_members(tmp_path, "root", lambda name: True))
-
-
-def test_texts_that_fill_the_memory_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(boxed_sets, "_MOST_TEXT", 10)
-    (tmp_path / "classes.txt").write_text("1 a\n" * 10)
-    with pytest.raises(UserError, match="its texts have more than 40 bytes"):
-        boxed_sets.read_texts(cub200.OFFICIAL, tmp_path)
-
-
-def test_one_far_cell_does_not_fill_the_memory(tmp_path, monkeypatch):
-    book = openpyxl.Workbook()
-    for row in (["a", "y"], *([i, "no" if i % 2 else "yes"] for i in range(40))):
-        book.active.append(row)
-    path = tmp_path / "t.xlsx"
-    book.save(path)
-    assert len(arrays.load(path, "y")[0]) == 40
-    monkeypatch.setattr(arrays, "_MOST_CELLS", 81)
-    with pytest.raises(UserError, match=r"more than 81 cells or .* save it as"):
-        arrays.load(path, "y")
 
 
 @pytest.mark.parametrize(
@@ -266,81 +196,6 @@ def test_a_home_folder_is_found_after_the_equals_sign(table, tmp_path):
     assert not (tmp_path / "~").exists()
 
 
-def bombs(folder):
-    """Files of a few KiB that hold a few MiB, with their readers."""
-    numbers = np.zeros(1 << 20, np.float32)
-    np.savez_compressed(folder / "table.npz", x=numbers, y=numbers)
-    np.savez_compressed(folder / "net.npz", features=numbers, head_kernel=0, labels=0)
-    with gzip.open(folder / "table.csv.gz", "wb") as file:
-        file.write(b"1,2\n" * (1 << 19))
-    column = pa.array(np.zeros(1 << 20)).dictionary_encode()
-    pq.write_table(pa.table({"x": column, "y": column}), folder / "table.parquet")
-    readers = {"net.npz": exported.read}
-    return [(path, readers.get(path.name, arrays.read)) for path in folder.iterdir()]
-
-
-def test_a_file_that_inflates_to_more_than_the_memory_is_refused(tmp_path, monkeypatch):
-    found = bombs(tmp_path)
-    assert len(found) == 4 and all(p.stat().st_size < 1 << 14 for p, _ in found)
-    monkeypatch.setattr(room, "memory", lambda: 1 << 21)
-    for path, read in found:
-        with pytest.raises(UserError, match=rf"{path}: takes 0\.\d GiB of memory, of"):
-            read(str(path))
-
-
-def test_one_long_word_in_all_rows_is_counted_in_all_of_them(tmp_path, monkeypatch):
-    words = pa.array(["x" * 10_000] * 2_000)
-    table = pa.table({"x": words, "y": pa.array(["u", "v"] * 1_000)})
-    pq.write_table(table, tmp_path / "a.parquet")
-    assert (tmp_path / "a.parquet").stat().st_size < 4_000
-    x, y = arrays.load(str(tmp_path / "a.parquet"))
-    assert len(x) == 2_000 and y[1] == "v"
-    monkeypatch.setattr(room, "memory", lambda: 20_000_000)
-    with pytest.raises(UserError, match=r"a\.parquet: takes 0\.0 GiB of memory"):
-        arrays.load(str(tmp_path / "a.parquet"))
-
-
-def test_an_npz_file_of_empty_words_is_refused(tmp_path):
-    header = b"{'descr': '<U0', 'fortran_order': False, 'shape': (100000000,)}"
-    start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
-    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
-        archive.writestr("x.npy", start)
-        archive.writestr("y.npy", start)
-    with pytest.raises(UserError, match=r"x\.npy holds 100,000,000 empty words"):
-        arrays.read(str(tmp_path / "a.npz"))
-
-
-def test_far_rows_of_a_workbook_are_refused(tmp_path):
-    path = tmp_path / "a.xlsx"
-    book = openpyxl.Workbook()
-    book.active.append(["x", "y"])
-    book.active.append([1, "a"])
-    book.save(path)
-    content = io.BytesIO()
-    with zipfile.ZipFile(path) as old, zipfile.ZipFile(content, "w") as new:
-        for name in old.namelist():
-            text = old.read(name).replace(b'r="2"', b'r="40000000"')
-            new.writestr(name, re.sub(rb"<dimension [^>]*>", b"", text))
-    path.write_bytes(content.getvalue())
-    with pytest.raises(UserError, match=r"cells or 1,048,576 rows; save it as \.csv"):
-        arrays.read(str(path))
-
-
-def test_a_line_without_end_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(text_files, "_LONGEST_LINE", 1 << 16)
-    with gzip.open(tmp_path / "a.csv.gz", "wb") as file:
-        file.write(b"x,y\n" + b"1," * (1 << 16))
-    with pytest.raises(UserError, match="line 2: has more than 65,536 characters"):
-        arrays.read(str(tmp_path / "a.csv.gz"))
-
-
-def test_many_columns_of_one_name_take_no_time():
-    started = time.monotonic()
-    assert unique_names(["a"] * 20_000)[-1] == "a.19999"
-    assert unique_names(["a", "a", "a.1", "a"]) == ("a", "a.2", "a.1", "a.3")
-    assert time.monotonic() - started < 2
-
-
 def test_a_style_of_the_present_folder_starts_no_program(tmp_path):
     """A style may ask for LaTeX; here a program of its name notes that it ran."""
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\n")
@@ -384,10 +239,6 @@ def test_deep_links_out_of_a_workdir_are_refused(tmp_path):
     files.write_hashed(workdir / "config.json", "{}")
     with pytest.raises(UserError, match="evaluation/images: a link that leads out"):
         workdirs.load_config(workdir)
-
-
-def test_memory_is_known():
-    assert 1 << 20 < room.memory() < 1 << 50
 
 
 def test_a_home_folder_of_nobody_is_told(table, tmp_path):

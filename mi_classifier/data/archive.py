@@ -131,7 +131,7 @@ def _read_tar(path: Path, root: str, wanted: Callable[[str], bool]) -> Members:
 
 
 class _Bounded:
-    """What a compressed file holds; it may not inflate without end."""
+    """Reads an archive's bytes, up to `MOST_IN_ALL` of them."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self._path, self._file, self._total = path, file, 0

@@ -4,18 +4,15 @@ import dataclasses
 import datetime
 import re
 import sys
+import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.feather as pa_feather
-import pyarrow.parquet as pa_parquet
 
-from mi_classifier.data import room, text_columns, text_tables
+from mi_classifier.data import arrow_files, room, text_columns, text_tables
 from mi_classifier.data.containers import as_rows, unique_names
 from mi_classifier.errors import UserError, nearest, reason_of
 
@@ -24,8 +21,9 @@ _FRAMES = (".parquet", ".feather", ".arrow")
 _WORKBOOKS = (".xlsx", ".xlsm")
 _SUFFIXES = (".npz", *_TEXTS, *(f"{s}.gz" for s in _TEXTS), *_FRAMES, *_WORKBOOKS)
 _MOST_CELLS = 1 << 25  # of a workbook, empty ones too
+_BYTES_OF_XML = 3  # of memory, for each byte of a workbook
+_BYTES_OF_CHARACTER = 4  # of a workbook: in openpyxl, in our columns, as codes
 _MOST_ROWS = 1 << 20  # of a workbook, as a spreadsheet program has them
-_BYTES_OF_CELL = 32  # of a .parquet file: eight each in Arrow, in pandas and in ours
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,7 +207,7 @@ def _is_text(array: np.ndarray) -> bool:
 
 def _read_frame(file: Path, labels: str, leave_out: str, groups: str) -> Table:
     try:
-        table = _read_arrow(file)
+        table, nested = arrow_files.read(file)
         # Whole numbers stay whole, where some are missing.
         frame = table.to_pandas(integer_object_nulls=True)
     except UserError:
@@ -218,6 +216,12 @@ def _read_frame(file: Path, labels: str, leave_out: str, groups: str) -> Table:
         raise UserError(f"{file}: cannot be read: {reason_of(error)}") from error
     frame.columns = unique_names([str(name) for name in frame.columns])
     chosen = _choose(file, list(frame.columns), labels, leave_out, groups)
+    for index in {*chosen.inputs, chosen.labels, chosen.groups} - {None}:
+        if (name := frame.columns[index]) in nested:
+            raise UserError(
+                f"{file}: column {name!r} holds lists or structs; leave it out, or "
+                "give a number or a word for each row"
+            )
     notes = ()
     if not isinstance(frame.index, pd.RangeIndex):
         notes = ("the index that the file states is left out",)
@@ -227,57 +231,18 @@ def _read_frame(file: Path, labels: str, leave_out: str, groups: str) -> Table:
     return Table(frame.iloc[:, chosen.inputs], y, group, notes)
 
 
-def _read_arrow(file: Path) -> pa.Table:
-    """Read a table whose cells fit in memory, and whose buffers are sound."""
-    if file.suffix.lower() == ".parquet":
-        about = pa_parquet.read_metadata(file)
-        _check_cells(file, about.num_rows, about.num_columns)
-        schema = about.schema.to_arrow_schema()
-        words = [f.name for f in schema if _is_words(f.type)]
-        # A few bytes may stand for one long word in all rows.
-        table = pa_parquet.read_table(file, read_dictionary=words)
-        for index, name in enumerate(table.column_names):
-            if name in words and pa.types.is_dictionary(table.schema.types[index]):
-                column = table.column(index)
-                room.check(file, 2 * _bytes_of_words(column), "use fewer rows")
-                plain = column.cast(column.type.value_type)
-                table = table.set_column(index, name, plain)
-    else:
-        table = pa_feather.read_table(file)
-        _check_cells(file, table.num_rows, table.num_columns)
-    table.validate(full=True)  # offsets of a damaged file lead anywhere in memory
-    return table
-
-
-def _check_cells(file: Path, rows: int, columns: int) -> None:
-    cells = rows * columns
-    room.check(file, _BYTES_OF_CELL * cells, f"use fewer of its {cells:,} cells")
-
-
-def _is_words(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_binary(kind)
-
-
-def _bytes_of_words(column: pa.ChunkedArray) -> int:
-    """Return the bytes of a column's words, each as often as it occurs."""
-    total = 0
-    for chunk in column.chunks:
-        lengths = pc.binary_length(chunk.dictionary.cast(pa.binary()))
-        counts = pc.value_counts(chunk.indices)
-        used = lengths.take(counts.field("values")).to_numpy(zero_copy_only=False)
-        times = counts.field("counts").to_numpy(zero_copy_only=False)
-        total += int(np.nansum(used.astype(np.float64) * times))
-    return total
-
-
 def _read_workbook(file: Path, wanted: Iterable[str]) -> text_tables.Sheet:
     import openpyxl  # takes a fifth of a second
 
     try:
+        with zipfile.ZipFile(file) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        room.check(file, _BYTES_OF_XML * size, "use fewer rows")
+        most = room.memory() / _BYTES_OF_CHARACTER
         book = openpyxl.load_workbook(file, read_only=True, data_only=True)
         shown = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
         sheet = (shown or book.worksheets)[0]
-        rows, count = [], 0
+        rows, count, size = [], 0, 0
         for line, cells in enumerate(sheet.iter_rows(values_only=True), 1):
             count += max(len(cells), 1)  # rows that are left out count, too
             if count > _MOST_CELLS or line > _MOST_ROWS:
@@ -289,6 +254,10 @@ def _read_workbook(file: Path, wanted: Iterable[str]) -> text_tables.Sheet:
             filled = [i for i, cell in enumerate(cells, 1) if cell is not None]
             kept = cells[: max(filled, default=0)]
             rows.append((line, [_text(cell) for cell in kept]))
+            # Many cells may share one long text.
+            size += sum(map(len, rows[-1][1]))
+            if size > most:
+                raise ValueError("its texts take more memory than there is")
         width = max((len(cells) for _, cells in rows), default=0)
         if len(rows) * width > _MOST_CELLS:
             raise ValueError(f"more than {_MOST_CELLS:,} cells; save it as .csv")
@@ -303,6 +272,8 @@ def _read_workbook(file: Path, wanted: Iterable[str]) -> text_tables.Sheet:
             book = openpyxl.load_workbook(file, read_only=True)
             formula = _without_value(book[sheet.title], rows)
             book.close()
+    except UserError:
+        raise
     except Exception as error:  # damage may raise anything
         raise UserError(f"{file}: cannot be read: {reason_of(error)}") from error
     if formula is not None:

@@ -80,6 +80,8 @@ def _append(url: str, part: Path, start: int, name: str) -> int:
 
     A broken connection is no error here, because the caller compares the length.
     """
+    if part.is_dir() and not part.is_symlink():
+        raise UserError(f"{part}: is a folder; remove it")
     if part.is_symlink() or (part.exists() and not part.is_file()):
         part.unlink()  # the folder may be shared
         start = 0

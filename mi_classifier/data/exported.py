@@ -31,7 +31,7 @@ NAMES = (
     *("images", "image_size", "boxes", "num_boxes", "names"),
 )
 _NEEDED = NAMES[:3]
-_MOST_PIXELS = 1 << 24  # of an image whose maps are cut at 100 thresholds
+_MOST_PIXELS = 1 << 25  # cut at 100 thresholds, a map then takes 3 GiB
 
 
 def read(path: str | Path) -> dict[str, np.ndarray]:
@@ -152,12 +152,7 @@ def check(given: Mapping[str, Any]) -> tuple[Dataset, np.ndarray, np.ndarray]:
 
 def _checked_net(given: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return features `[N, h, w, K]`, the kernel `[K, M]` and labels `[N]`."""
-    try:
-        labels = np.asarray(given["labels"])
-    except ValueError:  # rows of several lengths
-        labels = np.zeros(())
-    if not labels.ndim:
-        raise UserError(f"labels: must be [N], not {given['labels']!r}")
+    labels = _labels(given["labels"])
     features = as_floats(opened(given["features"], labels), "features")
     kernel = np.asarray(as_floats(given["head_kernel"], "head_kernel"), np.float32)
     if kernel.ndim == 4 and kernel.shape[2:] == (1, 1):  # of a 1 x 1 convolution
@@ -213,20 +208,26 @@ def _checked_net(given: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.n
     return features, kernel, labels.astype(np.int32)
 
 
+def _labels(labels: Any) -> np.ndarray:
+    """Return labels as an array of one axis at least."""
+    try:
+        array = np.asarray(labels)
+    except ValueError:  # rows of several lengths
+        array = np.zeros(())
+    if not array.ndim:
+        raise UserError(f"labels: must be [N], not {labels!r}")
+    return array
+
+
 def _size(size: Any) -> tuple[int, int] | None:
     """Return (height, width), or None."""
     if size is None:
         return None
     try:
-        height, width = check_image_size(size)
+        return check_image_size(size)
     except ValueError as error:
-        raise UserError(str(error)) from None
-    if height * width > _MOST_PIXELS:
-        raise UserError(
-            f"image_size: {height} x {width} pixels are more than {_MOST_PIXELS:,}; "
-            "give that of smaller images, and boxes in their pixels"
-        )
-    return height, width
+        told = str(error).replace("image_size must", "image_size: must")
+        raise UserError(told) from None
 
 
 def _images(
@@ -269,6 +270,11 @@ def _boxes(
     found = boxes[true]
     check_corners(found, "boxes")
     height, width = size
+    if height * width > _MOST_PIXELS:
+        raise UserError(
+            f"boxes: in images of {height} x {width} pixels, more than "
+            f"{_MOST_PIXELS:,}; give smaller images, and boxes in their pixels"
+        )
     if (found[:, :2] < -1).any() or (found[:, 2:] > (width + 1, height + 1)).any():
         raise UserError(
             f"boxes: reach from {found[:, :2].min(0).tolist()} to "

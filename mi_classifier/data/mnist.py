@@ -110,14 +110,15 @@ def read(archive_dir: str = "", data_dir: str = "") -> tuple[Split, Split]:
     """Return all training images of MNIST, and all test images."""
     builder = _find_or_prepare(archive_dir, tfds_store.root(data_dir))
     train, test = _read_split(builder, "train"), _read_split(builder, "test")
+    folder = Path(builder.data_dir)
     # Sets that others prepared may be shuffled.
-    if builder.name == MnistIdx.name and "standard" in Path(builder.data_dir).parts:
-        _check_standard(Path(builder.data_dir), train, test)
+    if builder.name == MnistIdx.name and folder.parent.name == "standard":
+        _check_standard(folder, train, test)
     elif builder.name != MnistIdx.name:
         digest = mnist_archive.checksum(train["image"][..., 0])
         if digest not in mnist_archive.SHA256.values():
             told = "not MNIST in the order of its files; used as it is"
-            tell(f"{builder.data_dir}: {told}")
+            tell(f"{folder}: {told}")
     return train, test
 
 

@@ -1,6 +1,6 @@
 """Refuse files whose content needs more memory than there is.
 
-A compressed file of a few MiB may hold terabytes. Without a look at what it states, the
+A file of a few KiB may stand for terabytes. Without a look at what it states, the
 system ends the program before Python can tell why.
 """
 
@@ -15,10 +15,20 @@ import numpy as np
 
 from mi_classifier.errors import UserError
 
-_LIMITS = (  # of the memory of a container, in bytes
-    "/sys/fs/cgroup/memory.max",
-    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-)
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+def check(path: Path | str, needed: float, remedy: str) -> None:
+    """Raise a `UserError` if a file's content needs more bytes than there is memory.
+
+    Examples:
+      >>> check("table.csv", 1_000, "use fewer rows")
+    """
+    if needed > (limit := memory()):
+        raise UserError(
+            f"{path}: takes {needed / 2**30:,.1f} GiB of memory, and the machine has "
+            f"{limit / 2**30:,.1f} GiB; {remedy}"
+        )
 
 
 def memory() -> int:
@@ -26,10 +36,12 @@ def memory() -> int:
     known = [1 << 62]
     with contextlib.suppress(AttributeError, ValueError, OSError):  # not on Windows
         known.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    for limit in _LIMITS:
-        with contextlib.suppress(OSError, ValueError):  # no limit, or called "max"
-            known.append(int(Path(limit).read_text()))
-    with contextlib.suppress(ImportError, ValueError):
+    # Of containers: version 2, and version 1.
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        for folder in _own_cgroups():
+            with contextlib.suppress(OSError, ValueError):  # no limit, or called "max"
+                known.append(int((folder / name).read_text()))
+    with contextlib.suppress(ImportError):
         import resource
 
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
@@ -37,20 +49,20 @@ def memory() -> int:
     return min(known)
 
 
-def check(path: Path | str, needed: int, remedy: str) -> None:
-    """Raise a `UserError` if a file's content needs more bytes than there is memory."""
-    if needed > (limit := memory()):
-        raise UserError(
-            f"{path}: takes {needed / 2**30:,.1f} GiB of memory, of which "
-            f"{limit / 2**30:,.1f} GiB are there; {remedy}"
-        )
+def _own_cgroups() -> list[Path]:
+    """Return the folders that tell the limits of this process."""
+    names = []
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        names = [line.rpartition(":")[2].strip("/") for line in lines]
+    return [_CGROUPS, *(_CGROUPS / name for name in names if name)]
 
 
 def check_members(
     path: Path | str, archive: zipfile.ZipFile, names: Iterable[str]
 ) -> None:
     """Raise a `UserError` if arrays of an .npz file need more memory than there is."""
-    members = {f"{name}.npy" for name in names}
+    members = {each for name in names for each in (name, f"{name}.npy")}
     needed = 0
     for member in archive.infolist():
         if member.filename in members:

@@ -87,9 +87,8 @@ def with_classes(
 def _restore(workdir: Path, config: ConfigDict, dataset: Dataset) -> TrainedNet:
     model = create_model(num_classes=dataset.num_classes, **config.model)
     shapes = jax.eval_shape(model.init, jax.random.key(0), dataset.example_input())
-    best, rows = restore_best(
-        workdir, {"batch_stats": {}} | shapes, configs.of_net(config)
-    )
+    run = workdirs.run_of(config, workdir)
+    best, rows = restore_best(workdir, {"batch_stats": {}} | shapes, run)
     variables, epoch = best["variables"], int(best["epoch"])
     if not parallel.all_equal(epoch):
         raise UserError(

@@ -245,7 +245,7 @@ class _Unpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Return what stands for a global name; nothing is imported."""
         if len(module) + len(name) > _LONGEST_NAME:
-            raise ValueError("a function of a name that no function has")
+            raise ValueError("a function has a name of too many letters")
         if module == "torch" and name in _STORAGES:
             return np.dtype(_STORAGES[name])
         return _FUNCTIONS.get((module, name)) or Opaque(f"{module}.{name}")

@@ -25,8 +25,8 @@ _LONGEST = 24  # letters of a name in a figure
 _ERROR_BARS = {"linestyle": "none", "capsize": 3, "linewidth": 1}
 
 
-# Decorates or surrounds what draws. Without it, a file "matplotlibrc" in the present
-# folder decides, and may ask for LaTeX, which is a program.
+# Every drawing happens inside of it. Else a file "matplotlibrc" in the present folder
+# decides, and may ask for LaTeX, which is a program.
 in_default_style = functools.partial(style.context, "default")
 
 

@@ -221,7 +221,7 @@ class Checkpoints(contextlib.AbstractContextManager):
             if theirs.get(name, value) != value:
                 raise UserError(
                     f"{self._folder / str(step)}: of another run: {name} is "
-                    f"{theirs[name]} there, and {value} in this one's config"
+                    f"{theirs[name]} there, and {value} here"
                 )
         found = {name: restored[name] for name in templates}
         # Before version 0.6, checkpoints lay between epochs.

@@ -34,6 +34,8 @@ def check_free_for(
         epochs.
     """
     _check_links(workdir)
+    for name in ("metrics.jsonl", ".lock"):  # others are replaced, links or not
+        _check_link(workdir, workdir / name)
     if (workdir / CONFIG).exists():
         theirs, why = load_config(workdir), ""
         if may_go_on is not None and _has_more_epochs(config, theirs):
@@ -76,22 +78,23 @@ def _check_links(workdir: Path) -> None:
     for folder in (workdir, *(workdir / name for name in _FOLDERS)):
         if folder.exists() and not folder.is_dir():
             raise UserError(f"--workdir: {folder} is a file, not a folder")
-    home = workdir.resolve()
-    for path in _written(workdir):
-        if path.is_symlink() and not path.resolve().is_relative_to(home):
-            raise UserError(
-                f"{path}: a link that leads out of the workdir; replace it by what it "
-                "leads to"
-            )
+    for path in _folders_of(workdir):
+        _check_link(workdir, path)
 
 
-def _written(workdir: Path) -> Iterator[Path]:
-    """Yield what a run writes, in folders and by names of ours; links come first."""
-    ours = [*_FOLDERS, CONFIG, DATA, CLASSES, "metrics.jsonl", ".lock"]
-    yield from (workdir / name for name in ours)
+def _check_link(workdir: Path, path: Path) -> None:
+    if path.is_symlink() and not path.resolve().is_relative_to(workdir.resolve()):
+        raise UserError(
+            f"{path}: a link that leads out of the workdir; put there what it leads to"
+        )
+
+
+def _folders_of(workdir: Path) -> Iterator[Path]:
+    """Yield the folders that we write to, and those inside of them."""
     for name in _FOLDERS:
-        for folder, folders, names in os.walk(workdir / name):
-            yield from (Path(folder, each) for each in (*folders, *names))
+        yield workdir / name
+        for folder, inside, _ in os.walk(workdir / name):
+            yield from (Path(folder, each) for each in inside)
 
 
 def _has_more_epochs(config: ConfigDict, before: ConfigDict) -> bool:
@@ -150,6 +153,15 @@ def check_data(
             f"{workdir}: written by version 0.1 or with other data ({names}); train "
             "again in another --workdir, or evaluate this one with version 0.1"
         )
+
+
+def run_of(config: ConfigDict, workdir: Path) -> dict[str, str]:
+    """Return what decides about the net of a run, as `Checkpoints` takes it."""
+    path, of_data = workdir / DATA, {}
+    if path.exists():
+        noted = files.read_json(path, "restore it, or train in another --workdir")
+        of_data = {"data": files.hash_text(files.to_json(noted.get("splits")))[:12]}
+    return configs.of_net(config) | of_data
 
 
 def note_classes(workdir: Path, names: Sequence[str], log_prior: np.ndarray) -> None:

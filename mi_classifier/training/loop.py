@@ -149,10 +149,8 @@ def _train(setting: Setting, state: TrainState) -> TrainState:
     workdirs.check_data(workdir, dataset.fingerprints(), dataset.hash_arrays)
     workdirs.note_classes(workdir, dataset.class_names, dataset.log_prior())
     parallel.wait_for_all()  # the workdir is there, and nobody has written to it since
-    with (
-        termination.postponed(),
-        Checkpoints(workdir, configs.of_net(config)) as checkpoints,
-    ):
+    run = workdirs.run_of(config, workdir)
+    with termination.postponed(), Checkpoints(workdir, run) as checkpoints:
         state, best, rows, part = _restore(checkpoints, workdir, state)
         # A run may have stopped between the last step of an epoch and its validation.
         first_epoch, per_epoch = len(rows), setting.span.steps_per_epoch

@@ -272,5 +272,5 @@ def test_a_prepared_set_that_calls_itself_mnist_is_compared_with_it(
     train, _ = mnist.read(str(archive), str(tmp_path))
     assert (tmp_path / "mnist_idx" / "standard").is_dir() and len(train["label"]) == 600
     monkeypatch.undo()  # now other digits are MNIST
-    with pytest.raises(UserError, match="standard.* is not MNIST; remove this folder"):
+    with pytest.raises(UserError, match=r"standard.* is not MNIST; remove this folder"):
         mnist.read(data_dir=str(tmp_path))

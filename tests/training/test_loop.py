@@ -434,13 +434,17 @@ def test_threads_train_one_after_the_other(tiny_config, tmp_path):
             chex.assert_trees_all_equal(found, alone)
 
 
-def test_checkpoints_of_another_run_are_refused(tiny_config, tmp_path):
+@pytest.mark.parametrize("field", ["seed", "data.seed"])
+def test_checkpoints_of_another_run_are_refused(tiny_config, tmp_path, field):
     for seed in (0, 1):
-        train(tiny_config(num_epochs=1, seed=seed), tmp_path / f"{seed}")
+        config = tiny_config(**{"num_epochs": 1, field: seed, "data.fresh": False})
+        train(config, tmp_path / f"{seed}")
     shutil.rmtree(tmp_path / "0" / "checkpoints")
     shutil.copytree(tmp_path / "1" / "checkpoints", tmp_path / "0" / "checkpoints")
-    words = r"checkpoints/\d+: of another run: seed is 1 there, and 0 in this one's"
+    name = field.partition(".")[0]
+    words = rf"checkpoints/\d+: of another run: {name} is .* there, and .* here"
     with pytest.raises(UserError, match=words):
         load_net(tmp_path / "0")
+    config = tiny_config(**{"num_epochs": 1, field: 0, "data.fresh": False})
     with pytest.raises(UserError, match=words):
-        train(tiny_config(num_epochs=1, seed=0), tmp_path / "0")
+        train(config, tmp_path / "0")
