@@ -59,6 +59,7 @@ def test_every_public_name_is_in_the_api_reference():
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_python_blocks_run(tmp_path, monkeypatch):
     """The blocks of all pages run in one folder, those about training first.
 

@@ -98,6 +98,7 @@ def test_sigterm_ends_every_process_and_saves(tmp_path):
     assert int(step.name) >= 24
 
 
+@pytest.mark.proof
 def test_one_process_resumes_the_run_of_two(run_script, tmp_path):
     mixed, straight = tmp_path / "mixed", tmp_path / "straight"
     running = start_long(mixed)
