@@ -160,7 +160,7 @@ def test_a_reader_that_leaves_costs_no_result(table, tmp_path):
     os.close(read)
     workdir = tmp_path / "run"
     done = run(
-        *("estimate", table, "--labels=y", f"--workdir={workdir}"),
+        *("estimate", table, "--labels=y", "--rank=False", f"--workdir={workdir}"),
         stdout=write,
         stderr=subprocess.PIPE,
         text=True,
@@ -186,7 +186,7 @@ def test_closed_outputs_and_a_full_one(table, tmp_path):
 def test_a_home_folder_is_found_after_the_equals_sign(table, tmp_path):
     home = {"HOME": str(tmp_path), "JAX_DEFAULT_PRNG_IMPL": "nonsense"}
     done = run(
-        *("estimate", table, "--labels=y", "--workdir=~/run"),
+        *("estimate", table, "--labels=y", "--rank=False", "--workdir=~/run"),
         env=home,
         cwd=tmp_path,
         capture_output=True,
@@ -209,7 +209,15 @@ def test_a_style_of_the_present_folder_starts_no_program(tmp_path):
     (tmp_path / "t.csv").write_text("\n".join(["x,y", *rows]))
     environment = script_environment(1)
     environment["PATH"] = f"{tmp_path / 'bin'}{os.pathsep}{environment['PATH']}"
-    command = (sys.executable, "-m", "mi_classifier", "estimate", "t.csv", "--labels=y")
+    command = (
+        sys.executable,
+        "-m",
+        "mi_classifier",
+        "estimate",
+        "t.csv",
+        "--labels=y",
+        "--rank=False",
+    )
     options = {"cwd": tmp_path, "env": environment, "capture_output": True}
     done = subprocess.run(command, check=False, text=True, **options)
     assert done.returncode == 0, done.stderr
@@ -243,7 +251,13 @@ def test_deep_links_out_of_a_workdir_are_refused(tmp_path):
 
 def test_a_home_folder_of_nobody_is_told(table, tmp_path):
     done = run(
-        *("estimate", table, "--labels=y", "--workdir=~nobody-at-all/run"),
+        *(
+            "estimate",
+            table,
+            "--labels=y",
+            "--rank=False",
+            "--workdir=~nobody-at-all/run",
+        ),
         cwd=tmp_path,
         capture_output=True,
         text=True,
