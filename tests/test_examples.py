@@ -20,18 +20,9 @@ def shows(cell):
     return any(output.get("name") != "stderr" for output in cell.outputs)
 
 
-LONG = ("paper", "photos")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, marks=[pytest.mark.proof] * (path.stem in LONG))
-        for path in NOTEBOOKS
-    ],
-    ids=lambda path: path.stem,
-)
+@pytest.mark.proof
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_shows_what_is_stored(path, monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     stored = nbformat.read(path, as_version=4)

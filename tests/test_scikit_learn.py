@@ -48,6 +48,7 @@ def fitted():
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_scikit_learn_finds_no_fault(monkeypatch):
     """To save time, the nets of the 75 fits are small, and train for a short while."""
 
