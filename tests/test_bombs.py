@@ -148,11 +148,6 @@ def write_words(path):
     pq.write_table(pa.table({"x": words, "y": words}), path)
 
 
-def write_lists(path):
-    lists = pa.array([[0.0] * (1 << 22)] * 4)
-    pq.write_table(pa.table({"x": lists, "y": [1, 2, 3, 4]}), path)
-
-
 def write_workbook(path):
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet()
@@ -169,7 +164,6 @@ BOMBS = {
     "a.parquet": write_frame,
     "a.feather": write_frame,
     "b.parquet": write_words,
-    "c.parquet": write_lists,
     "a.xlsx": write_workbook,
 }
 

@@ -48,23 +48,29 @@ def read(file: Path) -> ArrowTable:
 
 def _of_parquet(file: Path) -> pa.Table:
     about = pa_parquet.ParquetFile(file)
-    leaves = [about.schema.column(i) for i in range(len(about.schema))]
-    groups = [about.metadata.row_group(i) for i in range(about.num_row_groups)]
-    needed = 0.0
-    for index, leaf in enumerate(leaves):
-        # Lists have more values than the file has rows.
-        values = sum(group.column(index).num_values for group in groups)
-        own = _BITS.get(leaf.physical_type, 8 * max(leaf.length, 4)) / 8
-        needed += values * (own + _BYTES_OF_CELL)
-    room.check(file, needed, _REMEDY)
+    fields, schema = about.schema_arrow, about.schema
+    # Lists may have any number of values, and nobody needs them, so they stay unread.
+    flat = {field.name for field in fields if not pa.types.is_nested(field.type)}
+    leaves = [schema.column(i) for i in range(len(schema))]
+    leaves = [leaf for leaf in leaves if leaf.path in flat]
+    bits = sum(
+        _BITS.get(leaf.physical_type, 8 * max(leaf.length, 4)) for leaf in leaves
+    )
+    cell = bits / 8 + _BYTES_OF_CELL * len(leaves)
+    room.check(file, about.metadata.num_rows * cell, _REMEDY)
     # A few bytes may stand for one long word in all rows, so words are counted first.
     words = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
-    table = pa_parquet.ParquetFile(file, read_dictionary=words).read()
-    for index, field in enumerate(about.schema_arrow):
+    opened = pa_parquet.ParquetFile(file, read_dictionary=words)
+    wanted = [field.name for field in fields if field.name in flat]
+    table = opened.read(None if len(flat) == len(fields) else wanted)
+    for index, field in enumerate(fields):
+        if field.name not in flat:
+            nulls = pa.nulls(table.num_rows, field.type)
+            table = table.add_column(index, field.name, nulls)
+            continue
         column = table.column(index)
-        if pa.types.is_dictionary(column.type) and not pa.types.is_dictionary(
-            field.type
-        ):
+        was_words = not pa.types.is_dictionary(field.type)
+        if was_words and pa.types.is_dictionary(column.type):
             room.check(file, 2 * _bytes_of_words(column), _REMEDY)
             is_text = pa.types.is_string(column.type.value_type)
             plain = column.cast(pa.large_string() if is_text else pa.large_binary())
@@ -93,7 +99,8 @@ def _of_feather(file: Path) -> pa.Table:
     batches, needed = [], 0.0
     for index in range(reader.num_record_batches):
         batch = reader.get_batch(index)
-        needed += batch.nbytes + _BYTES_OF_CELL * batch.num_rows * batch.num_columns
+        buffers = batch.get_total_buffer_size()  # `nbytes` follows damaged offsets
+        needed += buffers + _BYTES_OF_CELL * batch.num_rows * batch.num_columns
         room.check(file, needed, _REMEDY)
         batches.append(batch)
     return pa.Table.from_batches(batches, reader.schema)
