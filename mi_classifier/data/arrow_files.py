@@ -59,7 +59,11 @@ def _of_parquet(file: Path) -> pa.Table:
     cell = bits / 8 + _BYTES_OF_CELL * len(leaves)
     room.check(file, about.metadata.num_rows * cell, _REMEDY)
     # A few bytes may stand for one long word in all rows, so words are counted first.
-    words = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+    words = [
+        leaf.path
+        for leaf in leaves
+        if leaf.physical_type == "BYTE_ARRAY" and leaf.converted_type != "DECIMAL"
+    ]
     opened = pa_parquet.ParquetFile(file, read_dictionary=words)
     wanted = [field.name for field in fields if field.name in flat]
     table = opened.read(None if len(flat) == len(fields) else wanted)
